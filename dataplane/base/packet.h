@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One received frame, or one control message, as the stages see it.
+ *
+ * Owns:  nothing; the memory belongs to whoever received it (dataplane/port, or a test).
+ * Reads: nothing.
+ * Never: DPDK types.
+ */
+#ifndef USH_PACKET_H
+#define USH_PACKET_H
+
+#include <stdint.h>
+
+/* flags: what the receiver already knows of the checksums, and where the packet came from. */
+enum ush_packet_flag {
+	USH_PACKET_IP_CHECKSUM_GOOD = 1,
+	USH_PACKET_IP_CHECKSUM_BAD = 2,
+	USH_PACKET_L4_CHECKSUM_GOOD = 4,
+	USH_PACKET_L4_CHECKSUM_BAD = 8,
+	/* data is a bare request from the control port: no frame around it, privileged. */
+	USH_PACKET_CONTROL = 16,
+	/* control only: `attachment` is a struct ush_event built for EVENT_LOAD, or NULL. */
+	USH_PACKET_ATTACHED = 32,
+};
+
+struct ush_packet {
+	/* Start of the Ethernet frame (public port) or of the request (control port). */
+	uint8_t *data;
+	/* Bytes received; after an answer: bytes to send. */
+	uint32_t size;
+	/* Bytes that may be written from `data` on. */
+	uint32_t capacity;
+	/* The receiver's own: mbuf, control message. The stages only carry it. */
+	void *handle;
+	/* See USH_PACKET_ATTACHED. */
+	void *attachment;
+	uint32_t flags;
+	/* Left by the parse stage for the reply: offset of the UDP payload from `data`. */
+	uint16_t payload_at;
+	/* Left by the parse stage: 4 or 6; 0 for a control message. */
+	uint8_t family;
+	uint8_t spare;
+};
+
+#endif /* USH_PACKET_H */

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The run-to-completion turn: expire, parse, decide, log, make visible, acknowledge.
+ *
+ * Owns:  struct ush_engine (what all loops share) and one struct ush_loop per core.
+ * Reads: packets handed in by dataplane/port, the durable sequence published by the journal.
+ * Never: I/O, clocks, DPDK; runs unchanged in tests and simulation.
+ */
+#ifndef USH_LOOP_H
+#define USH_LOOP_H
+
+#include "base/base.h"
+#include "base/packet.h"
+#include "log/log.h"
+#include "parse/parse.h"
+#include "wire/wire.h"
+
+/* Packets taken in one turn. */
+#define USH_LOOP_BURST 64u
+/* Durable replies let go in one turn. */
+#define USH_LOOP_ACKS 192u
+#define USH_LOOP_SEND_MAX (USH_LOOP_BURST + USH_LOOP_ACKS)
+/* Loops of one process. */
+#define USH_LOOP_COUNT_MAX 64u
+
+struct ush_engine;
+struct ush_loop;
+struct ush_event;
+
+/* Everything is allocated at start from these. */
+struct ush_engine_limits {
+	/* Loops, 1 to USH_LOOP_COUNT_MAX. */
+	uint32_t loop_count;
+	/* Hold lines, one per leg of a live or sold hold; 64 bytes each; at most 2^24. */
+	uint32_t hold_count;
+	/* (user, event) lines, 64 bytes each, rounded up to a power of two. */
+	uint32_t user_count;
+	/* Remembered accepted answers, 32 bytes each. */
+	uint32_t answer_count;
+	/* Row blocks of all events, 64 bytes each. */
+	uint32_t row_count;
+	/* Log buffer, blocks of 4 KiB, a power of two. */
+	uint32_t log_block_count;
+	/* Replies that may wait for durability, per loop, a power of two. */
+	uint32_t ack_count;
+};
+
+/* The defaults: one loop, 2^20 holds, 2^21 users, 2^20 answers, 2^20 rows, 4,096 log blocks,
+ * 2^15 waiting replies; about 300 MiB, touched only as used. */
+void ush_engine_limits_default(struct ush_engine_limits *limits);
+
+/* ret: bytes that ush_engine_init needs, or 0 when the limits contradict themselves (message). */
+size_t ush_engine_bytes(const struct ush_engine_limits *limits, struct ush_message *message);
+
+/*
+ * Afterwards the engine is empty: no event, no hold, log at `sequence` 64 (block 1).
+ * in:  memory: ush_engine_bytes() zeroed bytes, 4,096-byte aligned; stays the caller's.
+ *      hold_key: secret of hold-id tags; box: the box id.
+ * ret: the engine (inside memory). by: the starting thread.
+ */
+struct ush_engine *ush_engine_init(void *memory, const struct ush_engine_limits *limits,
+	const struct ush_key *hold_key);
+
+/* The log that all loops write and the journal reads. */
+struct ush_log *ush_engine_log(struct ush_engine *engine);
+
+/* ret: loop `index`. by: the starting thread; afterwards only that loop's core uses it. */
+struct ush_loop *ush_engine_loop(struct ush_engine *engine, uint32_t index);
+
+/*
+ * Applies one run of journal records to the inventory (see apply/apply.h).
+ * ret: 0; err: -USH_ECORRUPT with a message. by: the starting thread, before the loops run.
+ */
+int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records, uint32_t count,
+	struct ush_message *message);
+
+/* What replay left to be settled. */
+struct ush_engine_resume {
+	/* Holds live at the end of the journal. */
+	uint32_t live_holds;
+	/* Newest time seen in the journal, ns; 0 if none. */
+	uint64_t time_ns;
+};
+
+/*
+ * Ends replay: builds free lists, expiry wheels and counters, and hands the holds to the loops.
+ * by: the starting thread, once, after the last ush_engine_apply.
+ */
+void ush_engine_replayed(struct ush_engine *engine, uint64_t now_ns,
+	struct ush_engine_resume *resume);
+
+/*
+ * Builds an event from a venue image in the row arena; it is not visible until an EVENT_LOAD
+ * request that carries it as attachment is decided (or, at replay, its EVENT record applied).
+ * out: event. ret: 0; err: -USH_ECORRUPT, -USH_EFULL with a message.
+ * by: the housekeeping thread or the starting thread; one at a time.
+ */
+int ush_engine_event_build(struct ush_engine *engine, uint32_t event_id, const void *image,
+	size_t image_bytes, struct ush_event **event, struct ush_message *message);
+
+/* Gives back an event that was built but not taken (only the newest can be given back; else its
+ * rows stay unused until restart). by: as ush_engine_event_build. */
+void ush_engine_event_discard(struct ush_engine *engine, struct ush_event *event);
+
+/* ret: digest of a venue image, as journaled in EVENT records. */
+uint64_t ush_engine_image_digest(const void *image, size_t image_bytes);
+
+/* Sets how replay finds the image of an EVENT record. ret of `find`: 0 and *image, or an error. */
+typedef int ush_engine_image_find(void *context, uint32_t event_id, uint64_t digest,
+	const void **image, size_t *image_bytes, struct ush_message *message);
+void ush_engine_set_image_find(struct ush_engine *engine, ush_engine_image_find *find,
+	void *context);
+
+/* What one turn hands back to dataplane/port. */
+struct ush_loop_out {
+	/* Frames to send now, sizes set; control messages have USH_PACKET_CONTROL. */
+	struct ush_packet send[USH_LOOP_SEND_MAX];
+	uint32_t send_count;
+	/* Packets that are finished and only want to be freed. */
+	struct ush_packet free[USH_LOOP_BURST];
+	uint32_t free_count;
+};
+
+/*
+ * One turn. Takes `count` packets (0 to USH_LOOP_BURST), expires what is due, decides, logs, makes
+ * visible, and hands back every packet that is finished; the others wait inside for durability.
+ * in: net: addresses of the port the packets came from. now_ns: Unix time, never going back.
+ * ret: units of work done; 0 means the turn was idle.
+ * by: the loop's core. cost: O(count), bounded.
+ */
+uint32_t ush_loop_turn(struct ush_loop *loop, const struct ush_net *net,
+	const struct ush_packet *packets, uint32_t count, uint64_t now_ns,
+	struct ush_loop_out *out);
+
+/* ret: replies waiting for durability in this loop. by: the loop's core, or any when stopped. */
+uint32_t ush_loop_waiting(const struct ush_loop *loop);
+
+/* ret: packets the loop can take now without overflowing its waiting replies (0 to BURST). */
+uint32_t ush_loop_room(const struct ush_loop *loop);
+
+/* Counts a packet of this loop that dataplane/port dropped itself (TX_FULL, SHUTDOWN). When it
+ * was an answered packet, `answered_status` is taken back from the sums: pass the reply. */
+void ush_loop_count_drop(struct ush_loop *loop, enum ush_drop reason,
+	const struct ush_packet *reply);
+
+/* Asks for RESUME{credit} at the next turn of loop 0. by: the starting thread. */
+void ush_loop_resume(struct ush_loop *loop, uint64_t credit_ns);
+
+/* Counters of one loop; written by its core, read by anyone (each word on its own). */
+struct ush_loop_counters {
+	uint64_t rx_packets;
+	uint64_t rx_bytes;
+	uint64_t control_messages;
+	uint64_t status[USH_STATUS_COUNT];
+	uint64_t op[256];
+	uint64_t answer[USH_ANSWER_COUNT];
+	uint64_t drop[USH_DROP_COUNT];
+	uint64_t turns;
+	uint64_t idle_turns;
+	uint64_t records;
+	uint64_t expired;
+	uint64_t waiting;
+	uint64_t repeated;
+};
+
+/* Copies the counters. rx_packets + control_messages = sum(status) + sum(answer) + sum(drop) +
+ * packets inside the loop at that moment (waiting). by: any thread. */
+void ush_loop_counters_read(const struct ush_loop *loop, struct ush_loop_counters *counters);
+
+/* What STATUS would say of an event; false when it is not loaded. by: any thread. */
+struct ush_event_view {
+	uint32_t event;
+	uint32_t status;
+	uint32_t row_count;
+	uint32_t seat_count;
+	uint32_t free_count;
+	uint32_t house_count;
+	uint32_t sold_count;
+	uint64_t digest;
+};
+bool ush_engine_event_view(const struct ush_engine *engine, uint32_t event_id,
+	struct ush_event_view *view);
+
+#endif /* USH_LOOP_H */
