@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The subcommands of `usher`.
+ *
+ * Owns:  nothing.
+ * Reads: nothing.
+ * Never: anything but names; each command lives in its own file.
+ */
+#ifndef USH_USHER_H
+#define USH_USHER_H
+
+/* Exit statuses, the same for every command. */
+enum usher_exit {
+	USHER_OK = 0,
+	/* Asked for correctly, but it did not work or what was checked is not so. */
+	USHER_FAILED = 1,
+	/* The command line makes no sense. */
+	USHER_USAGE = 2,
+};
+
+/*
+ * Each takes its own arguments with argv[0] = its name ("event"), so that getopt_long works as in
+ * a program of its own, and returns an enum usher_exit. by: the main thread, once.
+ */
+int cmd_event(int argc, char **argv);
+int cmd_load(int argc, char **argv);
+int cmd_client(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+int cmd_journal(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+
+#endif /* USH_USHER_H */
