@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "claim/claim.h"
+
+static enum ush_claim lost(const struct ush_row *row, uint64_t way)
+{
+	uint64_t firm = atomic_load_explicit(&row->firm, memory_order_relaxed);
+	uint64_t house = atomic_load_explicit(&row->house, memory_order_relaxed);
+
+	return (way & ~(firm | house)) != 0 ? USH_CLAIM_IN_FLIGHT : USH_CLAIM_TAKEN;
+}
+
+enum ush_claim ush_row_test(const struct ush_row *row, uint64_t mask, uint64_t *way)
+{
+	uint64_t free = atomic_load_explicit(&row->free, memory_order_relaxed);
+
+	*way = mask & ~free;
+	return *way == 0 ? USH_CLAIM_WON : lost(row, *way);
+}
+
+enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way)
+{
+	uint64_t free = atomic_load_explicit(&row->free, memory_order_relaxed);
+
+	do {
+		*way = mask & ~free;
+		if (*way != 0)
+			return lost(row, *way);
+		/* Fails only when another core changed this row: someone made progress. Acquire
+		 * pairs with the release of whoever gave the seats back. */
+	} while (!atomic_compare_exchange_weak_explicit(&row->free, &free, free & ~mask,
+		memory_order_acq_rel, memory_order_relaxed));
+	return USH_CLAIM_WON;
+}
+
+uint64_t ush_event_price(const struct ush_event *event, const struct ush_row *row, uint64_t mask)
+{
+	uint64_t rest = mask, price = 0;
+
+	for (uint32_t i = 1; i < USH_ROW_TIERS; i++) {
+		uint64_t part = mask & row->tier_mask[i - 1];
+		price += (uint64_t)ush_popcount64(part) * event->price[row->tier[i]];
+		rest &= ~part;
+	}
+	return price + (uint64_t)ush_popcount64(rest) * event->price[row->tier[0]];
+}
+
+static void bump(_Atomic uint64_t *word, uint64_t by)
+{
+	/* One writer: a plain read and a store that others may read. */
+	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+
+	atomic_store_explicit(word, value + by, memory_order_relaxed);
+}
+
+void ush_event_count_taken(struct ush_event *event, uint32_t loop, uint32_t seats)
+{
+	bump(&event->tally[loop].taken, seats);
+}
+
+void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t seats)
+{
+	bump(&event->tally[loop].returned, seats);
+}
+
+void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequence)
+{
+	uint32_t sold =
+		atomic_fetch_add_explicit(&event->sold_count, seats, memory_order_acq_rel) + seats;
+	uint32_t house = atomic_load_explicit(&event->house_count, memory_order_acquire);
+
+	USH_ASSERT(sold <= event->seat_count);
+	if (sold + house >= event->seat_count)
+		atomic_store_explicit(&event->sold_out_sequence, sequence, memory_order_release);
+}
+
+uint64_t ush_event_free_count(const struct ush_event *event)
+{
+	uint64_t taken = 0, returned = 0;
+	uint64_t house = atomic_load_explicit(&event->house_count, memory_order_relaxed);
+	uint64_t used;
+
+	/* Returned first: a seat counted as returned was counted as taken before. */
+	for (uint32_t i = 0; i < event->tally_count; i++)
+		returned += atomic_load_explicit(&event->tally[i].returned, memory_order_acquire);
+	for (uint32_t i = 0; i < event->tally_count; i++)
+		taken += atomic_load_explicit(&event->tally[i].taken, memory_order_relaxed);
+	used = taken - returned + house;
+	return used > event->seat_count ? 0 : event->seat_count - used;
+}
+
+bool ush_event_sold_out(const struct ush_event *event, uint64_t durable)
+{
+	uint64_t at = atomic_load_explicit(&event->sold_out_sequence, memory_order_acquire);
+	uint32_t sold, house;
+
+	if (ush_likely(at == 0) || at >= durable)
+		return false;
+	/* House seats may have been put on sale since. */
+	sold = atomic_load_explicit(&event->sold_count, memory_order_relaxed);
+	house = atomic_load_explicit(&event->house_count, memory_order_relaxed);
+	return sold + house >= event->seat_count;
+}

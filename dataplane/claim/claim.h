@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inventory: events, their row blocks, and the compare-and-swap that claims seats.
+ *
+ * A row block is one cache line. `free` decides who gets a seat: a claim is one compare-and-swap of
+ * it. `firm` says which taken seats rest on a record whose log slot is reserved; a seat that is
+ * neither free nor firm nor house is a claim in flight.
+ *
+ * Owns:  the row arena and the table of events.
+ * Reads: nothing else.
+ * Never: holds, users, the log.
+ */
+#ifndef USH_CLAIM_H
+#define USH_CLAIM_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "wire/wire.h"
+
+#define USH_ROW_TIERS 4u
+
+struct ush_row {
+	/* Bit = 1: may be claimed. */
+	_Atomic uint64_t free;
+	/* Seats that exist; fixed. */
+	uint64_t seats;
+	/* Off sale; changed by BLOCK and UNBLOCK. */
+	_Atomic uint64_t house;
+	/* Taken by a hold whose record has its slot. */
+	_Atomic uint64_t firm;
+	/* Seats of tier[1..3]; the others are tier[0]. Fixed. */
+	uint64_t tier_mask[USH_ROW_TIERS - 1];
+	uint8_t tier[USH_ROW_TIERS];
+	uint16_t section;
+	uint16_t flags;
+};
+static_assert(sizeof(struct ush_row) == USH_CACHE_LINE, "a row block is one cache line");
+
+/* Seats made firm and given back by one loop; written by that loop only. */
+struct ush_tally {
+	_Alignas(USH_CACHE_LINE) _Atomic uint64_t taken;
+	_Atomic uint64_t returned;
+};
+
+struct ush_event {
+	/* Read-only once visible. */
+	uint32_t id;
+	uint32_t row_count;
+	uint32_t section_count;
+	uint32_t tier_count;
+	uint32_t seat_count;
+	uint32_t hold_ms;
+	uint32_t hold_ms_max;
+	uint32_t user_seats_max;
+	uint64_t digest;
+	struct ush_row *rows;
+	struct ush_venue_section *sections;
+	uint32_t *price;
+	struct ush_tally *tally;
+	uint32_t tally_count;
+	/* Place in the arena, to give it back. */
+	size_t arena_mark;
+	size_t arena_end;
+	/* Changing words. */
+	_Alignas(USH_CACHE_LINE) _Atomic uint32_t status;
+	_Atomic uint32_t house_count;
+	_Atomic uint32_t sold_count;
+	/* Sequence of the record that sold the last seat; 0: not sold out. */
+	_Atomic uint64_t sold_out_sequence;
+};
+
+struct ush_inventory {
+	/* By event id; NULL: not loaded. */
+	_Atomic(struct ush_event *) *events;
+	uint8_t *arena;
+	size_t arena_bytes;
+	size_t arena_used;
+	uint32_t loop_count;
+};
+
+/* ret: bytes for the table of events and an arena that holds `row_count` rows in up to 65,535
+ * events. */
+size_t ush_inventory_bytes(uint32_t row_count, uint32_t loop_count);
+
+/* in: memory: that many zeroed bytes, 64-byte aligned. */
+void ush_inventory_init(struct ush_inventory *inventory, void *memory, uint32_t row_count,
+	uint32_t loop_count);
+
+/* ret: the event, or NULL. by: any thread. */
+USH_INLINE struct ush_event *ush_inventory_event(const struct ush_inventory *inventory,
+	uint32_t event_id)
+{
+	if (ush_unlikely(event_id > USH_EVENT_ID_MAX))
+		return NULL;
+	return atomic_load_explicit(&inventory->events[event_id], memory_order_acquire);
+}
+
+/* Validates an image from end to end and builds the event in the arena, status DRAFT, not visible.
+ * err: -USH_EINVAL (id), -USH_ECORRUPT, -USH_EVERSION, -USH_EFULL; message. by: one thread. */
+int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const void *image,
+	size_t image_bytes, struct ush_event **event, struct ush_message *message);
+
+/* Gives the arena back if the event is the newest built; it must not be visible. */
+void ush_event_discard(struct ush_inventory *inventory, struct ush_event *event);
+
+/* ret: digest of an image: its length and content. */
+uint64_t ush_image_digest(const void *image, size_t image_bytes);
+
+/* Makes the event visible. by: the loop that decided its load, or replay. */
+void ush_event_publish(struct ush_inventory *inventory, struct ush_event *event);
+
+/* How a claim on one row ended. */
+enum ush_claim {
+	USH_CLAIM_WON,
+	/* Seats are firmly taken or off sale. */
+	USH_CLAIM_TAKEN,
+	/* At least one is only in flight. */
+	USH_CLAIM_IN_FLIGHT,
+};
+
+/* ret: how a claim would end now; *way: seats in the way. cost: two loads. */
+enum ush_claim ush_row_test(const struct ush_row *row, uint64_t mask, uint64_t *way);
+
+/* Takes all of `mask` or nothing, by compare-and-swap. by: any loop. */
+enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way);
+
+/* Gives back seats of a claim that got no record. */
+USH_INLINE void ush_row_unclaim(struct ush_row *row, uint64_t mask)
+{
+	uint64_t before = atomic_fetch_or_explicit(&row->free, mask, memory_order_release);
+
+	USH_ASSERT((before & mask) == 0);
+}
+
+/* The claim has its slot: others may be told that the seats are taken. */
+USH_INLINE void ush_row_make_firm(struct ush_row *row, uint64_t mask)
+{
+	atomic_fetch_or_explicit(&row->firm, mask, memory_order_release);
+}
+
+/* The release has its slot: the seats are free. Firm goes first, or it would wipe out the firmness
+ * of whoever claims them next. */
+USH_INLINE void ush_row_return(struct ush_row *row, uint64_t mask)
+{
+	uint64_t before;
+
+	atomic_fetch_and_explicit(&row->firm, ~mask, memory_order_relaxed);
+	before = atomic_fetch_or_explicit(&row->free, mask, memory_order_release);
+	USH_ASSERT((before & mask) == 0);
+}
+
+/* Seats that a client may be told are free: rests on reserved records only. */
+USH_INLINE uint64_t ush_row_available(const struct ush_row *row)
+{
+	return row->seats & ~(atomic_load_explicit(&row->firm, memory_order_acquire) |
+				    atomic_load_explicit(&row->house, memory_order_acquire));
+}
+
+/* ret: price of the seats in minor units. */
+uint64_t ush_event_price(const struct ush_event *event, const struct ush_row *row, uint64_t mask);
+
+/* Counts seats made firm (taken) or returned by loop `loop`. */
+void ush_event_count_taken(struct ush_event *event, uint32_t loop, uint32_t seats);
+void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t seats);
+
+/* Counts seats sold by the record at `sequence`. */
+void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequence);
+
+/* ret: seats neither firm nor house. cost: O(loops). */
+uint64_t ush_event_free_count(const struct ush_event *event);
+
+/* ret: true if every seat on sale is sold and that is durable. */
+bool ush_event_sold_out(const struct ush_event *event, uint64_t durable);
+
+#endif /* USH_CLAIM_H */

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Venue images to events: everything in an image is checked before anything is believed.
+ */
+#include <string.h>
+
+#include "claim/claim.h"
+
+#define EVENT_SLOTS (USH_EVENT_ID_MAX + 1u)
+/* Arena beside the rows: headers, sections, prices and tallies of the events. An event of 20,000
+ * seats (400 rows, 20 sections, 6 tiers) needs about 0.6 KiB + 64 bytes a loop. */
+#define ARENA_EXTRA_PER_ROW 16u
+#define ARENA_EXTRA (16u << 20)
+
+static size_t align_up(size_t bytes)
+{
+	return (bytes + USH_CACHE_LINE - 1) & ~(size_t)(USH_CACHE_LINE - 1);
+}
+
+static size_t table_bytes(void)
+{
+	return align_up(EVENT_SLOTS * sizeof(_Atomic(struct ush_event *)));
+}
+
+size_t ush_inventory_bytes(uint32_t row_count, uint32_t loop_count)
+{
+	size_t rows = (size_t)row_count * (sizeof(struct ush_row) + ARENA_EXTRA_PER_ROW);
+
+	return table_bytes() + align_up(rows) + ARENA_EXTRA +
+		(size_t)loop_count * sizeof(struct ush_tally) * 4096;
+}
+
+void ush_inventory_init(struct ush_inventory *inventory, void *memory, uint32_t row_count,
+	uint32_t loop_count)
+{
+	USH_ASSERT(((uintptr_t)memory & (USH_CACHE_LINE - 1)) == 0);
+	inventory->events = memory;
+	inventory->arena = (uint8_t *)memory + table_bytes();
+	inventory->arena_bytes = ush_inventory_bytes(row_count, loop_count) - table_bytes();
+	inventory->arena_used = 0;
+	inventory->loop_count = loop_count;
+}
+
+uint64_t ush_image_digest(const void *image, size_t image_bytes)
+{
+	/* Names an image, proves nothing: the CRC inside guards against rot. */
+	const struct ush_key key = {0x7573686572696d67ull, 0x6469676573743031ull};
+
+	return ush_siphash(&key, image, image_bytes);
+}
+
+/* The parts of an image, after check_header. */
+struct image {
+	struct ush_venue_header header;
+	const uint8_t *tiers;
+	const uint8_t *sections;
+	const uint8_t *rows;
+};
+
+static int bad(struct ush_message *message, const char *what)
+{
+	ush_message_set(message, "venue image: %s; compile the venue file again", what);
+	return -USH_ECORRUPT;
+}
+
+static int check_crc(const uint8_t *bytes, size_t size, uint32_t crc)
+{
+	const size_t at = offsetof(struct ush_venue_header, crc);
+	const uint32_t zero = 0;
+	uint32_t sum = ush_crc32c(0, bytes, at);
+
+	sum = ush_crc32c(sum, &zero, sizeof(zero));
+	sum = ush_crc32c(sum, bytes + at + sizeof(zero), size - at - sizeof(zero));
+	return sum == crc ? 0 : -USH_ECORRUPT;
+}
+
+static int check_header(struct image *image, const void *data, size_t size,
+	struct ush_message *message)
+{
+	struct ush_venue_header *h = &image->header;
+	uint64_t expect;
+
+	if (size < sizeof(*h))
+		return bad(message, "shorter than its header");
+	memcpy(h, data, sizeof(*h));
+	if (h->magic != USH_VENUE_MAGIC)
+		return bad(message, "not a venue image (wrong magic)");
+	if (h->version != USH_VENUE_VERSION) {
+		ush_message_set(message, "venue image: version %u, this box reads %u", h->version,
+			USH_VENUE_VERSION);
+		return -USH_EVERSION;
+	}
+	if (h->file_bytes != size)
+		return bad(message, "its length is not the one it names: cut short?");
+	if (check_crc(data, size, h->crc) != 0)
+		return bad(message, "its checksum is wrong");
+	if (h->tier_count < 1 || h->tier_count > USH_EVENT_TIERS_MAX)
+		return bad(message, "tier count outside 1 to 255");
+	if (h->section_count < 1 || h->section_count > USH_EVENT_SECTIONS_MAX)
+		return bad(message, "section count outside 1 to 4096");
+	if (h->row_count < 1 || h->row_count > USH_EVENT_ROWS_MAX)
+		return bad(message, "row count outside 1 to 65536");
+	if (h->hold_ms < USH_HOLD_MS_MIN || h->hold_ms > h->hold_ms_max ||
+		h->hold_ms_max > USH_HOLD_MS_MAX)
+		return bad(message, "hold times outside their range");
+	if (h->user_seats_max < 1 || h->user_seats_max > UINT16_MAX)
+		return bad(message, "seats per user outside 1 to 65535");
+	expect = sizeof(*h) + (uint64_t)h->tier_count * sizeof(struct ush_venue_tier) +
+		(uint64_t)h->section_count * sizeof(struct ush_venue_section) +
+		(uint64_t)h->row_count * sizeof(struct ush_venue_row);
+	if (expect > size || size - expect != h->label_bytes)
+		return bad(message, "its parts do not add up to its length");
+	image->tiers = (const uint8_t *)data + sizeof(*h);
+	image->sections = image->tiers + h->tier_count * sizeof(struct ush_venue_tier);
+	image->rows = image->sections + h->section_count * sizeof(struct ush_venue_section);
+	return 0;
+}
+
+static int check_row(const struct image *image, const struct ush_venue_row *row, uint32_t index,
+	struct ush_message *message)
+{
+	struct ush_venue_section section;
+
+	if (row->seats == 0)
+		return bad(message, "a row without seats");
+	if (((row->house | row->accessible | row->companion | row->tier_mask[0] |
+		     row->tier_mask[1] | row->tier_mask[2]) &
+		    ~row->seats) != 0)
+		return bad(message, "a mask names a seat that does not exist");
+	if ((row->tier_mask[0] & row->tier_mask[1]) != 0 ||
+		((row->tier_mask[0] | row->tier_mask[1]) & row->tier_mask[2]) != 0)
+		return bad(message, "a seat has two tiers");
+	for (uint32_t i = 0; i < USH_ROW_TIERS; i++) {
+		if (row->tier[i] >= image->header.tier_count)
+			return bad(message, "an unknown tier");
+	}
+	if (row->section >= image->header.section_count)
+		return bad(message, "an unknown section");
+	memcpy(&section, image->sections + row->section * sizeof(section), sizeof(section));
+	if (index < section.row_first || index - section.row_first >= section.row_count)
+		return bad(message, "a row outside its section");
+	if ((row->flags & ~3u) != 0)
+		return bad(message, "unknown row flags");
+	return 0;
+}
+
+static int check_body(const struct image *image, struct ush_message *message)
+{
+	const struct ush_venue_header *h = &image->header;
+	uint64_t seats = 0, next = 0;
+
+	for (uint32_t i = 0; i < h->section_count; i++) {
+		struct ush_venue_section section;
+		memcpy(&section, image->sections + i * sizeof(section), sizeof(section));
+		if (section.row_first != next || section.row_count < 1 ||
+			section.row_count > h->row_count - next)
+			return bad(message, "sections do not follow one another");
+		next += section.row_count;
+	}
+	if (next != h->row_count)
+		return bad(message, "sections do not cover all rows");
+	for (uint32_t i = 0; i < h->row_count; i++) {
+		struct ush_venue_row row;
+		memcpy(&row, image->rows + (size_t)i * sizeof(row), sizeof(row));
+		int error = check_row(image, &row, i, message);
+		if (error != 0)
+			return error;
+		seats += ush_popcount64(row.seats);
+	}
+	if (seats != h->seat_count)
+		return bad(message, "the seat count is not the number of seats");
+	return 0;
+}
+
+static void *arena_take(struct ush_inventory *inventory, size_t bytes)
+{
+	size_t at = inventory->arena_used;
+
+	bytes = align_up(bytes);
+	if (bytes > inventory->arena_bytes - at)
+		return NULL;
+	inventory->arena_used = at + bytes;
+	memset(inventory->arena + at, 0, bytes);
+	return inventory->arena + at;
+}
+
+static void fill_rows(struct ush_event *event, const struct image *image)
+{
+	uint32_t house = 0;
+
+	for (uint32_t i = 0; i < event->row_count; i++) {
+		struct ush_row *row = &event->rows[i];
+		struct ush_venue_row source;
+
+		memcpy(&source, image->rows + (size_t)i * sizeof(source), sizeof(source));
+		atomic_init(&row->free, source.seats & ~source.house);
+		row->seats = source.seats;
+		atomic_init(&row->house, source.house);
+		atomic_init(&row->firm, 0);
+		memcpy(row->tier_mask, source.tier_mask, sizeof(row->tier_mask));
+		memcpy(row->tier, source.tier, sizeof(row->tier));
+		row->section = source.section;
+		row->flags = source.flags;
+		house += ush_popcount64(source.house);
+	}
+	atomic_init(&event->house_count, house);
+}
+
+static void fill_event(struct ush_event *event, uint32_t id, const struct image *image)
+{
+	const struct ush_venue_header *h = &image->header;
+
+	event->id = id;
+	event->row_count = h->row_count;
+	event->section_count = h->section_count;
+	event->tier_count = h->tier_count;
+	event->seat_count = h->seat_count;
+	event->hold_ms = h->hold_ms;
+	event->hold_ms_max = h->hold_ms_max;
+	event->user_seats_max = h->user_seats_max;
+	atomic_init(&event->status, USH_EVENT_STATUS_DRAFT);
+	memcpy(event->sections, image->sections, h->section_count * sizeof(*event->sections));
+	for (uint32_t i = 0; i < h->tier_count; i++) {
+		struct ush_venue_tier tier;
+		memcpy(&tier, image->tiers + i * sizeof(tier), sizeof(tier));
+		event->price[i] = tier.price;
+	}
+	fill_rows(event, image);
+}
+
+int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const void *data,
+	size_t size, struct ush_event **out, struct ush_message *message)
+{
+	size_t mark = inventory->arena_used;
+	struct ush_event *event;
+	struct image image;
+	int error;
+
+	if (event_id < 1 || event_id > USH_EVENT_ID_MAX) {
+		ush_message_set(message, "event id %u is outside 1 to %u", event_id,
+			USH_EVENT_ID_MAX);
+		return -USH_EINVAL;
+	}
+	error = check_header(&image, data, size, message);
+	if (error == 0)
+		error = check_body(&image, message);
+	if (error != 0)
+		return error;
+	event = arena_take(inventory, sizeof(*event));
+	if (event == NULL)
+		goto full;
+	event->rows = arena_take(inventory, image.header.row_count * sizeof(*event->rows));
+	event->sections =
+		arena_take(inventory, image.header.section_count * sizeof(*event->sections));
+	event->price = arena_take(inventory, image.header.tier_count * sizeof(*event->price));
+	event->tally = arena_take(inventory, inventory->loop_count * sizeof(*event->tally));
+	if (event->rows == NULL || event->sections == NULL || event->price == NULL ||
+		event->tally == NULL)
+		goto full;
+	event->tally_count = inventory->loop_count;
+	event->digest = ush_image_digest(data, size);
+	event->arena_mark = mark;
+	event->arena_end = inventory->arena_used;
+	fill_event(event, event_id, &image);
+	*out = event;
+	return 0;
+full:
+	inventory->arena_used = mark;
+	ush_message_set(message,
+		"no room for the %u rows of event %u: raise [limits] rows and restart",
+		image.header.row_count, event_id);
+	return -USH_EFULL;
+}
+
+void ush_event_discard(struct ush_inventory *inventory, struct ush_event *event)
+{
+	USH_ASSERT(ush_inventory_event(inventory, event->id) != event);
+	if (event->arena_end == inventory->arena_used)
+		inventory->arena_used = event->arena_mark;
+}
+
+void ush_event_publish(struct ush_inventory *inventory, struct ush_event *event)
+{
+	atomic_store_explicit(&inventory->events[event->id], event, memory_order_release);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "hold/hold.h"
+
+static_assert(USH_HOLD_INDEX_BITS + USH_HOLD_GENERATION_BITS < 64, "room for a tag");
+
+#define TAG_SHIFT (USH_HOLD_INDEX_BITS + USH_HOLD_GENERATION_BITS)
+
+static size_t lines_bytes(uint32_t hold_count)
+{
+	return (size_t)hold_count * sizeof(struct ush_hold);
+}
+
+static size_t pools_bytes(uint32_t loop_count)
+{
+	size_t bytes = loop_count * sizeof(struct ush_hold_pool);
+
+	return (bytes + USH_CACHE_LINE - 1) & ~(size_t)(USH_CACHE_LINE - 1);
+}
+
+static uint32_t pool_capacity(uint32_t hold_count, uint32_t loop_count)
+{
+	return hold_count / loop_count + 1;
+}
+
+size_t ush_holds_bytes(uint32_t hold_count, uint32_t loop_count)
+{
+	return lines_bytes(hold_count) + pools_bytes(loop_count) +
+		(size_t)pool_capacity(hold_count, loop_count) * loop_count * sizeof(uint32_t);
+}
+
+void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count,
+	uint32_t loop_count, const struct ush_key *key)
+{
+	uint8_t *at = memory;
+
+	USH_ASSERT(hold_count >= 2);
+	USH_ASSERT(hold_count <= 1u << USH_HOLD_INDEX_BITS);
+	holds->lines = memory;
+	holds->count = hold_count;
+	holds->loop_count = loop_count;
+	holds->key = *key;
+	at += lines_bytes(hold_count);
+	holds->pools = (void *)at;
+	at += pools_bytes(loop_count);
+	holds->free_memory = (void *)at;
+	for (uint32_t i = 0; i < loop_count; i++) {
+		struct ush_hold_pool *pool = &holds->pools[i];
+		pool->lines = holds->lines;
+		pool->free_capacity = pool_capacity(hold_count, loop_count);
+		pool->free = holds->free_memory + (size_t)i * pool->free_capacity;
+		pool->loop = i;
+	}
+}
+
+static void replayed_line(struct ush_holds *holds, uint32_t index, uint32_t *live)
+{
+	struct ush_hold *hold = &holds->lines[index];
+	uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
+	uint32_t owner = index % holds->loop_count;
+	struct ush_hold_pool *pool = &holds->pools[owner];
+	uint32_t state = ush_hold_word_state(word);
+
+	USH_ASSERT(state == USH_HOLD_STATE_FREE || state == USH_HOLD_STATE_HELD ||
+		state == USH_HOLD_STATE_SOLD);
+	word = ush_hold_word(state, owner, ush_hold_word_version(word),
+		ush_hold_word_generation(word));
+	atomic_store_explicit(&hold->word, word, memory_order_relaxed);
+	hold->wheel_next = 0;
+	hold->wheel_prev = 0;
+	/* Further legs are FREE by state but belong to a hold: leg_count says so. */
+	if (state == USH_HOLD_STATE_FREE && hold->leg_count == 0) {
+		pool->free[pool->free_count++] = index;
+	} else if (state == USH_HOLD_STATE_HELD) {
+		ush_wheel_add(pool, index);
+		(*live)++;
+	}
+}
+
+uint32_t ush_holds_replayed(struct ush_holds *holds, uint64_t now_ns)
+{
+	uint32_t live = 0;
+
+	for (uint32_t i = 0; i < holds->loop_count; i++)
+		ush_wheel_start(&holds->pools[i].wheel, now_ns);
+	/* Downwards, so that low indices are dealt out first and memory stays dense. */
+	for (uint32_t index = holds->count - 1; index > USH_HOLD_NONE; index--)
+		replayed_line(holds, index, &live);
+	return live;
+}
+
+uint64_t ush_hold_id(const struct ush_holds *holds, uint32_t index, uint16_t generation)
+{
+	uint64_t low = (uint64_t)index | (uint64_t)generation << USH_HOLD_INDEX_BITS;
+
+	return low | ush_siphash_2(&holds->key, low, 0) >> TAG_SHIFT << TAG_SHIFT;
+}
+
+uint32_t ush_hold_id_check(const struct ush_holds *holds, uint64_t id)
+{
+	uint32_t index = ush_hold_id_index(id);
+
+	if (index == USH_HOLD_NONE || index >= holds->count)
+		return USH_HOLD_NONE;
+	return ush_hold_id(holds, index, ush_hold_id_generation(id)) == id ? index : USH_HOLD_NONE;
+}
+
+uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs)
+{
+	uint32_t next = USH_HOLD_NONE;
+
+	USH_ASSERT(legs >= 1);
+	if (pool->free_count < legs)
+		return USH_HOLD_NONE;
+	for (uint32_t i = 0; i < legs; i++) {
+		uint32_t index = pool->free[--pool->free_count];
+		struct ush_hold *hold = &pool->lines[index];
+		hold->next = next;
+		hold->leg_count = (uint16_t)legs;
+		next = index;
+	}
+	struct ush_hold *first = &pool->lines[next];
+	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
+	USH_ASSERT(ush_hold_word_state(word) == USH_HOLD_STATE_FREE);
+	word = ush_hold_word(USH_HOLD_STATE_NEW, pool->loop, 0,
+		(uint16_t)(ush_hold_word_generation(word) + 1));
+	atomic_store_explicit(&first->word, word, memory_order_relaxed);
+	return next;
+}
+
+void ush_hold_give(struct ush_hold_pool *pool, uint32_t index)
+{
+	struct ush_hold *first = &pool->lines[index];
+	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
+
+	USH_ASSERT(ush_hold_word_owner(word) == pool->loop);
+	word = ush_hold_word(USH_HOLD_STATE_FREE, pool->loop, 0, ush_hold_word_generation(word));
+	atomic_store_explicit(&first->word, word, memory_order_release);
+	while (index != USH_HOLD_NONE) {
+		struct ush_hold *hold = &pool->lines[index];
+		USH_ASSERT(pool->free_count < pool->free_capacity);
+		pool->free[pool->free_count++] = index;
+		index = hold->next;
+		hold->leg_count = 0;
+		hold->next = USH_HOLD_NONE;
+	}
+}
+
+void ush_hold_prefetch(const struct ush_hold_pool *pool, uint32_t lines)
+{
+	uint32_t count = pool->free_count < lines ? pool->free_count : lines;
+
+	for (uint32_t i = 0; i < count; i++)
+		USH_PREFETCH_WRITE(&pool->lines[pool->free[pool->free_count - 1 - i]]);
+}

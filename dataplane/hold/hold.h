@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Holds: one 64-byte line per leg, ids that cannot be guessed, and a timing wheel per loop.
+ *
+ * Lines are dealt out to loops by index; only the owning loop puts a line on its wheel or its free
+ * list. The state word may be changed by any loop, by compare-and-swap to BUSY and back.
+ *
+ * Owns:  the lines, one pool (free list and wheel) per loop.
+ * Reads: nothing else.
+ * Never: rows, users, the log.
+ */
+#ifndef USH_HOLD_H
+#define USH_HOLD_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "wire/wire.h"
+
+/* No line. Index 0 is never dealt out. */
+#define USH_HOLD_NONE 0u
+
+struct ush_hold {
+	/* state | owner loop << 8 | version << 16 | generation << 32 | leg << 48 (1: a further leg
+	 * of another hold). */
+	_Atomic uint64_t word;
+	uint64_t user;
+	uint64_t mask;
+	uint64_t deadline_ns;
+	uint32_t event;
+	uint16_t row;
+	uint16_t leg_count;
+	/* Next leg's line. */
+	uint32_t next;
+	/* Price of this leg, minor units. */
+	uint32_t amount;
+	/* Wheel links: indices; 0 none. The owning loop only. */
+	uint32_t wheel_next;
+	uint32_t wheel_prev;
+	/* The last record about this hold. */
+	uint64_t sequence;
+};
+static_assert(sizeof(struct ush_hold) == USH_CACHE_LINE, "a hold is one cache line");
+
+USH_INLINE uint32_t ush_hold_word_state(uint64_t word)
+{
+	return (uint32_t)(word & 0xff);
+}
+
+USH_INLINE uint32_t ush_hold_word_owner(uint64_t word)
+{
+	return (uint32_t)(word >> 8) & 0xff;
+}
+
+USH_INLINE uint16_t ush_hold_word_version(uint64_t word)
+{
+	return (uint16_t)(word >> 16);
+}
+
+USH_INLINE uint16_t ush_hold_word_generation(uint64_t word)
+{
+	return (uint16_t)(word >> 32);
+}
+
+USH_INLINE uint64_t ush_hold_word(uint32_t state, uint32_t owner, uint16_t version,
+	uint16_t generation)
+{
+	return (uint64_t)state | (uint64_t)owner << 8 | (uint64_t)version << 16 |
+		(uint64_t)generation << 32;
+}
+
+/* One tick of the wheel: 2^20 ns, about 1.05 ms. */
+#define USH_WHEEL_TICK_BITS 20u
+#define USH_WHEEL_LEVELS 4u
+#define USH_WHEEL_SLOTS 256u
+
+/*
+ * Hierarchical timing wheel (Varghese and Lauck 1987, scheme 7): level l covers 256^(l+1) ticks, so
+ * 0.27 s, 69 s, 4.9 h, 52 days. A line hangs in the level its distance asks for and moves down when
+ * that level's slot comes up.
+ */
+struct ush_wheel {
+	uint64_t tick;
+	uint32_t head[USH_WHEEL_LEVELS][USH_WHEEL_SLOTS];
+	/* The slot of the current tick, taken out and being worked off. */
+	uint32_t due;
+	uint32_t count;
+};
+
+/* One loop's share. */
+struct ush_hold_pool {
+	struct ush_hold *lines;
+	uint32_t *free;
+	uint32_t free_count;
+	uint32_t free_capacity;
+	uint32_t loop;
+	struct ush_wheel wheel;
+};
+
+struct ush_holds {
+	struct ush_hold *lines;
+	uint32_t count;
+	uint32_t loop_count;
+	struct ush_key key;
+	struct ush_hold_pool *pools;
+	uint32_t *free_memory;
+};
+
+size_t ush_holds_bytes(uint32_t hold_count, uint32_t loop_count);
+
+/* in: memory: that many zeroed bytes, 64-byte aligned. hold_count includes index 0. */
+void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count,
+	uint32_t loop_count, const struct ush_key *key);
+
+/* Builds free lists and wheels from the lines' states. in: now_ns. ret: live (HELD) holds.
+ * by: the starting thread, after replay. */
+uint32_t ush_holds_replayed(struct ush_holds *holds, uint64_t now_ns);
+
+USH_INLINE struct ush_hold *ush_holds_line(const struct ush_holds *holds, uint32_t index)
+{
+	USH_CHECK(index < holds->count);
+	return &holds->lines[index];
+}
+
+/* ret: the id of a line of that generation. cost: one SipHash. */
+uint64_t ush_hold_id(const struct ush_holds *holds, uint32_t index, uint16_t generation);
+
+/* ret: the index an id claims, unchecked. */
+USH_INLINE uint32_t ush_hold_id_index(uint64_t id)
+{
+	return (uint32_t)(id & ((1u << USH_HOLD_INDEX_BITS) - 1));
+}
+
+USH_INLINE uint16_t ush_hold_id_generation(uint64_t id)
+{
+	return (uint16_t)(id >> USH_HOLD_INDEX_BITS);
+}
+
+/* ret: index of the line an id names when its tag is right and the index in range; USH_HOLD_NONE
+ * otherwise. The line's generation must still be compared. cost: one SipHash. */
+uint32_t ush_hold_id_check(const struct ush_holds *holds, uint64_t id);
+
+/* Takes `legs` lines chained by next, leg 0 first; ret: first index, or USH_HOLD_NONE. The first
+ * has state NEW and a fresh generation. by: the owning loop. cost: O(legs). */
+uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs);
+
+/* Gives a chain back: state FREE. It must not hang in the wheel. by: the owning loop. */
+void ush_hold_give(struct ush_hold_pool *pool, uint32_t index);
+
+/* Prefetches the lines that ush_hold_take will deal out next. */
+void ush_hold_prefetch(const struct ush_hold_pool *pool, uint32_t lines);
+
+/* Hangs a hold in the wheel by its deadline_ns, so that it is due at the first tick that starts at
+ * or after the deadline. by: the owning loop. */
+void ush_wheel_add(struct ush_hold_pool *pool, uint32_t index);
+
+/* Takes a hold out. ret: false if it does not hang. by: the owning loop. */
+bool ush_wheel_remove(struct ush_hold_pool *pool, uint32_t index);
+
+/* Sets the wheel's time; only while it is empty. */
+void ush_wheel_start(struct ush_wheel *wheel, uint64_t now_ns);
+
+/*
+ * ret: a hold whose deadline is at or before now_ns, taken out of the wheel, or USH_HOLD_NONE when
+ *      none is due. A caller that cannot settle it now hands it back with ush_wheel_again.
+ * by:  the owning loop. cost: bounded by `*work`, which it lowers by 1 for each line or tick
+ *      looked at; stops at 0.
+ */
+uint32_t ush_wheel_due(struct ush_hold_pool *pool, uint64_t now_ns, uint32_t *work);
+
+/* Hangs a due hold one tick ahead. by: the owning loop. */
+void ush_wheel_again(struct ush_hold_pool *pool, uint32_t index);
+
+#endif /* USH_HOLD_H */

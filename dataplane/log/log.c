@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "log/log.h"
+
+static_assert(USH_BLOCK_SLOTS * USH_RECORD_BYTES == USH_BLOCK_BYTES, "a block is 64 slots");
+static_assert(USH_LEG_COUNT_MAX < USH_BLOCK_SLOTS, "a run fits a block");
+
+/* Most slots that runs may waste at the end of one block, and the header of the next. */
+#define WASTE_PER_BLOCK (USH_LEG_COUNT_MAX - 1u + 1u)
+/* Records that surely fit in one block. */
+#define FIT_PER_BLOCK (USH_BLOCK_SLOTS - WASTE_PER_BLOCK)
+
+void ush_log_init(struct ush_log *log, void *ring, uint32_t block_count)
+{
+	USH_ASSERT(block_count >= 8);
+	USH_ASSERT((block_count & (block_count - 1)) == 0);
+	log->ring = ring;
+	log->slot_count = (uint64_t)block_count * USH_BLOCK_SLOTS;
+	log->slot_mask = log->slot_count - 1;
+	ush_log_start_at(log, USH_LOG_SEQUENCE_FIRST);
+}
+
+void ush_log_start_at(struct ush_log *log, uint64_t sequence)
+{
+	USH_ASSERT(ush_log_is_header(sequence));
+	USH_ASSERT(sequence >= USH_LOG_SEQUENCE_FIRST);
+	atomic_store_explicit(&log->reserved, sequence, memory_order_release);
+	atomic_store_explicit(&log->durable, sequence, memory_order_release);
+}
+
+bool ush_log_has_room(const struct ush_log *log, uint32_t slots, uint32_t loop_count,
+	enum ush_log_class class)
+{
+	uint64_t room = log->slot_count - 2 * USH_BLOCK_SLOTS;
+	uint64_t durable = ush_log_durable(log);
+	uint64_t reserved = ush_log_reserved(log);
+
+	/* New holds leave a quarter of the ring to those who pay, confirm and give back. */
+	if (class == USH_LOG_NEW)
+		room -= log->slot_count / 4;
+	return reserved - durable + (uint64_t)slots * loop_count <= room;
+}
+
+void ush_log_publish(struct ush_log *log, uint64_t sequence, const struct ush_record *record)
+{
+	struct ush_record *slot = ush_log_slot(log, sequence);
+
+	USH_CHECK(!ush_log_is_header(sequence));
+	memcpy(&slot->type, &record->type, sizeof(*slot) - offsetof(struct ush_record, type));
+	__atomic_store_n(&slot->sequence, sequence, __ATOMIC_RELEASE);
+}
+
+void ush_log_publish_pads(struct ush_log *log, uint64_t first, uint64_t end)
+{
+	const struct ush_record pad = {.type = USH_RECORD_TYPE_PAD, .run_count = 1};
+
+	for (uint64_t at = first; at < end; at++) {
+		if (!ush_log_is_header(at))
+			ush_log_publish(log, at, &pad);
+	}
+}
+
+/* Lays records into [first, end) until either runs out; pads what is left. ret: records laid. */
+static uint32_t append_stretch(struct ush_log *log, const struct ush_record *records,
+	uint32_t count, uint64_t first, uint64_t end, uint64_t *sequences)
+{
+	uint64_t at = first;
+	uint32_t done = 0;
+
+	while (at < end) {
+		if (ush_log_is_header(at)) {
+			at++;
+			continue;
+		}
+		if (done == count)
+			break;
+		uint32_t run = records[done].run_count;
+		uint64_t block_end = (at | (USH_BLOCK_SLOTS - 1)) + 1;
+		uint64_t stop = ush_min64(block_end, end);
+		if (at + run > stop) {
+			ush_log_publish_pads(log, at, stop);
+			at = stop;
+			continue;
+		}
+		for (uint32_t i = 0; i < run; i++, at++, done++) {
+			ush_log_publish(log, at, &records[done]);
+			sequences[done] = at;
+		}
+	}
+	ush_log_publish_pads(log, at, end);
+	return done;
+}
+
+uint32_t ush_log_append(struct ush_log *log, const struct ush_record *records, uint32_t count,
+	uint64_t *sequences)
+{
+	uint32_t used = 0;
+	bool runs = false;
+
+	for (uint32_t i = 0; i < count; i++)
+		runs |= records[i].run_count > 1;
+	for (uint32_t done = 0; done < count;) {
+		uint32_t left = count - done;
+		/* Single records fit wherever there is a slot: reserve just them, and once more
+		 * for those that a header displaced. Runs get the worst case at once. */
+		uint32_t slots = runs ? left + WASTE_PER_BLOCK * (left / FIT_PER_BLOCK + 2) : left;
+		uint64_t first = ush_log_reserve(log, slots);
+
+		done += append_stretch(log, records + done, left, first, first + slots,
+			sequences + done);
+		used += slots;
+		USH_ASSERT(!runs || done == count);
+	}
+	return used;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "user/user.h"
+
+static_assert(USH_USER_BUCKET == 64, "the home slot is the hash's low six bits");
+static_assert(USH_REQUEST_WINDOW == 64, "the window is one word");
+
+static size_t align_up(size_t bytes)
+{
+	return (bytes + USH_CACHE_LINE - 1) & ~(size_t)(USH_CACHE_LINE - 1);
+}
+
+static uint32_t line_count(uint32_t user_count)
+{
+	return ush_pow2_ceil32(user_count < USH_USER_BUCKET ? USH_USER_BUCKET : user_count);
+}
+
+size_t ush_users_bytes(uint32_t user_count, uint32_t answer_count, uint32_t loop_count)
+{
+	size_t lines = line_count(user_count);
+
+	return lines * sizeof(struct ush_user) + align_up(lines / USH_USER_BUCKET) +
+		align_up((size_t)answer_count * sizeof(struct ush_answer)) +
+		loop_count * sizeof(struct ush_answer_pool);
+}
+
+void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
+	uint32_t answer_count, uint32_t loop_count, uint64_t seed)
+{
+	uint8_t *at = memory;
+	uint32_t share = (answer_count - 1) / loop_count;
+
+	USH_ASSERT(answer_count > loop_count);
+	users->count = line_count(user_count);
+	users->bucket_mask = users->count / USH_USER_BUCKET - 1;
+	users->answer_count = answer_count;
+	users->loop_count = loop_count;
+	users->seed = seed;
+	users->lines = (void *)at;
+	at += (size_t)users->count * sizeof(struct ush_user);
+	users->bucket_lock = (void *)at;
+	at += align_up(users->count / USH_USER_BUCKET);
+	users->answers = (void *)at;
+	at += align_up((size_t)answer_count * sizeof(struct ush_answer));
+	users->pools = (void *)at;
+	for (uint32_t i = 0; i < loop_count; i++) {
+		/* Index 0 means none. */
+		users->pools[i].fresh = 1 + i * share;
+		users->pools[i].fresh_end = 1 + (i + 1) * share;
+	}
+}
+
+static uint64_t lock_word(uint32_t loop, uint32_t request_id)
+{
+	return USH_USER_LOCKED | (uint64_t)loop << 8 | (uint64_t)request_id << 32;
+}
+
+static bool has_key(const struct ush_user *line, uint64_t user, uint32_t event)
+{
+	return atomic_load_explicit(&line->user, memory_order_relaxed) == user &&
+		atomic_load_explicit(&line->event, memory_order_relaxed) == event;
+}
+
+/* The line bears our key: lock it. ABSENT when it was given to another user meanwhile. */
+static enum ush_user_result lock_line(struct ush_user *line, uint64_t lock, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id)
+{
+	if ((lock & 0xff) == USH_USER_LOCKED) {
+		if (((lock >> 8) & 0xff) == loop)
+			return USH_USER_OWN;
+		return lock >> 32 == request_id && request_id != 0 ? USH_USER_DUPLICATE
+								   : USH_USER_BUSY;
+	}
+	if (!atomic_compare_exchange_strong_explicit(&line->lock, &lock,
+		    lock_word(loop, request_id), memory_order_acquire, memory_order_relaxed))
+		return USH_USER_BUSY;
+	if (ush_unlikely(!has_key(line, user, event))) {
+		ush_user_unlock(line);
+		return USH_USER_BUSY;
+	}
+	return USH_USER_OK;
+}
+
+enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
+{
+	struct ush_user *home = ush_user_home(users, hash);
+	struct ush_user *bucket = home - (hash & (USH_USER_BUCKET - 1));
+
+	for (uint32_t i = 0; i < USH_USER_BUCKET; i++) {
+		struct ush_user *line = &bucket[(hash + i) & (USH_USER_BUCKET - 1)];
+		uint64_t lock = atomic_load_explicit(&line->lock, memory_order_acquire);
+		/* Lines are never emptied, so the first empty one ends the search. */
+		if ((lock & 0xff) == USH_USER_EMPTY)
+			return USH_USER_ABSENT;
+		if ((lock & 0xff) == USH_USER_FILLING)
+			return USH_USER_BUSY;
+		if (has_key(line, user, event)) {
+			*out = line;
+			return lock_line(line, lock, user, event, loop, request_id);
+		}
+	}
+	return USH_USER_ABSENT;
+}
+
+/* ret: true if the line's user has nothing that must be remembered. Caller holds its lock. */
+static bool is_spent(const struct ush_user *line)
+{
+	return line->seats == 0 && line->answer_count == 0;
+}
+
+static void fill(struct ush_user *line, uint64_t user, uint32_t event, uint32_t loop,
+	uint32_t request_id)
+{
+	atomic_store_explicit(&line->user, user, memory_order_relaxed);
+	atomic_store_explicit(&line->event, event, memory_order_relaxed);
+	line->window_top = 0;
+	line->window_bits = 0;
+	line->answer = USH_ANSWER_NONE;
+	line->seats = 0;
+	line->answer_count = 0;
+	memset(line->refusal_status, 0, sizeof(line->refusal_status));
+	memset(line->refusal_digest, 0, sizeof(line->refusal_digest));
+	memset(line->refusal_id, 0, sizeof(line->refusal_id));
+	atomic_store_explicit(&line->lock, lock_word(loop, request_id), memory_order_release);
+}
+
+/* Under the bucket's lock: takes an empty line, or one whose user has nothing live. */
+static struct ush_user *take_line(struct ush_user *bucket, uint64_t hash, bool spent)
+{
+	for (uint32_t i = 0; i < USH_USER_BUCKET; i++) {
+		struct ush_user *line = &bucket[(hash + i) & (USH_USER_BUCKET - 1)];
+		uint64_t lock = atomic_load_explicit(&line->lock, memory_order_relaxed);
+		uint64_t want = spent ? USH_USER_IDLE : USH_USER_EMPTY;
+		if (lock != want || (spent && !is_spent(line)))
+			continue;
+		if (!atomic_compare_exchange_strong_explicit(&line->lock, &lock, USH_USER_FILLING,
+			    memory_order_acquire, memory_order_relaxed))
+			continue;
+		if (!spent || is_spent(line))
+			return line;
+		ush_user_unlock(line);
+	}
+	return NULL;
+}
+
+enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
+{
+	enum ush_user_result result =
+		ush_user_find(users, hash, user, event, loop, request_id, out);
+	struct ush_user *home, *bucket, *line;
+	_Atomic uint8_t *bucket_lock;
+
+	if (ush_likely(result != USH_USER_ABSENT))
+		return result;
+	home = ush_user_home(users, hash);
+	bucket = home - (hash & (USH_USER_BUCKET - 1));
+	/* One maker at a time in a bucket, or two loops could make two lines of one user. */
+	bucket_lock = &users->bucket_lock[(uint32_t)(hash >> 32) & users->bucket_mask];
+	if (atomic_exchange_explicit(bucket_lock, 1, memory_order_acquire) != 0)
+		return USH_USER_BUSY;
+	result = ush_user_find(users, hash, user, event, loop, request_id, out);
+	if (result == USH_USER_ABSENT) {
+		line = take_line(bucket, hash, false);
+		if (line == NULL)
+			line = take_line(bucket, hash, true);
+		if (line == NULL) {
+			result = USH_USER_FULL;
+		} else {
+			fill(line, user, event, loop, request_id);
+			*out = line;
+			result = USH_USER_OK;
+		}
+	}
+	atomic_store_explicit(bucket_lock, 0, memory_order_release);
+	return result;
+}
+
+static const struct ush_answer *find_answer(const struct ush_users *users,
+	const struct ush_user *line, uint32_t request_id)
+{
+	for (uint32_t at = line->answer; at != USH_ANSWER_NONE; at = users->answers[at].next) {
+		if (users->answers[at].request_id == request_id)
+			return &users->answers[at];
+	}
+	return NULL;
+}
+
+enum ush_window ush_user_window(const struct ush_users *users, const struct ush_user *line,
+	uint32_t request_id, uint32_t digest, const struct ush_answer **answer, uint8_t *status)
+{
+	uint32_t slot = request_id & (USH_USER_REFUSALS - 1);
+	uint32_t behind;
+
+	if (request_id > line->window_top)
+		return USH_WINDOW_NEW;
+	behind = line->window_top - request_id;
+	if (behind >= USH_REQUEST_WINDOW)
+		return USH_WINDOW_STALE;
+	if ((line->window_bits >> behind & 1) == 0)
+		return USH_WINDOW_NEW;
+	*answer = find_answer(users, line, request_id);
+	if (*answer != NULL)
+		return (*answer)->digest == digest ? USH_WINDOW_ACCEPTED : USH_WINDOW_MISMATCH;
+	if (behind >= USH_USER_REFUSALS || line->refusal_status[slot] == USH_STATUS_OK ||
+		line->refusal_id[slot] != (uint8_t)request_id)
+		return USH_WINDOW_STALE;
+	if (line->refusal_digest[slot] != (uint8_t)digest)
+		return USH_WINDOW_MISMATCH;
+	*status = line->refusal_status[slot];
+	return USH_WINDOW_REFUSED;
+}
+
+bool ush_answer_available(const struct ush_users *users, uint32_t loop)
+{
+	const struct ush_answer_pool *pool = &users->pools[loop];
+
+	return pool->free != USH_ANSWER_NONE || pool->fresh < pool->fresh_end;
+}
+
+static uint32_t answer_take(struct ush_users *users, uint32_t loop)
+{
+	struct ush_answer_pool *pool = &users->pools[loop];
+	uint32_t index = pool->free;
+
+	if (index != USH_ANSWER_NONE) {
+		pool->free = users->answers[index].next;
+		pool->free_count--;
+	} else if (pool->fresh < pool->fresh_end) {
+		index = pool->fresh++;
+	}
+	return index;
+}
+
+/* Drops answers that fell out of the window. */
+static void prune(struct ush_users *users, struct ush_user *line, uint32_t loop)
+{
+	struct ush_answer_pool *pool = &users->pools[loop];
+	uint32_t *link = &line->answer;
+
+	while (*link != USH_ANSWER_NONE) {
+		struct ush_answer *answer = &users->answers[*link];
+		uint32_t index = *link;
+		if (line->window_top - answer->request_id < USH_REQUEST_WINDOW) {
+			link = &answer->next;
+			continue;
+		}
+		*link = answer->next;
+		answer->next = pool->free;
+		pool->free = index;
+		pool->free_count++;
+		line->answer_count--;
+	}
+}
+
+static void mark_done(struct ush_users *users, struct ush_user *line, uint32_t loop,
+	uint32_t request_id)
+{
+	uint32_t ahead;
+
+	if (request_id <= line->window_top) {
+		line->window_bits |= 1ull << (line->window_top - request_id);
+		return;
+	}
+	ahead = request_id - line->window_top;
+	line->window_bits = ahead >= USH_REQUEST_WINDOW ? 0 : line->window_bits << ahead;
+	line->window_bits |= 1;
+	line->window_top = request_id;
+	if (line->answer_count != 0)
+		prune(users, line, loop);
+}
+
+struct ush_answer *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
+	uint32_t request_id, uint32_t digest, uint8_t op)
+{
+	uint32_t index;
+	struct ush_answer *answer;
+
+	mark_done(users, line, loop, request_id);
+	index = answer_take(users, loop);
+	USH_ASSERT(index != USH_ANSWER_NONE);
+	answer = &users->answers[index];
+	*answer = (struct ush_answer){
+		.next = line->answer, .request_id = request_id, .digest = digest, .op = op};
+	line->answer = index;
+	line->answer_count++;
+	return answer;
+}
+
+void ush_user_refuse(struct ush_users *users, struct ush_user *line, uint32_t loop,
+	uint32_t request_id, uint32_t digest, uint8_t status)
+{
+	uint32_t slot = request_id & (USH_USER_REFUSALS - 1);
+
+	mark_done(users, line, loop, request_id);
+	line->refusal_status[slot] = status;
+	line->refusal_digest[slot] = (uint8_t)digest;
+	line->refusal_id[slot] = (uint8_t)request_id;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Users: one 64-byte line per (user, event), its seat count, its window of request ids, and the
+ * remembered answers to accepted requests.
+ *
+ * A line is changed only by the loop that has locked it. Locking is one compare-and-swap that never
+ * waits; the lock names the request being decided, so that its duplicate is recognised.
+ *
+ * Owns:  the lines, the answers.
+ * Reads: nothing else.
+ * Never: rows, holds, the log.
+ */
+#ifndef USH_USER_H
+#define USH_USER_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "wire/wire.h"
+
+#define USH_ANSWER_NONE 0u
+/* Refusals whose status is remembered. */
+#define USH_USER_REFUSALS 8u
+/* Lines in a bucket: a line is found within its bucket or not at all. */
+#define USH_USER_BUCKET 64u
+
+/* Low byte of a line's lock word. */
+enum ush_user_lock {
+	USH_USER_EMPTY = 0,
+	/* Being filled in; its key must not be read. */
+	USH_USER_FILLING = 1,
+	USH_USER_IDLE = 2,
+	/* Locked: owner loop << 8 | request id << 32. */
+	USH_USER_LOCKED = 3,
+};
+
+struct ush_user {
+	_Atomic uint64_t lock;
+	_Atomic uint64_t user;
+	_Atomic uint32_t event;
+	/* Highest request id seen; bit i of window_bits: id top - i is done. */
+	uint32_t window_top;
+	uint64_t window_bits;
+	/* Newest remembered answer. */
+	uint32_t answer;
+	/* Held and sold. */
+	uint16_t seats;
+	uint16_t answer_count;
+	/* Refusals of ids top - 7 .. top, by id & 7: status, and the low byte of the digest. */
+	uint8_t refusal_status[USH_USER_REFUSALS];
+	uint8_t refusal_digest[USH_USER_REFUSALS];
+	/* Ids of those refusals, low byte; 8 bytes kept for attempt and hold-time budgets. */
+	uint8_t refusal_id[USH_USER_REFUSALS];
+};
+static_assert(sizeof(struct ush_user) == USH_CACHE_LINE, "a user line is one cache line");
+
+/* An accepted request. */
+struct ush_answer {
+	uint32_t next;
+	uint32_t request_id;
+	uint32_t digest;
+	uint8_t op;
+	uint8_t status;
+	uint16_t spare;
+	uint64_t hold;
+	uint64_t sequence;
+};
+static_assert(sizeof(struct ush_answer) == 32, "an answer is half a cache line");
+
+/* One loop's free answers. */
+struct ush_answer_pool {
+	_Alignas(USH_CACHE_LINE) uint32_t free;
+	uint32_t free_count;
+	/* Never used yet: [fresh, fresh_end). */
+	uint32_t fresh;
+	uint32_t fresh_end;
+};
+
+struct ush_users {
+	struct ush_user *lines;
+	uint32_t count;
+	uint32_t bucket_mask;
+	_Atomic uint8_t *bucket_lock;
+	struct ush_answer *answers;
+	uint32_t answer_count;
+	struct ush_answer_pool *pools;
+	uint32_t loop_count;
+	uint64_t seed;
+};
+
+size_t ush_users_bytes(uint32_t user_count, uint32_t answer_count, uint32_t loop_count);
+
+/* in: memory: that many zeroed bytes, 64-byte aligned. user_count is rounded up to a power of two,
+ * at least 64. seed: hides which users share a bucket. */
+void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
+	uint32_t answer_count, uint32_t loop_count, uint64_t seed);
+
+/* ret: hash of (user, event); pass it to the calls below. */
+USH_INLINE uint64_t ush_user_hash(const struct ush_users *users, uint64_t user, uint32_t event)
+{
+	return ush_mix64(user ^ users->seed ^ (uint64_t)event * 0x9e3779b97f4a7c15ull);
+}
+
+/* ret: the line where the search starts: prefetch it. */
+USH_INLINE struct ush_user *ush_user_home(const struct ush_users *users, uint64_t hash)
+{
+	uint32_t bucket = (uint32_t)(hash >> 32) & users->bucket_mask;
+
+	return &users->lines[(size_t)bucket * USH_USER_BUCKET + (hash & (USH_USER_BUCKET - 1))];
+}
+
+enum ush_user_result {
+	/* *line is locked by this loop. */
+	USH_USER_OK,
+	/* No such line (find only). */
+	USH_USER_ABSENT,
+	/* Locked by this same loop in the burst it is deciding: make that visible, then again. */
+	USH_USER_OWN,
+	/* Locked by another loop, for another request. */
+	USH_USER_BUSY,
+	/* Locked by another loop for this very request id. */
+	USH_USER_DUPLICATE,
+	/* No line can be had: the bucket is full of users with something live. */
+	USH_USER_FULL,
+};
+
+/* Finds and locks. by: any loop. cost: usually one line, at most 64. */
+enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **line);
+
+/* Finds or makes, and locks. May replace a line of a user with nothing live. */
+enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **line);
+
+/* Ends the lock; what was written becomes visible. by: the loop that locked. */
+USH_INLINE void ush_user_unlock(struct ush_user *line)
+{
+	atomic_store_explicit(&line->lock, USH_USER_IDLE, memory_order_release);
+}
+
+enum ush_window {
+	USH_WINDOW_NEW,
+	/* Accepted before: *answer. */
+	USH_WINDOW_ACCEPTED,
+	/* Refused before: *status. */
+	USH_WINDOW_REFUSED,
+	/* Used before with another body. */
+	USH_WINDOW_MISMATCH,
+	/* Too old to know. */
+	USH_WINDOW_STALE,
+};
+
+/* What is known of a request id. by: the holder of the lock. cost: O(answers of the user) <= 64. */
+enum ush_window ush_user_window(const struct ush_users *users, const struct ush_user *line,
+	uint32_t request_id, uint32_t digest, const struct ush_answer **answer, uint8_t *status);
+
+/* ret: true if an answer can be remembered by this loop. */
+bool ush_answer_available(const struct ush_users *users, uint32_t loop);
+
+/* Remembers an accepted request. ret: the answer, to be completed; never NULL when available. */
+struct ush_answer *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
+	uint32_t request_id, uint32_t digest, uint8_t op);
+
+/* Remembers a refusal. */
+void ush_user_refuse(struct ush_users *users, struct ush_user *line, uint32_t loop,
+	uint32_t request_id, uint32_t digest, uint8_t status);
+
+#endif /* USH_USER_H */
