@@ -21,7 +21,7 @@ size_t ush_users_bytes(uint32_t user_count, uint32_t answer_count, uint32_t loop
 	size_t lines = line_count(user_count);
 
 	return lines * sizeof(struct ush_user) + align_up(lines / USH_USER_BUCKET) +
-		align_up((size_t)answer_count * sizeof(struct ush_answer)) +
+		align_up((size_t)answer_count * sizeof(struct ush_accepted)) +
 		loop_count * sizeof(struct ush_answer_pool);
 }
 
@@ -42,7 +42,7 @@ void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
 	users->bucket_lock = (void *)at;
 	at += align_up(users->count / USH_USER_BUCKET);
 	users->answers = (void *)at;
-	at += align_up((size_t)answer_count * sizeof(struct ush_answer));
+	at += align_up((size_t)answer_count * sizeof(struct ush_accepted));
 	users->pools = (void *)at;
 	for (uint32_t i = 0; i < loop_count; i++) {
 		/* Index 0 means none. */
@@ -133,7 +133,7 @@ static struct ush_user *take_line(struct ush_user *bucket, uint64_t hash, bool s
 		struct ush_user *line = &bucket[(hash + i) & (USH_USER_BUCKET - 1)];
 		uint64_t lock = atomic_load_explicit(&line->lock, memory_order_relaxed);
 		uint64_t want = spent ? USH_USER_IDLE : USH_USER_EMPTY;
-		if (lock != want || (spent && !is_spent(line)))
+		if (lock != want)
 			continue;
 		if (!atomic_compare_exchange_strong_explicit(&line->lock, &lock, USH_USER_FILLING,
 			    memory_order_acquire, memory_order_relaxed))
@@ -178,7 +178,7 @@ enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint
 	return result;
 }
 
-static const struct ush_answer *find_answer(const struct ush_users *users,
+static const struct ush_accepted *find_answer(const struct ush_users *users,
 	const struct ush_user *line, uint32_t request_id)
 {
 	for (uint32_t at = line->answer; at != USH_ANSWER_NONE; at = users->answers[at].next) {
@@ -189,7 +189,7 @@ static const struct ush_answer *find_answer(const struct ush_users *users,
 }
 
 enum ush_window ush_user_window(const struct ush_users *users, const struct ush_user *line,
-	uint32_t request_id, uint32_t digest, const struct ush_answer **answer, uint8_t *status)
+	uint32_t request_id, uint32_t digest, const struct ush_accepted **answer, uint8_t *status)
 {
 	uint32_t slot = request_id & (USH_USER_REFUSALS - 1);
 	uint32_t behind;
@@ -241,7 +241,7 @@ static void prune(struct ush_users *users, struct ush_user *line, uint32_t loop)
 	uint32_t *link = &line->answer;
 
 	while (*link != USH_ANSWER_NONE) {
-		struct ush_answer *answer = &users->answers[*link];
+		struct ush_accepted *answer = &users->answers[*link];
 		uint32_t index = *link;
 		if (line->window_top - answer->request_id < USH_REQUEST_WINDOW) {
 			link = &answer->next;
@@ -272,17 +272,17 @@ static void mark_done(struct ush_users *users, struct ush_user *line, uint32_t l
 		prune(users, line, loop);
 }
 
-struct ush_answer *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
+struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
 	uint32_t request_id, uint32_t digest, uint8_t op)
 {
 	uint32_t index;
-	struct ush_answer *answer;
+	struct ush_accepted *answer;
 
 	mark_done(users, line, loop, request_id);
 	index = answer_take(users, loop);
 	USH_ASSERT(index != USH_ANSWER_NONE);
 	answer = &users->answers[index];
-	*answer = (struct ush_answer){
+	*answer = (struct ush_accepted){
 		.next = line->answer, .request_id = request_id, .digest = digest, .op = op};
 	line->answer = index;
 	line->answer_count++;

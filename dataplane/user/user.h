@@ -55,7 +55,7 @@ struct ush_user {
 static_assert(sizeof(struct ush_user) == USH_CACHE_LINE, "a user line is one cache line");
 
 /* An accepted request. */
-struct ush_answer {
+struct ush_accepted {
 	uint32_t next;
 	uint32_t request_id;
 	uint32_t digest;
@@ -65,7 +65,7 @@ struct ush_answer {
 	uint64_t hold;
 	uint64_t sequence;
 };
-static_assert(sizeof(struct ush_answer) == 32, "an answer is half a cache line");
+static_assert(sizeof(struct ush_accepted) == 32, "an answer is half a cache line");
 
 /* One loop's free answers. */
 struct ush_answer_pool {
@@ -81,7 +81,7 @@ struct ush_users {
 	uint32_t count;
 	uint32_t bucket_mask;
 	_Atomic uint8_t *bucket_lock;
-	struct ush_answer *answers;
+	struct ush_accepted *answers;
 	uint32_t answer_count;
 	struct ush_answer_pool *pools;
 	uint32_t loop_count;
@@ -152,13 +152,13 @@ enum ush_window {
 
 /* What is known of a request id. by: the holder of the lock. cost: O(answers of the user) <= 64. */
 enum ush_window ush_user_window(const struct ush_users *users, const struct ush_user *line,
-	uint32_t request_id, uint32_t digest, const struct ush_answer **answer, uint8_t *status);
+	uint32_t request_id, uint32_t digest, const struct ush_accepted **answer, uint8_t *status);
 
 /* ret: true if an answer can be remembered by this loop. */
 bool ush_answer_available(const struct ush_users *users, uint32_t loop);
 
 /* Remembers an accepted request. ret: the answer, to be completed; never NULL when available. */
-struct ush_answer *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
+struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
 	uint32_t request_id, uint32_t digest, uint8_t op);
 
 /* Remembers a refusal. */

@@ -1,3 +1,599 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Encoded examples: tests/vectors/wire.json for any language, wire_vectors.h for C.
+
+A vector names every field of its struct. 64-bit fields are hex strings, since a JSON number may
+lose bits above 2^53; byte arrays are hex strings without prefix; smaller fields are numbers.
+"""
+import hashlib
+import json
+import struct as packing
+
+from . import contract as contracts
+from .table import SIZES, TableError, split_type
+
+PACK = {"u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q"}
+
+# Values the examples share; times are around 2027-01-15 08:00 UTC. Each vector stands alone.
+TIME_NS = 1_800_000_000_000_000_000
+SECOND_NS = 1_000_000_000
+DEADLINE_NS = TIME_NS + 600 * SECOND_NS
+HOLD_A = 0xA1B2C3000100002A
+HOLD_B = 0x5D6E7F000200002B
+HOLD_C = 0x0F1E2D000100002C
+BOX = 0x8C3A51D2E4F60719
+IMAGE_LABELS = b'{"sections":["Stalls"],"rows":["A","B"]}'
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+class Encoder:
+    """Builds vectors from the wire table and the contract."""
+
+    def __init__(self, wire: dict):
+        self.structs = {struct["name"]: struct for struct in wire["struct"]}
+        self.enums = {enum["name"]: contracts.names_of(wire, enum["name"]) for enum in wire["enum"]}
+        self.constants = wire["constants"]
+        self.bodies = contracts.load(wire)["bodies"]
+
+    def number(self, field: dict, value) -> int:
+        """The value of a field given as a number or as a name of its enum."""
+        return self.enums[field["enum"]][value] if isinstance(value, str) else value
+
+    def pack_field(self, field: dict, value) -> bytes:
+        base, count = split_type(field["type"])
+        if base == "u8" and count:
+            if len(value) != count:
+                raise TableError(f"vector: {field['name']} has {len(value)} bytes of {count}")
+            return bytes(value)
+        values = value if count else [self.number(field, value)]
+        return b"".join(packing.pack(PACK[base], v) for v in values)
+
+    def complete(self, name: str, fields: dict) -> dict:
+        """All fields of struct `name` in order, those not given zero."""
+        known = self.structs[name]["fields"]
+        if unknown := set(fields) - {field["name"] for field in known}:
+            raise TableError(f"vector: {name} has no {unknown}")
+        result = {}
+        for field in known:
+            base, count = split_type(field["type"])
+            zero = bytes(count) if base == "u8" and count else [0] * count if count else 0
+            value = fields.get(field["name"], zero)
+            result[field["name"]] = value if count else self.number(field, value)
+        return result
+
+    def pack(self, name: str, fields: dict) -> bytes:
+        fields = self.complete(name, fields)
+        return b"".join(self.pack_field(f, fields[f["name"]]) for f in self.structs[name]["fields"])
+
+    def pack_extension(self, extension: dict) -> bytes:
+        """Header and body; `extension` has type, value, and fields, legs, masks, text or zeros."""
+        body = self.bodies[extension["type"]]
+        data = b"".join(self.pack_field(f, extension["fields"][f["name"]]) for f in body["fields"])
+        data += b"".join(self.pack("leg", leg) for leg in extension.get("legs", []))
+        data += b"".join(packing.pack("<Q", mask) for mask in extension.get("masks", []))
+        data += extension.get("text", "").encode() + bytes(extension.get("zeros", 0))
+        data += bytes(-len(data) % 8)
+        header = {"type": extension["type"], "size": 8 + len(data), "value": extension["value"]}
+        return self.pack("extension_header", header) + data
+
+    def message(self, name: str, struct: str, extensions: list, /, **fields) -> dict:
+        tail = b"".join(self.pack_extension(extension) for extension in extensions)
+        size = self.constants[f"{struct.upper()}_BYTES"] + len(tail)
+        given = {
+            "magic": self.constants[f"{struct.upper()}_MAGIC"],
+            "version": self.constants["VERSION"],
+            "size": size,
+            "extension_count": len(extensions),
+        }
+        full = self.complete(struct, given | fields)
+        return {"name": name, "struct": struct, "fields": full, "extensions": extensions,
+                "bytes": self.pack(struct, full) + tail}
+
+    def plain(self, name: str, struct: str, /, **fields) -> dict:
+        full = self.complete(struct, fields)
+        return {"name": name, "struct": struct, "fields": full, "extensions": [],
+                "bytes": self.pack(struct, full)}
+
+
+# ---------------------------------------------------------------------------------------------
+# Extensions
+
+
+def legs(*pairs: tuple[int, int]) -> dict:
+    return {"type": "LEGS", "value": len(pairs), "legs": [{"row": r, "mask": m} for r, m in pairs]}
+
+
+def pad(zeros: int) -> dict:
+    return {"type": "PAD", "value": 0, "zeros": zeros}
+
+
+def rows(first: int, *masks: int) -> dict:
+    return {"type": "ROWS", "value": first, "masks": list(masks)}
+
+
+def text(content: str) -> dict:
+    return {"type": "TEXT", "value": len(content.encode()), "text": content}
+
+
+def carried() -> list:
+    """Every extension that is carried and not used in this version, but MAC."""
+    address = bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 7])
+    return [
+        {"type": "CLIENT", "value": 0, "fields": {"address": address}},
+        {"type": "TOKEN", "value": 2 | 5 << 8,
+         "fields": {"expiry_ns": TIME_NS + 300 * SECOND_NS, "tag": 0x1122334455667788}},
+        {"type": "WORK", "value": 18, "fields": {"challenge_time_ns": TIME_NS, "nonce": 0xBEEF0042}},
+        {"type": "TICKET", "value": 1 | 5 << 8, "fields": {"number": 9_999_999, "tag": 0x8877665544332211}},
+    ]
+
+
+def mac() -> dict:
+    return {"type": "MAC", "value": 17 | 3 << 16, "fields": {"time_ns": TIME_NS, "tag": 0xCAFEF00DD15EA5E5}}
+
+
+# ---------------------------------------------------------------------------------------------
+# Messages
+
+
+def status_vectors(e: Encoder) -> list:
+    ask = {"op": "STATUS", "request_id": 5, "cookie": 0x51}
+    return [
+        e.message("status_request_box", "request", [], op="STATUS", cookie=1),
+        e.message("status_reply_box", "reply", [], op="STATUS", cookie=1),
+        e.message("status_request_event", "request", [], event=1, **ask),
+        e.message("status_reply_event", "reply", [], event=1, amount=18_244, detail=2, sequence=70_001, **ask),
+        e.message("status_reply_event_sold_out", "reply", [], event=1, detail=4, sequence=90_113, **ask),
+        e.message("status_reply_unknown_event", "reply", [], event=2, status="UNKNOWN_EVENT", **ask),
+    ]
+
+
+def reserve_requests(e: Encoder) -> list:
+    ask = {"op": "RESERVE", "event": 1, "user": 7}
+    wide = [(row, 1 << row) for row in range(4, 11)]
+    return [
+        e.message("reserve_request_one_row", "request", [],
+                  request_id=9, row=3, mask=0x30, cookie=0xC0FFEE, **ask),
+        e.message("reserve_request_two_rows", "request", [legs((4, 0x3))],
+                  request_id=10, row=3, mask=0xC000000000000000, hold_ms=120_000, cookie=0xC0FFEF, **ask),
+        e.message("reserve_request_eight_rows", "request", [legs(*wide)],
+                  request_id=11, row=3, mask=0x1, cookie=0xC0FFF0, **ask),
+        e.message("reserve_request_all_extensions", "request",
+                  [legs((4, 0x3)), *carried(), text("gate 12"), pad(16), mac()],
+                  request_id=12, row=3, mask=0x8, cookie=0xC0FFF1, **ask),
+        e.message("reserve_request_extremes", "request", [], op="RESERVE", event=65535,
+                  request_id=0xFFFFFFFF, user=0xFFFFFFFFFFFFFFFE, row=0xFFFE, mask=0xFFFFFFFFFFFFFFFF,
+                  hold_ms=3_600_000, cookie=0xFEDCBA9876543210),
+        e.message("reserve_request_other_version", "request", [],
+                  version=9, request_id=13, row=3, mask=0x30, cookie=0xC0FFF2, **ask),
+    ]
+
+
+def reserve_replies(e: Encoder) -> list:
+    asked = {"op": "RESERVE", "event": 1, "request_id": 9, "cookie": 0xC0FFEE}
+    held = {"hold": HOLD_A, "deadline_ns": DEADLINE_NS, "sequence": 70_017, "amount": 9_000, "state": "HELD"}
+
+    def refused(status: str, **fields) -> dict:
+        name = f"reserve_reply_{status.lower()}"
+        return e.message(name, "reply", [], status=status, **asked, **fields)
+
+    return [
+        e.message("reserve_reply_ok", "reply", [], **asked, **held),
+        e.message("reserve_reply_ok_repeat", "reply", [], detail=1, **asked, **held),
+        refused("TAKEN", hold=0x20, detail=0),
+        refused("TAKEN_NOW", hold=0x2, detail=1),
+        refused("LIMIT", detail=8),
+        refused("SOLD_OUT"),
+        refused("NOT_ON_SALE", detail=3),
+        refused("UNKNOWN_EVENT"),
+        refused("NO_SUCH_SEAT", detail=1),
+        refused("RETRY"),
+        refused("BUSY"),
+        refused("MISMATCH"),
+        refused("STALE"),
+        refused("BAD_REQUEST", detail=4),
+        refused("BAD_VERSION", detail=1),
+    ]
+
+
+def release_vectors(e: Encoder) -> list:
+    ask = {"op": "RELEASE", "event": 1, "request_id": 14, "hold": HOLD_A, "cookie": 0xC0FFF3}
+    return [
+        e.message("release_request", "request", [], user=7, **ask),
+        e.message("release_request_padded", "request", [pad(0)], user=7, **ask),
+        e.message("release_reply_ok", "reply", [], sequence=70_020, amount=9_000, state="RELEASED", **ask),
+        e.message("release_reply_no_hold", "reply", [], status="NO_HOLD", **ask),
+        e.message("release_reply_wrong_state", "reply", [], status="WRONG_STATE", state="SOLD", **ask),
+        e.message("release_reply_expired", "reply", [], status="EXPIRED", state="EXPIRED", **ask),
+    ]
+
+
+def query_vectors(e: Encoder) -> list:
+    look = {"op": "QUERY_HOLD", "event": 1, "request_id": 6, "hold": HOLD_B, "cookie": 0x61}
+    page = {"op": "QUERY_SECTION", "event": 1, "cookie": 0x71}
+    masks = (0xFFFFFFFF, 0xFFFFFFCF, 0, 0x8000000000000001)
+    return [
+        e.message("query_hold_request", "request", [], user=8, **look),
+        e.message("query_hold_request_plain", "request", [], op="QUERY_HOLD", event=1, user=8, hold=HOLD_C),
+        e.message("query_hold_reply_held", "reply", [],
+                  deadline_ns=DEADLINE_NS, sequence=70_021, amount=4_500, state="HELD", **look),
+        e.message("query_hold_reply_sold", "reply", [], sequence=70_030, amount=4_500, state="SOLD", **look),
+        # Room for four rows: 64 + 8 + 4 x 8 = 104 = 64 + 8 + 32.
+        e.message("query_section_request", "request", [pad(32)], section=2, **page),
+        e.message("query_section_reply", "reply", [rows(40, *masks)], sequence=70_033, amount=6, detail=4, **page),
+        e.message("query_section_request_next", "request", [pad(16)], section=2, row=4, **page),
+        e.message("query_section_reply_last", "reply", [rows(44, 0x7, 0)], sequence=70_034, amount=6, **page),
+    ]
+
+
+def event_vectors(e: Encoder) -> list:
+    load = {"op": "EVENT_LOAD", "event": 1, "cookie": 0x81}
+    sell = {"op": "EVENT_STATUS", "event": 1, "request_id": 2, "cookie": 0x91}
+    return [
+        e.message("event_load_request", "request", [], **load),
+        e.message("event_load_request_numbered", "request", [], request_id=1, **load),
+        e.message("event_load_reply_ok", "reply", [], sequence=70_003, **load),
+        e.message("event_load_reply_exists", "reply", [], status="EVENT_EXISTS", **load),
+        e.message("event_load_reply_bad_image", "reply", [text("row 7: a house seat does not exist")],
+                  status="BAD_IMAGE", **load),
+        e.message("event_status_request", "request", [], arg=2, **sell),
+        e.message("event_status_request_pause", "request", [], arg=3, **sell),
+        e.message("event_status_reply_ok", "reply", [], sequence=70_004, **sell),
+        e.message("event_status_reply_not_permitted", "reply", [], status="NOT_PERMITTED", **sell),
+    ]
+
+
+def confirm_vectors(e: Encoder) -> list:
+    ask = {"op": "CONFIRM", "event": 1, "hold": HOLD_B, "cookie": 0xA1}
+    return [
+        e.message("confirm_request", "request", [], user=8, **ask),
+        e.message("confirm_request_numbered", "request", [], user=8, request_id=3, **ask),
+        e.message("confirm_reply_ok", "reply", [], sequence=70_030, amount=4_500, state="SOLD", **ask),
+        e.message("confirm_reply_sold_before", "reply", [], status="WRONG_STATE", state="SOLD", **ask),
+    ]
+
+
+def house_vectors(e: Encoder) -> list:
+    block = {"op": "BLOCK", "event": 1, "cookie": 0xB1}
+    unblock = {"op": "UNBLOCK", "event": 1, "cookie": 0xB2}
+    return [
+        e.message("block_request", "request", [], row=1, mask=0xF, **block),
+        e.message("block_request_two_rows", "request", [legs((2, 0xF0))], row=1, mask=0xF, **block),
+        e.message("block_reply_ok", "reply", [], sequence=70_006, **block),
+        e.message("block_reply_taken", "reply", [], status="TAKEN", hold=0x10, detail=1, **block),
+        e.message("unblock_request", "request", [], row=1, mask=0x3, **unblock),
+        e.message("unblock_request_two_rows", "request", [legs((2, 0x30))], row=1, mask=0xC, **unblock),
+        e.message("unblock_reply_ok", "reply", [], sequence=70_008, **unblock),
+        e.message("unblock_reply_taken", "reply", [], status="TAKEN", hold=0x3, detail=0, **unblock),
+    ]
+
+
+def other_vectors(e: Encoder) -> list:
+    counters = "status.OK 120345\ndrop.MAGIC 2\n"
+    return [
+        e.message("stats_request", "request", [], op="STATS", cookie=0xD1),
+        e.message("stats_request_numbered", "request", [], op="STATS", request_id=4, cookie=0xD2),
+        e.message("stats_reply", "reply", [text(counters)], op="STATS", cookie=0xD1),
+        e.message("stats_reply_empty", "reply", [text("")], op="STATS", request_id=4, cookie=0xD2),
+        e.message("bad_op_reply", "reply", [], op=200, status="BAD_OP", request_id=15, cookie=0xE1),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------
+# Journal
+
+
+def digest(request: dict) -> int:
+    """CRC-32C of a request's body: op, bytes 8 to 47 without request_id, legs."""
+    data = request["bytes"]
+    count = sum(len(x.get("legs", [])) for x in request["extensions"])
+    return crc32c(data[3:4] + data[8:12] + data[16:48] + data[72:72 + 16 * count])
+
+
+def story(by_name: dict) -> list:
+    """(vector name, record fields): an epoch small enough for one block."""
+    two_rows = {"event": 1, "user": 7, "hold": HOLD_A, "request_id": 10,
+                "digest": digest(by_name["reserve_request_two_rows"])}
+    image = by_name["venue_image"]["bytes"]
+    return [
+        ("record_open", {"type": "OPEN", "user": 3, "hold": 1_855, "mask": 2, "deadline_ns": TIME_NS}),
+        ("record_resume", {"type": "RESUME", "deadline_ns": TIME_NS + 1, "mask": 2 * SECOND_NS}),
+        ("record_event", {"type": "EVENT", "state": 1, "event": 1, "hold": crc32c(image), "mask": 62, "amount": 2}),
+        ("record_event_status", {"type": "EVENT_STATUS", "state": 2, "event": 1}),
+        ("record_block", {"type": "BLOCK", "event": 1, "row": 1, "mask": 0xF}),
+        ("record_unblock", {"type": "UNBLOCK", "event": 1, "row": 1, "mask": 0x3}),
+        ("record_hold_first", {"type": "HOLD", "run_count": 2, "state": 2, "row": 0, "version": 1,
+                               "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS, **two_rows}),
+        ("record_hold_second", {"type": "HOLD", "run_index": 1, "run_count": 2, "state": 2, "row": 1,
+                                "version": 1, "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS,
+                                **two_rows}),
+        ("record_release", {"type": "RELEASE", "state": 5, "event": 1, "user": 7, "hold": HOLD_A, "version": 2,
+                            "request_id": 14, "digest": digest(by_name["release_request"])}),
+        ("record_hold_single", {"type": "HOLD", "state": 2, "event": 1, "user": 8, "hold": HOLD_B, "row": 0,
+                                "version": 1, "mask": 0x1, "amount": 4_500, "request_id": 1,
+                                "digest": 0x01020304, "deadline_ns": DEADLINE_NS}),
+        ("record_confirm", {"type": "CONFIRM", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 2}),
+        ("record_hold_short", {"type": "HOLD", "state": 2, "event": 1, "user": 9, "hold": HOLD_C, "row": 0,
+                               "version": 1, "mask": 0x2, "amount": 4_500, "request_id": 1,
+                               "digest": 0x05060708, "deadline_ns": TIME_NS + SECOND_NS}),
+        ("record_tick", {"type": "TICK", "deadline_ns": TIME_NS + SECOND_NS}),
+        ("record_expire", {"type": "EXPIRE", "state": 6, "event": 1, "user": 9, "hold": HOLD_C, "version": 2}),
+        ("record_close", {"type": "CLOSE", "deadline_ns": TIME_NS + 3 * SECOND_NS}),
+    ]
+
+
+def join(name: str, struct: str, parts: list) -> dict:
+    """A file or block made of parts; `fields` is empty, the parts carry them."""
+    return {"name": name, "struct": struct, "fields": {}, "extensions": [], "parts": parts,
+            "bytes": b"".join(part["bytes"] for part in parts)}
+
+
+def raw(content: bytes) -> dict:
+    return {"struct": "bytes", "fields": {"bytes": content}, "bytes": content}
+
+
+def journal_vectors(e: Encoder, by_name: dict) -> list:
+    """Records of each type, a whole block of them, its header and the box file."""
+    first = (256 << 20) // 64
+    records = []
+    for place, (name, fields) in enumerate(story(by_name), start=1):
+        records.append(e.plain(name, "record", **{"run_count": 1, "sequence": first + place} | fields))
+    slots = e.constants["BLOCK_SLOTS"]
+    pads = [e.plain(f"pad_{place}", "record", sequence=first + place, type="PAD", run_count=1)
+            for place in range(len(records) + 1, slots)]
+    records.append(pads[0] | {"name": "record_pad"})
+    header = {"magic": e.constants["BLOCK_MAGIC"], "box": BOX & 0xFFFFFFFF, "epoch": 3, "sequence": first,
+              "durable_lag": 1, "chain_lag": 2, "time_ns": TIME_NS + 4 * SECOND_NS,
+              "chain": hashlib.sha256(bytes(32)).digest()[:24]}
+    body = b"".join(part["bytes"] for part in records + pads[1:])
+    header["crc"] = crc32c(e.pack("block_header", header) + body)
+    head = e.plain("block_header", "block_header", **header)
+    box = {"magic": e.constants["BOX_MAGIC"], "version": e.constants["JOURNAL_VERSION"], "epoch": 3, "box": BOX,
+           "key0": 0x0706050403020100, "key1": 0x0F0E0D0C0B0A0908, "created_ns": TIME_NS - 86_400 * SECOND_NS,
+           "segment_bytes": 256 << 20}
+    box["crc"] = crc32c(e.pack("box_file", box)[:60])
+    return [head, *records, e.plain("box_file", "box_file", **box),
+            join("block_whole", "block", [head, *records, *pads[1:]])]
+
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def venue_vectors(e: Encoder) -> list:
+    """A venue of one section, two rows of 32 and 30 seats, two tiers."""
+    tiers = [e.plain("venue_tier_front", "venue_tier", price=4_500),
+             e.plain("venue_tier_back", "venue_tier", price=2_500)]
+    sections = [e.plain("venue_section", "venue_section", row_first=0, row_count=2)]
+    seat_rows = [
+        e.plain("venue_row_first", "venue_row", seats=0xFFFFFFFF, house=0x3, tier_mask=[0xFF000000, 0, 0],
+                accessible=0x80000000, companion=0x40000000, tier=bytes([0, 1, 0, 0])),
+        e.plain("venue_row_second", "venue_row", seats=0x3FFFFFFF, tier=bytes([1, 0, 0, 0]), flags=2),
+    ]
+    parts = tiers + sections + seat_rows
+    tail = b"".join(part["bytes"] for part in parts) + IMAGE_LABELS
+    header = {"magic": e.constants["VENUE_MAGIC"], "version": e.constants["VENUE_VERSION"],
+              "file_bytes": 128 + len(tail), "tier_count": 2, "section_count": 1, "row_count": 2,
+              "seat_count": 62, "label_bytes": len(IMAGE_LABELS), "hold_ms": 600_000,
+              "hold_ms_max": 1_200_000, "user_seats_max": 8, "currency": b"EUR\0",
+              "name": "Salle des fêtes".encode().ljust(64, b"\0")}
+    header["crc"] = crc32c(e.pack("venue_header", header) + tail)
+    head = e.plain("venue_header", "venue_header", **header)
+    return [head, *parts, join("venue_image", "venue_image", [head, *parts, raw(IMAGE_LABELS)])]
+
+
+def ack_vectors(e: Encoder) -> list:
+    first = e.plain("ack_entry_first", "ack_entry", magic=e.constants["ACK_MAGIC"])
+    entries = [
+        e.plain("ack_entry_reserve", "ack_entry", user=7, hold=HOLD_A, sequence=4_194_312, event=1,
+                request_id=10, row=0, mask=0x30, op="RESERVE", status="OK", leg_count=2, amount=18_000),
+        e.plain("ack_entry_release", "ack_entry", user=7, hold=HOLD_A, sequence=4_194_313, event=1,
+                request_id=14, op="RELEASE", status="OK", amount=18_000),
+    ]
+    return [first, *entries, join("ack_file", "ack_file", [first, *entries])]
+
+
+# ---------------------------------------------------------------------------------------------
+# The whole set
+
+
+def check(wire: dict, contract: dict, vectors: list) -> None:
+    """Nothing of the table may lack an example, and no example may break the contract."""
+    op_of = {value: name for name, value in contracts.names_of(wire, "op").items()}
+    seen: dict[tuple, int] = {}
+    for vector in vectors:
+        fields = vector["fields"]
+        kinds = [("struct", vector["struct"])] + [("extension", x["type"]) for x in vector["extensions"]]
+        if vector["struct"] in ("request", "reply"):
+            kinds.append((vector["struct"], op_of.get(fields["op"])))
+        if vector["struct"] == "reply":
+            kinds.append(("status", fields["status"]))
+        if vector["struct"] == "record":
+            kinds.append(("record", fields["type"]))
+        for kind in kinds:
+            seen[kind] = seen.get(kind, 0) + 1
+        if vector["struct"] == "request":
+            operation = contract["operations"][op_of[fields["op"]]]
+            allowed = {*contract["envelope"], *operation["uses"], *operation["optional"]}
+            if wrong := [name for name in fields if fields[name] and name not in allowed]:
+                raise TableError(f"vector {vector['name']}: {wrong} unused by {operation['name']}")
+    wanted = [("struct", s["name"], 1) for s in wire["struct"] if s["name"] not in ("extension_header", "leg")]
+    wanted += [(kind, op, 2) for op in op_of.values() for kind in ("request", "reply")]
+    wanted += [("extension", name, 1) for name in contracts.names_of(wire, "extension")]
+    wanted += [("status", value, 1) for value in contracts.names_of(wire, "status").values()]
+    wanted += [("record", value, 1) for value in contracts.names_of(wire, "record_type").values()]
+    for kind, name, count in wanted:
+        if seen.get((kind, name), 0) < count:
+            raise TableError(f"vectors: fewer than {count} examples of {kind} {name}")
+    if len({vector["name"] for vector in vectors}) != len(vectors):
+        raise TableError("vectors: a name twice")
+
+
+def build(wire: dict) -> list:
+    """All vectors, in the order of the file."""
+    encoder = Encoder(wire)
+    vectors = []
+    for make in (status_vectors, reserve_requests, reserve_replies, release_vectors, query_vectors,
+                 event_vectors, confirm_vectors, house_vectors, other_vectors, venue_vectors):
+        vectors += make(encoder)
+    vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
+    vectors += ack_vectors(encoder)
+    check(wire, contracts.load(wire), vectors)
+    return vectors
+
+
+# ---------------------------------------------------------------------------------------------
+# JSON
+
+
+def json_fields(encoder: Encoder, fields_of: list, fields: dict) -> dict:
+    types = {field["name"]: split_type(field["type"]) for field in fields_of}
+    result = {}
+    for name, value in fields.items():
+        base, count = types[name]
+        if base == "u8" and count:
+            result[name] = value.hex()
+        elif base == "u64":
+            result[name] = [f"{v:#018x}" for v in value] if count else f"{value:#018x}"
+        else:
+            result[name] = value
+    return result
+
+
+def json_extension(encoder: Encoder, extension: dict) -> dict:
+    result = {"type": extension["type"], "value": extension["value"]}
+    if "fields" in extension:
+        result["fields"] = json_fields(encoder, encoder.bodies[extension["type"]]["fields"], extension["fields"])
+    if "legs" in extension:
+        result["legs"] = [{"row": leg["row"], "mask": f"{leg['mask']:#018x}"} for leg in extension["legs"]]
+    if "masks" in extension:
+        result["masks"] = [f"{mask:#018x}" for mask in extension["masks"]]
+    return result | {key: extension[key] for key in ("text", "zeros") if key in extension}
+
+
+def json_part(encoder: Encoder, part: dict) -> dict:
+    if part["struct"] == "bytes":
+        return {"struct": "bytes", "hex": part["bytes"].hex()}
+    fields = json_fields(encoder, encoder.structs[part["struct"]]["fields"], part["fields"])
+    return {"struct": part["struct"], "fields": fields}
+
+
+def json_vector(encoder: Encoder, vector: dict) -> str:
+    struct = encoder.structs.get(vector["struct"], {"fields": []})
+    entries = {
+        "name": vector["name"],
+        "struct": vector["struct"],
+        "fields": json_fields(encoder, struct["fields"], vector["fields"]),
+        "extensions": [json_extension(encoder, extension) for extension in vector["extensions"]],
+    }
+    lines = [f'  "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in entries.items()]
+    if "parts" in vector:
+        parts = [json.dumps(json_part(encoder, part), ensure_ascii=False) for part in vector["parts"]]
+        lines.append('  "parts": [\n   ' + ",\n   ".join(parts) + "]")
+    lines.append(f'  "hex": "{vector["bytes"].hex()}"')
+    return " {\n" + ",\n".join(lines) + "\n }"
+
+
 def emit(wire: dict) -> str:
-    return ""
+    encoder = Encoder(wire)
+    head = f'{{"protocol": "{wire["protocol"]["name"]}", "version": {wire["protocol"]["version"]},\n"vectors": [\n'
+    return head + ",\n".join(json_vector(encoder, vector) for vector in build(wire)) + "\n]}\n"
+
+
+# ---------------------------------------------------------------------------------------------
+# C
+
+C_HEAD = """\
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Encoded examples of every struct of the wire table, each with a function that assigns its fields.
+ * Generated by scripts/gen-wire from dataplane/wire/wire.toml. Do not edit.
+ *
+ * Owns:  nothing; constants only.
+ * Reads: nothing.
+ * Never: included anywhere but in tests.
+ */
+#ifndef USH_WIRE_VECTORS_H
+#define USH_WIRE_VECTORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "wire/wire.h"
+
+/* What a field that the assignments forgot is left with. */
+#define WIRE_VECTOR_FILL 0xa5
+
+struct wire_vector {
+	const char *name;
+	const uint8_t *bytes;
+	size_t size;
+	/* Writes `size` bytes by assigning every field of structs filled with WIRE_VECTOR_FILL. */
+	void (*encode)(uint8_t *out);
+};
+"""
+C_SUFFIX = {"u8": "u", "u16": "u", "u32": "u", "u64": "ull"}
+
+
+def c_bytes(data: bytes, indent: str = "\t") -> str:
+    lines = [data[at:at + 16] for at in range(0, len(data), 16)]
+    return "\n".join(indent + " ".join(f"0x{byte:02x}," for byte in line) for line in lines)
+
+
+def c_assign(target: str, field: dict, value) -> list:
+    base, count = split_type(field["type"])
+    if not count:
+        return [f"{target} = {value:#x}{C_SUFFIX[base]};"]
+    return [f"{target}[{i}] = {v:#x}{C_SUFFIX[base]};" for i, v in enumerate(value)]
+
+
+def c_struct(encoder: Encoder, at: int, name: str, fields: dict) -> list:
+    lines = [f"\tstruct ush_{name} {name}_{at};", f"\tmemset(&{name}_{at}, WIRE_VECTOR_FILL, sizeof({name}_{at}));"]
+    for field in encoder.structs[name]["fields"]:
+        lines += ["\t" + line for line in c_assign(f"{name}_{at}.{field['name']}", field, fields[field["name"]])]
+    return lines + [f"\tmemcpy(out + {at}, &{name}_{at}, sizeof({name}_{at}));"]
+
+
+def c_extension(encoder: Encoder, at: int, extension: dict) -> tuple[list, int]:
+    """Lines that write the extension at `at`, and the offset behind it."""
+    data = encoder.pack_extension(extension)
+    header = {"type": encoder.enums["extension"][extension["type"]], "reserved0": 0, "size": len(data),
+              "value": extension["value"]}
+    lines = c_struct(encoder, at, "extension_header", header)
+    if "legs" in extension:
+        for index, leg in enumerate(extension["legs"]):
+            lines += c_struct(encoder, at + 8 + 16 * index, "leg", encoder.complete("leg", leg))
+    elif len(data) > 8:
+        lines.append(f"\tstatic const uint8_t body_{at}[] = {{")
+        lines += [c_bytes(data[8:], "\t\t"), "\t};", f"\tmemcpy(out + {at + 8}, body_{at}, sizeof(body_{at}));"]
+    return lines, at + len(data)
+
+
+def c_vector(encoder: Encoder, vector: dict) -> str:
+    name = vector["name"]
+    lines = [f"static const uint8_t wire_bytes_{name}[] = {{", c_bytes(vector["bytes"]), "};", ""]
+    lines += [f"static void wire_encode_{name}(uint8_t *out)", "{"]
+    lines += c_struct(encoder, 0, vector["struct"], vector["fields"])
+    at = encoder.structs[vector["struct"]]["size"]
+    for extension in vector["extensions"]:
+        part, at = c_extension(encoder, at, extension)
+        lines += part
+    return "\n".join(lines + ["}"]) + "\n"
+
+
+def emit_c_header(wire: dict) -> str:
+    encoder = Encoder(wire)
+    vectors = [vector for vector in build(wire) if "parts" not in vector]
+    lines = [f"\t{{ \"{v['name']}\", wire_bytes_{v['name']}, sizeof(wire_bytes_{v['name']}), wire_encode_{v['name']} }},"
+             for v in vectors]
+    table = "static const struct wire_vector wire_vectors[] = {\n" + "\n".join(lines) + "\n};\n"
+    end = "#endif /* USH_WIRE_VECTORS_H */\n"
+    return "\n".join([C_HEAD, *(c_vector(encoder, vector) for vector in vectors), table, end])
