@@ -73,6 +73,22 @@ void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequ
 		atomic_store_explicit(&event->sold_out_sequence, sequence, memory_order_release);
 }
 
+void ush_event_house_add(struct ush_event *event, struct ush_row *row, uint64_t mask)
+{
+	atomic_fetch_or_explicit(&row->house, mask, memory_order_release);
+	atomic_fetch_add_explicit(&event->house_count, ush_popcount64(mask), memory_order_acq_rel);
+}
+
+void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64_t mask)
+{
+	uint64_t before;
+
+	atomic_fetch_sub_explicit(&event->house_count, ush_popcount64(mask), memory_order_acq_rel);
+	atomic_fetch_and_explicit(&row->house, ~mask, memory_order_relaxed);
+	before = atomic_fetch_or_explicit(&row->free, mask, memory_order_release);
+	USH_ASSERT((before & mask) == 0);
+}
+
 uint64_t ush_event_free_count(const struct ush_event *event)
 {
 	uint64_t taken = 0, returned = 0;

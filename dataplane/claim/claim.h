@@ -167,6 +167,12 @@ void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t s
 /* Counts seats sold by the record at `sequence`. */
 void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequence);
 
+/* Seats already claimed become house seats. by: the loop whose record blocks them, or replay. */
+void ush_event_house_add(struct ush_event *event, struct ush_row *row, uint64_t mask);
+
+/* House seats become free. by: the loop whose record unblocks them, or replay. */
+void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64_t mask);
+
 /* ret: seats neither firm nor house. cost: O(loops). */
 uint64_t ush_event_free_count(const struct ush_event *event);
 

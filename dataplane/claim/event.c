@@ -159,6 +159,12 @@ static int check_body(const struct image *image, struct ush_message *message)
 	}
 	if (next != h->row_count)
 		return bad(message, "sections do not cover all rows");
+	for (uint32_t i = 0; i < h->tier_count; i++) {
+		struct ush_venue_tier tier;
+		memcpy(&tier, image->tiers + i * sizeof(tier), sizeof(tier));
+		if (tier.price > USH_TIER_PRICE_MAX || tier.reserved0 != 0)
+			return bad(message, "a price above 67108863 minor units");
+	}
 	for (uint32_t i = 0; i < h->row_count; i++) {
 		struct ush_venue_row row;
 		memcpy(&row, image->rows + (size_t)i * sizeof(row), sizeof(row));

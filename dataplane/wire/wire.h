@@ -78,6 +78,9 @@
 /* Price tiers in one event. [tiers] */
 #define USH_EVENT_TIERS_MAX 255u
 
+/* Dearest seat: 64 of them still fit the 32-bit amount of a leg. [minor units] */
+#define USH_TIER_PRICE_MAX 67108863u
+
 /* Largest event id. Ids are 1 to this. */
 #define USH_EVENT_ID_MAX 65535u
 
@@ -280,7 +283,7 @@ enum ush_extension {
 	USH_EXTENSION_WORK = 6,
 	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this version. */
 	USH_EXTENSION_TICKET = 7,
-	/* Free seats. value = first row; then one u64 mask per row, bit i = seat i is free. */
+	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit i = seat i is free. */
 	USH_EXTENSION_ROWS = 16,
 	/* UTF-8 text. value = length in bytes; padded with zeros. */
 	USH_EXTENSION_TEXT = 17,
@@ -559,7 +562,7 @@ struct ush_reply {
 	uint32_t request_id;
 	/* 16: As asked. */
 	uint64_t cookie;
-	/* 24: OK: the hold's id. TAKEN, TAKEN_NOW: mask of the seats in the way. Otherwise as asked. */
+	/* 24: OK: the hold's id. TAKEN, TAKEN_NOW: mask of the seats in the way, 0 when a remembered refusal is repeated. Otherwise as asked. */
 	uint64_t hold;
 	/* 32: When the hold expires, Unix time. 0 when there is none. [ns] */
 	uint64_t deadline_ns;
@@ -645,7 +648,7 @@ struct ush_record {
 	uint32_t event;
 	/* 16: User. */
 	uint64_t user;
-	/* 24: Hold id. */
+	/* 24: Hold id. In a HOLD record with run_index above 0: the index of the line that keeps this leg. */
 	uint64_t hold;
 	/* 32: Seats of this leg. */
 	uint64_t mask;

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "admit/admit.h"
+
+/* Which request fields an operation uses; all others must be zero. */
+enum field {
+	EVENT = 1,
+	REQUEST_ID = 2,
+	USER = 4,
+	HOLD = 8,
+	LEGS = 16,
+	ROW = 32,
+	SECTION = 64,
+	HOLD_MS = 128,
+	ARG = 256,
+	EVENT_OPTIONAL = 512,
+	PRIVILEGED = 1024,
+	KNOWN = 2048,
+};
+
+static const uint16_t op_fields[256] = {
+	[USH_OP_STATUS] = KNOWN | EVENT_OPTIONAL,
+	[USH_OP_RESERVE] = KNOWN | EVENT | REQUEST_ID | USER | LEGS | HOLD_MS,
+	[USH_OP_RELEASE] = KNOWN | EVENT | REQUEST_ID | USER | HOLD,
+	[USH_OP_QUERY_HOLD] = KNOWN | EVENT | USER | HOLD,
+	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION,
+	[USH_OP_EVENT_LOAD] = KNOWN | PRIVILEGED | EVENT,
+	[USH_OP_EVENT_STATUS] = KNOWN | PRIVILEGED | EVENT | ARG,
+	[USH_OP_CONFIRM] = KNOWN | PRIVILEGED | EVENT | USER | HOLD,
+	[USH_OP_BLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS,
+	[USH_OP_UNBLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS,
+	[USH_OP_STATS] = KNOWN | PRIVILEGED | ARG,
+};
+
+static void refuse(struct ush_admitted *out, enum ush_status status, uint32_t detail)
+{
+	out->verdict = USH_ADMIT_REFUSE;
+	out->status = (uint8_t)status;
+	out->detail = detail;
+}
+
+static void drop(struct ush_admitted *out, enum ush_drop reason)
+{
+	out->verdict = USH_ADMIT_DROP;
+	out->drop = (uint8_t)reason;
+}
+
+static bool check_envelope(uint32_t size, bool privileged, struct ush_admitted *out)
+{
+	const struct ush_request *r = &out->request;
+	uint32_t size_max = privileged ? USH_CONTROL_BYTES_MAX : USH_PAYLOAD_BYTES_MAX;
+
+	if (ush_unlikely(r->magic != USH_REQUEST_MAGIC)) {
+		drop(out, USH_DROP_MAGIC);
+	} else if (ush_unlikely(r->version != USH_VERSION)) {
+		refuse(out, USH_STATUS_BAD_VERSION, USH_VERSION);
+	} else if (ush_unlikely(size > size_max)) {
+		drop(out, USH_DROP_PAYLOAD_LONG);
+	} else if (ush_unlikely(r->size != size)) {
+		drop(out, USH_DROP_SIZE);
+	} else if (ush_unlikely((op_fields[r->op] & KNOWN) == 0)) {
+		refuse(out, USH_STATUS_BAD_OP, 0);
+	} else if (ush_unlikely((op_fields[r->op] & PRIVILEGED) != 0 && !privileged)) {
+		refuse(out, USH_STATUS_NOT_PERMITTED, 0);
+	} else {
+		return true;
+	}
+	return false;
+}
+
+/* ret: the fault, or NONE. */
+static enum ush_fault check_fields(const struct ush_request *r)
+{
+	uint32_t uses = op_fields[r->op];
+
+	if (ush_unlikely(r->reserved0 != 0))
+		return USH_FAULT_RESERVED;
+	if (ush_unlikely((uses & USER) != 0 && r->user == 0))
+		return USH_FAULT_USER;
+	if (ush_unlikely((uses & REQUEST_ID) != 0 && r->request_id == 0))
+		return USH_FAULT_REQUEST_ID;
+	if (ush_unlikely(((uses & (EVENT | EVENT_OPTIONAL)) == 0 && r->event != 0) ||
+		    ((uses & USER) == 0 && r->user != 0) || ((uses & HOLD) == 0 && r->hold != 0) ||
+		    ((uses & LEGS) == 0 && r->mask != 0) ||
+		    ((uses & (LEGS | ROW)) == 0 && r->row != 0) ||
+		    ((uses & SECTION) == 0 && r->section != 0) ||
+		    ((uses & HOLD_MS) == 0 && r->hold_ms != 0) ||
+		    ((uses & ARG) == 0 && r->arg != 0)))
+		return USH_FAULT_UNUSED;
+	return USH_FAULT_NONE;
+}
+
+/* Body bytes that each extension type carries; 0: any. */
+static uint32_t extension_body(uint8_t type)
+{
+	switch (type) {
+	case USH_EXTENSION_CLIENT:
+	case USH_EXTENSION_TOKEN:
+	case USH_EXTENSION_MAC:
+	case USH_EXTENSION_WORK:
+	case USH_EXTENSION_TICKET:
+		return 16;
+	default:
+		return 0;
+	}
+}
+
+static bool all_zero(const uint8_t *bytes, size_t size)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < size; i++)
+		any |= bytes[i];
+	return any == 0;
+}
+
+static enum ush_fault check_extension(const struct ush_extension_header *e, const uint8_t *body,
+	struct ush_admitted *out)
+{
+	uint32_t body_bytes = e->size - (uint32_t)sizeof(*e);
+	uint32_t expect = extension_body(e->type);
+
+	if (expect != 0 && body_bytes != expect)
+		return USH_FAULT_EXTENSION;
+	switch (e->type) {
+	case USH_EXTENSION_LEGS:
+		if ((op_fields[out->request.op] & LEGS) == 0)
+			return USH_FAULT_EXTENSION;
+		if (e->value < 1 || e->value > USH_LEG_COUNT_MAX - 1)
+			return USH_FAULT_LEG_COUNT;
+		if (body_bytes != e->value * sizeof(struct ush_leg))
+			return USH_FAULT_EXTENSION;
+		out->legs = body;
+		out->leg_count = (uint8_t)(1 + e->value);
+		return USH_FAULT_NONE;
+	case USH_EXTENSION_CLIENT:
+		return e->value == 0 ? USH_FAULT_NONE : USH_FAULT_RESERVED;
+	case USH_EXTENSION_TOKEN:
+	case USH_EXTENSION_MAC:
+	case USH_EXTENSION_WORK:
+	case USH_EXTENSION_TICKET:
+		return USH_FAULT_NONE;
+	case USH_EXTENSION_PAD:
+		return e->value == 0 && all_zero(body, body_bytes) ? USH_FAULT_NONE
+								    : USH_FAULT_RESERVED;
+	default:
+		return USH_FAULT_EXTENSION;
+	}
+}
+
+static enum ush_fault check_extensions(const uint8_t *payload, struct ush_admitted *out)
+{
+	uint32_t at = USH_REQUEST_BYTES;
+	uint32_t end = out->request.size;
+	uint32_t seen = 0;
+
+	if (out->request.extension_count > USH_EXTENSION_COUNT_MAX)
+		return USH_FAULT_EXTENSION;
+	for (uint32_t i = 0; i < out->request.extension_count; i++) {
+		struct ush_extension_header e;
+		enum ush_fault fault;
+
+		if (end - at < sizeof(e))
+			return USH_FAULT_EXTENSION;
+		memcpy(&e, payload + at, sizeof(e));
+		if (e.size < sizeof(e) || e.size > end - at || (e.size & 7) != 0)
+			return USH_FAULT_EXTENSION;
+		if (e.reserved0 != 0)
+			return USH_FAULT_RESERVED;
+		/* Each type once; nothing after MAC. */
+		if (e.type >= 32 || (seen & 1u << e.type) != 0 ||
+			(seen & 1u << USH_EXTENSION_MAC) != 0)
+			return USH_FAULT_EXTENSION;
+		seen |= 1u << e.type;
+		fault = check_extension(&e, payload + at + sizeof(e), out);
+		if (fault != USH_FAULT_NONE)
+			return fault;
+		at += e.size;
+	}
+	return at == end ? USH_FAULT_NONE : USH_FAULT_EXTENSION;
+}
+
+void ush_admit_leg(const struct ush_admitted *admitted, uint32_t index, uint16_t *row,
+	uint64_t *mask)
+{
+	struct ush_leg leg;
+
+	if (index == 0) {
+		*row = admitted->request.row;
+		*mask = admitted->request.mask;
+		return;
+	}
+	memcpy(&leg, admitted->legs + (index - 1) * sizeof(leg), sizeof(leg));
+	*row = leg.row;
+	*mask = leg.mask;
+}
+
+static enum ush_fault check_legs(const struct ush_admitted *out)
+{
+	uint16_t rows[USH_LEG_COUNT_MAX];
+	uint64_t mask;
+
+	for (uint32_t i = 0; i < out->leg_count; i++) {
+		ush_admit_leg(out, i, &rows[i], &mask);
+		if (mask == 0)
+			return USH_FAULT_LEG_EMPTY;
+		if (i > 0) {
+			struct ush_leg leg;
+			memcpy(&leg, out->legs + (i - 1) * sizeof(leg), sizeof(leg));
+			if (leg.reserved0 != 0 || leg.reserved1 != 0)
+				return USH_FAULT_RESERVED;
+		}
+		for (uint32_t j = 0; j < i; j++) {
+			if (rows[j] == rows[i])
+				return USH_FAULT_LEG_TWICE;
+		}
+	}
+	return USH_FAULT_NONE;
+}
+
+/* The body: everything but request id, cookie, user and event (the window is theirs already), and
+ * extensions that are only carried. */
+static uint32_t digest(const struct ush_admitted *out)
+{
+	const struct ush_request *r = &out->request;
+	uint32_t crc = ush_crc32c(r->op, &r->hold,
+		offsetof(struct ush_request, cookie) - offsetof(struct ush_request, hold));
+
+	if (out->leg_count > 1)
+		crc = ush_crc32c(crc, out->legs, (out->leg_count - 1u) * sizeof(struct ush_leg));
+	return crc;
+}
+
+void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct ush_admitted *out)
+{
+	enum ush_fault fault;
+
+	out->verdict = USH_ADMIT_PASS;
+	out->leg_count = 0;
+	out->legs = NULL;
+	out->size = size;
+	out->detail = 0;
+	out->digest = 0;
+	if (ush_unlikely(size < USH_REQUEST_BYTES)) {
+		drop(out, USH_DROP_PAYLOAD_SHORT);
+		return;
+	}
+	memcpy(&out->request, payload, sizeof(out->request));
+	if (ush_unlikely(!check_envelope(size, privileged, out)))
+		return;
+	fault = check_fields(&out->request);
+	if ((op_fields[out->request.op] & LEGS) != 0)
+		out->leg_count = 1;
+	if (fault == USH_FAULT_NONE &&
+		(size != USH_REQUEST_BYTES || out->request.extension_count != 0))
+		fault = check_extensions(payload, out);
+	if (fault == USH_FAULT_NONE && out->leg_count != 0)
+		fault = check_legs(out);
+	if (ush_unlikely(fault != USH_FAULT_NONE)) {
+		refuse(out, USH_STATUS_BAD_REQUEST, fault);
+		return;
+	}
+	if ((op_fields[out->request.op] & REQUEST_ID) != 0)
+		out->digest = digest(out);
+}
+
+void ush_admit_reply(struct ush_reply *reply, const struct ush_request *request,
+	enum ush_status status)
+{
+	*reply = (struct ush_reply){
+		.magic = USH_REPLY_MAGIC,
+		.version = USH_VERSION,
+		.op = request->op,
+		.size = USH_REPLY_BYTES,
+		.status = (uint8_t)status,
+		.event = request->event,
+		.request_id = request->request_id,
+		.cookie = request->cookie,
+		.hold = request->hold,
+	};
+}
