@@ -28,6 +28,7 @@ def entry(field: dict) -> str:
 
 
 def emit_constants(wire: dict) -> str:
+    """Those a Lua number holds exactly, which leaves out the magic numbers of files."""
     return "\n".join(f"\t{name} = {value}," for name, value in wire["constants"].items() if value < 1 << 53)
 
 

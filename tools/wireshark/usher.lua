@@ -29,6 +29,7 @@ local CONSTANTS = {
 	EVENT_ROWS_MAX = 65536,
 	EVENT_SECTIONS_MAX = 4096,
 	EVENT_TIERS_MAX = 255,
+	TIER_PRICE_MAX = 67108863,
 	EVENT_ID_MAX = 65535,
 	REQUEST_WINDOW = 64,
 	HOLD_INDEX_BITS = 24,
@@ -198,7 +199,7 @@ local STRUCTS = {
 		{at = 8, bytes = 4, name = "event", type = "u32", base = base.DEC, doc = "As asked."},
 		{at = 12, bytes = 4, name = "request_id", type = "u32", base = base.DEC, doc = "As asked."},
 		{at = 16, bytes = 8, name = "cookie", type = "u64", base = base.HEX, doc = "As asked."},
-		{at = 24, bytes = 8, name = "hold", type = "u64", base = base.HEX, doc = "OK: the hold's id. TAKEN, TAKEN_NOW: mask of the seats in the way. Otherwise as asked."},
+		{at = 24, bytes = 8, name = "hold", type = "u64", base = base.HEX, doc = "OK: the hold's id. TAKEN, TAKEN_NOW: mask of the seats in the way, 0 when a remembered refusal is repeated. Otherwise as asked."},
 		{at = 32, bytes = 8, name = "deadline_ns", type = "u64", base = base.DEC, doc = "When the hold expires, Unix time. 0 when there is none."},
 		{at = 40, bytes = 8, name = "sequence", type = "u64", base = base.DEC, doc = "Journal sequence that this answer rests on; durable before the reply left. 0: rests on none."},
 		{at = 48, bytes = 8, name = "amount", type = "u64", base = base.DEC, doc = "Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section."},
@@ -595,6 +596,10 @@ local function add_extensions(tree, tvb, count, limit, state)
 		bad_extension(tree, "more than " .. CONSTANTS.EXTENSION_COUNT_MAX)
 	end
 	for _ = 1, count do
+		if state.cut and (at + 8 > limit or at + tvb(at + 2, 2):le_uint() > limit) then
+			tree:append_text(" [the rest was not captured]")
+			return
+		end
 		local size = add_extension(tree, tvb, at, limit, state)
 		if not size then
 			return
@@ -708,7 +713,7 @@ local MAGICS = {[CONSTANTS.REQUEST_MAGIC] = "request", [CONSTANTS.REPLY_MAGIC] =
 
 local function dissect_message(tvb, pinfo, tree, kind)
 	local payload = tvb:reported_len()
-	local state = {kind = kind, seen = {}, mac_seen = false, legs = 0, rows = 0}
+	local state = {kind = kind, cut = tvb:len() < payload, seen = {}, mac_seen = false, legs = 0, rows = 0}
 	local values, items = add_struct(tree, tvb, 0, kind)
 	tree:append_text(", " .. label_of(kind))
 	if values.size ~= payload or payload > CONSTANTS.PAYLOAD_BYTES_MAX then
@@ -736,6 +741,8 @@ function usher.dissector(tvb, pinfo, tree)
 	if not kind then
 		pinfo.cols.info:set("Not an Usher message")
 		item:add_proto_expert_info(EXPERTS.magic)
+	elseif tvb:len() < math.min(STRUCTS[kind].bytes, tvb:reported_len()) then
+		pinfo.cols.info:set(label_of(kind) .. ", too little captured")
 	elseif tvb:len() < STRUCTS[kind].bytes then
 		pinfo.cols.info:set("Too short for a " .. kind)
 		item:add_proto_expert_info(EXPERTS.size, "Bad size: shorter than a base message")
