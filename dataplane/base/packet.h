@@ -39,6 +39,7 @@ struct ush_packet {
 	uint16_t payload_at;
 	/* Left by the parse stage: 4 or 6; 0 for a control message. */
 	uint8_t family;
+	/* Left by the loop in an answer that is no reply of this protocol: enum ush_answer. */
 	uint8_t spare;
 };
 

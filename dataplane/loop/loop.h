@@ -111,6 +111,34 @@ typedef int ush_engine_image_find(void *context, uint32_t event_id, uint64_t dig
 void ush_engine_set_image_find(struct ush_engine *engine, ush_engine_image_find *find,
 	void *context);
 
+/* What ush_engine_audit counted. */
+struct ush_engine_audit {
+	uint64_t events;
+	uint64_t seats;
+	uint64_t free_seats;
+	uint64_t house_seats;
+	uint64_t held_seats;
+	uint64_t sold_seats;
+	uint64_t held_holds;
+	uint64_t sold_holds;
+	uint64_t users;
+	/* Seats that two holds claim at once. Must be 0. */
+	uint64_t double_sold;
+};
+
+/*
+ * Checks the whole state against itself: each seat is free, house, or in exactly one hold; sums of
+ * seats per user, per event and in all agree.
+ * out: audit, also on error. ret: 0; err: -USH_ECORRUPT with the first contradiction.
+ * by:  one thread while no loop runs. cost: O(holds + rows + users); allocates.
+ */
+int ush_engine_audit(struct ush_engine *engine, struct ush_engine_audit *audit,
+	struct ush_message *message);
+
+/* Looks up the hold of a RESERVE acknowledged as `hold` (for verification).
+ * ret: enum ush_hold_state now, FREE when it is over or unknown. by: one thread, no loop running. */
+uint32_t ush_engine_hold_state(const struct ush_engine *engine, uint64_t hold);
+
 /* What one turn hands back to dataplane/port. */
 struct ush_loop_out {
 	/* Frames to send now, sizes set; control messages have USH_PACKET_CONTROL. */
@@ -143,8 +171,9 @@ uint32_t ush_loop_room(const struct ush_loop *loop);
 void ush_loop_count_drop(struct ush_loop *loop, enum ush_drop reason,
 	const struct ush_packet *reply);
 
-/* Asks for RESUME{credit} at the next turn of loop 0. by: the starting thread. */
-void ush_loop_resume(struct ush_loop *loop, uint64_t credit_ns);
+/* Gives every live hold `credit_ns` more, and logs RESUME{credit} before anything else.
+ * by: the starting thread, after ush_journal_start and before the loops run; loop 0. */
+void ush_loop_resume(struct ush_loop *loop, uint64_t credit_ns, uint64_t now_ns);
 
 /* Counters of one loop; written by its core, read by anyone (each word on its own). */
 struct ush_loop_counters {
@@ -157,14 +186,15 @@ struct ush_loop_counters {
 	uint64_t drop[USH_DROP_COUNT];
 	uint64_t turns;
 	uint64_t idle_turns;
+	/* Journal records written. */
 	uint64_t records;
 	uint64_t expired;
 	uint64_t waiting;
 	uint64_t repeated;
 };
 
-/* Copies the counters. rx_packets + control_messages = sum(status) + sum(answer) + sum(drop) +
- * packets inside the loop at that moment (waiting). by: any thread. */
+/* Copies the counters. Between turns rx_packets + control_messages = sum(status) + sum(answer) +
+ * sum(drop); a reply is counted when it is decided, waiting ones too. by: any thread. */
 void ush_loop_counters_read(const struct ush_loop *loop, struct ush_loop_counters *counters);
 
 /* What STATUS would say of an event; false when it is not loaded. by: any thread. */

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What happens to a hold after it was taken: release, confirm, expiry, look; and the user line that
+ * all of them need.
+ */
+#include "loop/internal.h"
+
+bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, bool make, struct ush_user **line)
+{
+	struct ush_users *users = &loop->engine->users;
+	uint64_t user = admitted->request.user;
+	uint32_t event = admitted->request.event, id = admitted->request.request_id;
+	uint64_t hash = ush_user_hash(users, user, event);
+
+	for (;;) {
+		enum ush_user_result result = make
+			? ush_user_enter(users, hash, user, event, loop->index, id, line)
+			: ush_user_find(users, hash, user, event, loop->index, id, line);
+		switch (result) {
+		case USH_USER_OK:
+			return true;
+		case USH_USER_ABSENT:
+			*line = NULL;
+			return true;
+		case USH_USER_OWN:
+			/* Ours, in this batch. After the flush nothing is locked by this loop. */
+			USH_ASSERT(loop->act_count != 0);
+			loop_flush(loop);
+			continue;
+		case USH_USER_DUPLICATE:
+			loop_drop(loop, packet, USH_DROP_DUPLICATE_PENDING);
+			return false;
+		case USH_USER_BUSY:
+			loop_refuse(loop, packet, admitted, USH_STATUS_RETRY, 0);
+			return false;
+		case USH_USER_FULL:
+			loop_refuse(loop, packet, admitted, USH_STATUS_BUSY, 0);
+			return false;
+		}
+	}
+}
+
+static uint32_t hold_seats(const struct ush_holds *holds, const struct ush_hold *hold)
+{
+	uint32_t seats = 0;
+
+	for (;; hold = ush_holds_line(holds, hold->next)) {
+		seats += ush_popcount64(hold->mask);
+		if (hold->next == USH_HOLD_NONE)
+			return seats;
+	}
+}
+
+void decide_describe(const struct ush_engine *engine, uint32_t index, struct ush_reply *reply)
+{
+	const struct ush_hold *hold = ush_holds_line(&engine->holds, index);
+	uint64_t word = atomic_load_explicit(&hold->word, memory_order_acquire);
+
+	reply->state = (uint8_t)ush_hold_word_state(word);
+	reply->deadline_ns = hold->deadline_ns;
+	reply->amount = 0;
+	for (;; hold = ush_holds_line(&engine->holds, hold->next)) {
+		reply->amount += hold->amount;
+		if (hold->next == USH_HOLD_NONE)
+			break;
+	}
+}
+
+struct ush_hold *decide_find_hold(const struct ush_engine *engine,
+	const struct ush_request *request, uint32_t *index)
+{
+	struct ush_hold *hold;
+	uint64_t word;
+
+	*index = ush_hold_id_check(&engine->holds, request->hold);
+	if (*index == USH_HOLD_NONE)
+		return NULL;
+	hold = ush_holds_line(&engine->holds, *index);
+	word = atomic_load_explicit(&hold->word, memory_order_acquire);
+	if (ush_hold_word_generation(word) != ush_hold_id_generation(request->hold))
+		return NULL;
+	switch (ush_hold_word_state(word)) {
+	case USH_HOLD_STATE_HELD:
+	case USH_HOLD_STATE_BUSY:
+	case USH_HOLD_STATE_SOLD:
+		break;
+	default:
+		return NULL;
+	}
+	/* Relaxed: of a hold that is not this user's the line may be refilled at this moment. */
+	if (__atomic_load_n(&hold->user, __ATOMIC_RELAXED) != request->user ||
+		__atomic_load_n(&hold->event, __ATOMIC_RELAXED) != request->event)
+		return NULL;
+	return hold;
+}
+
+bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *line)
+{
+	struct ush_engine *engine = loop->engine;
+	const struct ush_accepted *answer = NULL;
+	struct ush_request named = admitted->request;
+	struct ush_reply reply;
+	uint32_t index;
+	uint8_t status = 0;
+
+	switch (ush_user_window(&engine->users, line, admitted->request.request_id,
+		admitted->digest, &answer, &status)) {
+	case USH_WINDOW_NEW:
+		return false;
+	case USH_WINDOW_ACCEPTED:
+		ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
+		reply.hold = answer->hold;
+		reply.sequence = answer->sequence;
+		reply.detail = 1;
+		named.hold = answer->hold;
+		if (decide_find_hold(engine, &named, &index) != NULL)
+			decide_describe(engine, index, &reply);
+		ush_user_unlock(line);
+		count(&loop->counters.repeated);
+		loop_reply_after(loop, packet, &reply, reply.sequence);
+		return true;
+	case USH_WINDOW_REFUSED:
+		break;
+	case USH_WINDOW_MISMATCH:
+		status = USH_STATUS_MISMATCH;
+		break;
+	case USH_WINDOW_STALE:
+		status = USH_STATUS_STALE;
+		break;
+	}
+	ush_user_unlock(line);
+	count(&loop->counters.repeated);
+	ush_admit_reply(&reply, &admitted->request, (enum ush_status)status);
+	if (status == USH_STATUS_TAKEN || status == USH_STATUS_TAKEN_NOW)
+		reply.hold = 0;
+	/* These two tell of a change, which may not be durable yet. */
+	if (status == USH_STATUS_EXPIRED || status == USH_STATUS_WRONG_STATE)
+		loop_reply_after(loop, packet, &reply, ush_log_reserved(&engine->log) - 1);
+	else
+		loop_reply_now(loop, packet, &reply);
+	return true;
+}
+
+void decide_refuse_done(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *line, struct ush_reply *reply)
+{
+	ush_user_refuse(&loop->engine->users, line, loop->index, admitted->request.request_id,
+		admitted->digest, reply->status);
+	ush_user_unlock(line);
+	loop_reply_now(loop, packet, reply);
+}
+
+static uint8_t transition_type(enum act_kind kind)
+{
+	switch (kind) {
+	case ACT_RELEASE:
+		return USH_RECORD_TYPE_RELEASE;
+	case ACT_CONFIRM:
+		return USH_RECORD_TYPE_CONFIRM;
+	default:
+		USH_ASSERT(kind == ACT_EXPIRE);
+		return USH_RECORD_TYPE_EXPIRE;
+	}
+}
+
+struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_t index,
+	struct ush_user *user)
+{
+	static const uint8_t state_after[] = {
+		[ACT_RELEASE] = USH_HOLD_STATE_RELEASED,
+		[ACT_EXPIRE] = USH_HOLD_STATE_EXPIRED,
+		[ACT_CONFIRM] = USH_HOLD_STATE_SOLD,
+	};
+	struct ush_engine *engine = loop->engine;
+	struct ush_hold *hold = ush_holds_line(&engine->holds, index);
+	uint64_t word = atomic_load_explicit(&hold->word, memory_order_acquire);
+	uint16_t version = ush_hold_word_version(word);
+	struct ush_record *record;
+	struct act *act;
+
+	if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD ||
+		!atomic_compare_exchange_strong_explicit(&hold->word, &word,
+			(word & ~0xffull) | USH_HOLD_STATE_BUSY, memory_order_acq_rel,
+			memory_order_relaxed))
+		return NULL;
+	act = loop_act(loop, 1);
+	act->kind = (uint8_t)kind;
+	act->hold = index;
+	act->user = user;
+	act->event = ush_inventory_event(&engine->inventory, hold->event);
+	act->seats = (uint16_t)hold_seats(&engine->holds, hold);
+	record = loop_act_record(loop, act);
+	record->type = transition_type(kind);
+	record->state = state_after[kind];
+	record->event = hold->event;
+	record->user = hold->user;
+	record->hold = ush_hold_id(&engine->holds, index, ush_hold_word_generation(word));
+	record->mask = hold->mask;
+	record->row = hold->row;
+	record->version = (uint16_t)(version + 1);
+	record->amount = hold->amount;
+	record->deadline_ns = hold->deadline_ns;
+	return act;
+}
+
+/* The hold's deadline is past: it ends here, and the request is answered EXPIRED. */
+static void expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index)
+{
+	struct act *act = decide_transition(loop, ACT_EXPIRE, index, user);
+
+	if (act == NULL) {
+		ush_user_unlock(user);
+		loop_refuse(loop, packet, admitted, USH_STATUS_RETRY, 0);
+		return;
+	}
+	act->has_reply = 1;
+	act->packet = *packet;
+	ush_admit_reply(&act->reply, &admitted->request, USH_STATUS_EXPIRED);
+	act->reply.state = USH_HOLD_STATE_EXPIRED;
+	if (admitted->request.request_id != 0)
+		ush_user_refuse(&loop->engine->users, user, loop->index,
+			admitted->request.request_id, admitted->digest, USH_STATUS_EXPIRED);
+	loop_act_done(loop, act);
+}
+
+/* A request on a live hold that cannot be decided now. */
+static void answer_unlocked(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, enum ush_status status)
+{
+	if (user != NULL)
+		ush_user_unlock(user);
+	loop_refuse(loop, packet, admitted, status, 0);
+}
+
+void decide_release(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted)
+{
+	const struct ush_request *request = &admitted->request;
+	struct ush_engine *engine = loop->engine;
+	struct ush_reply reply;
+	struct ush_user *user;
+	struct ush_hold *hold;
+	struct act *act;
+	uint32_t index;
+
+	if (ush_inventory_event(&engine->inventory, request->event) == NULL) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
+		return;
+	}
+	if (!decide_lock_user(loop, packet, admitted, false, &user))
+		return;
+	if (user != NULL && decide_repeat(loop, packet, admitted, user))
+		return;
+	hold = user != NULL ? decide_find_hold(engine, request, &index) : NULL;
+	if (hold == NULL) {
+		answer_unlocked(loop, packet, admitted, user, USH_STATUS_NO_HOLD);
+		return;
+	}
+	if (!loop->room_kept || !ush_answer_available(&engine->users, loop->index)) {
+		answer_unlocked(loop, packet, admitted, user, USH_STATUS_BUSY);
+		return;
+	}
+	if (ush_hold_word_state(atomic_load_explicit(&hold->word, memory_order_acquire)) ==
+		USH_HOLD_STATE_SOLD) {
+		ush_admit_reply(&reply, request, USH_STATUS_WRONG_STATE);
+		reply.state = USH_HOLD_STATE_SOLD;
+		reply.sequence = hold->sequence;
+		ush_user_refuse(&engine->users, user, loop->index, request->request_id,
+			admitted->digest, USH_STATUS_WRONG_STATE);
+		ush_user_unlock(user);
+		loop_reply_after(loop, packet, &reply, reply.sequence);
+		return;
+	}
+	if (loop->now_ns >= hold->deadline_ns) {
+		expire_and_answer(loop, packet, admitted, user, index);
+		return;
+	}
+	act = decide_transition(loop, ACT_RELEASE, index, user);
+	if (act == NULL) {
+		answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
+		return;
+	}
+	loop->records[act->record_first].request_id = request->request_id;
+	loop->records[act->record_first].digest = admitted->digest;
+	act->has_reply = 1;
+	act->packet = *packet;
+	ush_admit_reply(&act->reply, request, USH_STATUS_OK);
+	act->reply.state = USH_HOLD_STATE_RELEASED;
+	act->answer = ush_user_accept(&engine->users, user, loop->index, request->request_id,
+		admitted->digest, USH_OP_RELEASE);
+	act->answer->hold = request->hold;
+	loop_act_done(loop, act);
+}
+
+void decide_confirm(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted)
+{
+	const struct ush_request *request = &admitted->request;
+	struct ush_engine *engine = loop->engine;
+	struct ush_reply reply;
+	struct ush_user *user;
+	struct ush_hold *hold;
+	struct act *act;
+	uint32_t index;
+
+	if (ush_inventory_event(&engine->inventory, request->event) == NULL) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
+		return;
+	}
+	if (!decide_lock_user(loop, packet, admitted, false, &user))
+		return;
+	hold = user != NULL ? decide_find_hold(engine, request, &index) : NULL;
+	if (hold == NULL || !loop->room_kept) {
+		answer_unlocked(loop, packet, admitted, user,
+			hold == NULL ? USH_STATUS_NO_HOLD : USH_STATUS_BUSY);
+		return;
+	}
+	ush_admit_reply(&reply, request, USH_STATUS_OK);
+	decide_describe(engine, index, &reply);
+	if (reply.state == USH_HOLD_STATE_SOLD) {
+		/* Sold already: the same answer, however often it is asked. */
+		reply.sequence = hold->sequence;
+		reply.detail = 1;
+		ush_user_unlock(user);
+		loop_reply_after(loop, packet, &reply, reply.sequence);
+		return;
+	}
+	if (loop->now_ns >= hold->deadline_ns) {
+		expire_and_answer(loop, packet, admitted, user, index);
+		return;
+	}
+	act = decide_transition(loop, ACT_CONFIRM, index, user);
+	if (act == NULL) {
+		answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
+		return;
+	}
+	act->has_reply = 1;
+	act->packet = *packet;
+	act->reply = reply;
+	act->reply.state = USH_HOLD_STATE_SOLD;
+	loop_act_done(loop, act);
+}
+
+void decide_query_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted)
+{
+	struct ush_engine *engine = loop->engine;
+	struct ush_reply reply;
+	struct ush_user *user;
+	struct ush_hold *hold;
+	uint32_t index;
+
+	if (ush_inventory_event(&engine->inventory, admitted->request.event) == NULL) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
+		return;
+	}
+	if (!decide_lock_user(loop, packet, admitted, false, &user))
+		return;
+	hold = user != NULL ? decide_find_hold(engine, &admitted->request, &index) : NULL;
+	if (hold == NULL) {
+		answer_unlocked(loop, packet, admitted, user, USH_STATUS_NO_HOLD);
+		return;
+	}
+	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
+	decide_describe(engine, index, &reply);
+	reply.sequence = hold->sequence;
+	/* Past its deadline it is over, whether or not its record has been written yet. */
+	if (reply.state == USH_HOLD_STATE_HELD && loop->now_ns >= hold->deadline_ns) {
+		ush_admit_reply(&reply, &admitted->request, USH_STATUS_EXPIRED);
+		reply.state = USH_HOLD_STATE_EXPIRED;
+		reply.sequence = hold->sequence;
+	}
+	ush_user_unlock(user);
+	loop_reply_after(loop, packet, &reply, reply.sequence);
+}
+
+/* One hold that the wheel says is due. ret: true if it was settled. */
+static bool expire_one(struct ush_loop *loop, uint32_t index)
+{
+	struct ush_engine *engine = loop->engine;
+	struct ush_hold *hold = ush_holds_line(&engine->holds, index);
+	uint64_t word = atomic_load_explicit(&hold->word, memory_order_acquire);
+	struct ush_user *user = NULL;
+	enum ush_user_result result;
+	uint64_t hash;
+	struct act *act;
+
+	switch (ush_hold_word_state(word)) {
+	case USH_HOLD_STATE_RELEASED:
+	case USH_HOLD_STATE_EXPIRED:
+		/* Ended by another loop; its lines come home. */
+		ush_hold_give(loop->pool, index);
+		return true;
+	case USH_HOLD_STATE_SOLD:
+		return true;
+	case USH_HOLD_STATE_HELD:
+		break;
+	default:
+		return false;
+	}
+	loop_make_room(loop);
+	if (!loop->room_kept)
+		return false;
+	hash = ush_user_hash(&engine->users, hold->user, hold->event);
+	result = ush_user_find(&engine->users, hash, hold->user, hold->event, loop->index, 0,
+		&user);
+	if (result == USH_USER_OWN) {
+		loop_flush(loop);
+		result = ush_user_find(&engine->users, hash, hold->user, hold->event, loop->index,
+			0, &user);
+	}
+	if (result != USH_USER_OK)
+		return false;
+	act = decide_transition(loop, ACT_EXPIRE, index, user);
+	if (act == NULL) {
+		ush_user_unlock(user);
+		return false;
+	}
+	loop_act_done(loop, act);
+	return true;
+}
+
+uint32_t decide_expiry(struct ush_loop *loop)
+{
+	uint32_t work = EXPIRY_WORK, settled = 0;
+
+	while (work != 0) {
+		uint32_t index = ush_wheel_due(loop->pool, loop->now_ns, &work);
+		if (index == USH_HOLD_NONE)
+			break;
+		if (expire_one(loop, index))
+			settled++;
+		else
+			ush_wheel_again(loop->pool, index);
+		if (work != 0)
+			work--;
+	}
+	return settled;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine's memory: laid out once from the limits, never grown.
+ */
+#include <string.h>
+
+#include "loop/internal.h"
+
+#define PAGE 4096u
+
+static size_t page_up(size_t bytes)
+{
+	return (bytes + PAGE - 1) & ~(size_t)(PAGE - 1);
+}
+
+void ush_engine_limits_default(struct ush_engine_limits *limits)
+{
+	*limits = (struct ush_engine_limits){
+		.loop_count = 1,
+		.hold_count = 1u << 20,
+		.user_count = 1u << 21,
+		.answer_count = 1u << 20,
+		.row_count = 1u << 20,
+		.log_block_count = 4096,
+		.ack_count = 1u << 15,
+	};
+}
+
+static bool is_pow2(uint32_t x)
+{
+	return x != 0 && (x & (x - 1)) == 0;
+}
+
+static int check_limits(const struct ush_engine_limits *l, struct ush_message *message)
+{
+	/* All loops' worst batches must fit in the share that is kept for payers. */
+	uint64_t batch = (uint64_t)ush_log_slots_worst(BATCH_RECORDS) * l->loop_count;
+
+	if (l->loop_count < 1 || l->loop_count > USH_LOOP_COUNT_MAX)
+		ush_message_set(message, "loops: %u is outside 1 to %u", l->loop_count,
+			USH_LOOP_COUNT_MAX);
+	else if (l->hold_count < 64 || l->hold_count > 1u << USH_HOLD_INDEX_BITS)
+		ush_message_set(message, "holds: %u is outside 64 to %u", l->hold_count,
+			1u << USH_HOLD_INDEX_BITS);
+	else if (l->user_count < 64 || l->user_count > 1u << 30)
+		ush_message_set(message, "users: %u is outside 64 to 2^30", l->user_count);
+	else if (l->answer_count < 64 || l->answer_count > 1u << 30)
+		ush_message_set(message, "answers: %u is outside 64 to 2^30", l->answer_count);
+	else if (l->row_count < 1 || l->row_count > 1u << 28)
+		ush_message_set(message, "rows: %u is outside 1 to 2^28", l->row_count);
+	else if (!is_pow2(l->log_block_count) || l->log_block_count > 1u << 20 ||
+		batch > (uint64_t)l->log_block_count * USH_BLOCK_SLOTS / 8)
+		ush_message_set(message,
+			"log_blocks: %u must be a power of two, at most 2^20 and at least %u",
+			l->log_block_count, ush_pow2_ceil32((uint32_t)(batch / 8)));
+	else if (!is_pow2(l->ack_count) || l->ack_count < USH_LOOP_BURST ||
+		l->ack_count > 1u << 24)
+		ush_message_set(message,
+			"acks: %u must be a power of two from %u to 2^24", l->ack_count,
+			USH_LOOP_BURST);
+	else
+		return 0;
+	return -USH_EINVAL;
+}
+
+static size_t loops_bytes(const struct ush_engine_limits *limits)
+{
+	return page_up(limits->loop_count * sizeof(struct ush_loop));
+}
+
+static size_t acks_bytes(const struct ush_engine_limits *limits)
+{
+	return page_up((size_t)limits->ack_count * sizeof(struct ush_ack_entry));
+}
+
+size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *message)
+{
+	if (check_limits(l, message) != 0)
+		return 0;
+	return page_up(sizeof(struct ush_engine)) + loops_bytes(l) +
+		acks_bytes(l) * l->loop_count +
+		page_up(ush_inventory_bytes(l->row_count, l->loop_count)) +
+		page_up(ush_holds_bytes(l->hold_count, l->loop_count)) +
+		page_up(ush_users_bytes(l->user_count, l->answer_count, l->loop_count)) +
+		(size_t)l->log_block_count * USH_BLOCK_BYTES;
+}
+
+static void *carve(uint8_t **at, size_t bytes)
+{
+	void *part = *at;
+
+	*at += page_up(bytes);
+	return part;
+}
+
+struct ush_engine *ush_engine_init(void *memory, const struct ush_engine_limits *limits,
+	const struct ush_key *hold_key)
+{
+	const struct ush_engine_limits *l = limits;
+	uint8_t *at = memory;
+	struct ush_engine *engine = carve(&at, sizeof(*engine));
+
+	USH_ASSERT(((uintptr_t)memory & (PAGE - 1)) == 0);
+	USH_ASSERT(check_limits(limits, NULL) == 0);
+	engine->limits = *limits;
+	engine->loops = carve(&at, loops_bytes(l));
+	for (uint32_t i = 0; i < l->loop_count; i++) {
+		struct ush_loop *loop = &engine->loops[i];
+		loop->engine = engine;
+		loop->index = i;
+		ush_acks_init(&loop->acks, carve(&at, acks_bytes(l)), l->ack_count);
+	}
+	ush_inventory_init(&engine->inventory,
+		carve(&at, ush_inventory_bytes(l->row_count, l->loop_count)), l->row_count,
+		l->loop_count);
+	ush_holds_init(&engine->holds, carve(&at, ush_holds_bytes(l->hold_count, l->loop_count)),
+		l->hold_count, l->loop_count, hold_key);
+	ush_users_init(&engine->users,
+		carve(&at, ush_users_bytes(l->user_count, l->answer_count, l->loop_count)),
+		l->user_count, l->answer_count, l->loop_count,
+		ush_siphash_2(hold_key, 0x75736572, 1));
+	ush_log_init(&engine->log, carve(&at, (size_t)l->log_block_count * USH_BLOCK_BYTES),
+		l->log_block_count);
+	for (uint32_t i = 0; i < l->loop_count; i++)
+		engine->loops[i].pool = &engine->holds.pools[i];
+	engine->state = (struct ush_state){
+		.inventory = &engine->inventory,
+		.holds = &engine->holds,
+		.users = &engine->users,
+	};
+	return engine;
+}
+
+struct ush_log *ush_engine_log(struct ush_engine *engine)
+{
+	return &engine->log;
+}
+
+struct ush_loop *ush_engine_loop(struct ush_engine *engine, uint32_t index)
+{
+	USH_ASSERT(index < engine->limits.loop_count);
+	return &engine->loops[index];
+}
+
+int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records, uint32_t n,
+	struct ush_message *message)
+{
+	return ush_apply(&engine->state, records, n, message);
+}
+
+void ush_engine_replayed(struct ush_engine *engine, uint64_t now_ns,
+	struct ush_engine_resume *resume)
+{
+	uint32_t live = ush_holds_replayed(&engine->holds, now_ns);
+
+	USH_ASSERT(live == engine->state.live_holds);
+	resume->live_holds = live;
+	resume->time_ns = engine->state.time_ns;
+	for (uint32_t i = 0; i < engine->limits.loop_count; i++) {
+		struct ush_loop *loop = &engine->loops[i];
+		atomic_store_explicit(&loop->live, loop->pool->wheel.count, memory_order_relaxed);
+		loop->now_ns = now_ns;
+	}
+}
+
+void ush_loop_resume(struct ush_loop *loop, uint64_t credit_ns, uint64_t now_ns)
+{
+	struct ush_engine *engine = loop->engine;
+	struct ush_holds *holds = &engine->holds;
+	struct ush_record record = {
+		.type = USH_RECORD_TYPE_RESUME,
+		.run_count = 1,
+		.mask = credit_ns,
+		.deadline_ns = now_ns,
+	};
+	uint64_t sequence;
+
+	USH_ASSERT(loop->index == 0);
+	ush_log_append(&engine->log, &record, 1, &sequence);
+	for (uint32_t i = 1; i < holds->count; i++) {
+		struct ush_hold *hold = ush_holds_line(holds, i);
+		uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
+		if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD)
+			continue;
+		struct ush_hold_pool *pool = &holds->pools[ush_hold_word_owner(word)];
+		ush_wheel_remove(pool, i);
+		hold->deadline_ns += credit_ns;
+		ush_wheel_add(pool, i);
+	}
+}
+
+int ush_engine_event_build(struct ush_engine *engine, uint32_t event_id, const void *image,
+	size_t image_bytes, struct ush_event **event, struct ush_message *message)
+{
+	return ush_event_build(&engine->inventory, event_id, image, image_bytes, event, message);
+}
+
+void ush_engine_event_discard(struct ush_engine *engine, struct ush_event *event)
+{
+	ush_event_discard(&engine->inventory, event);
+}
+
+uint64_t ush_engine_image_digest(const void *image, size_t image_bytes)
+{
+	return ush_image_digest(image, image_bytes);
+}
+
+void ush_engine_set_image_find(struct ush_engine *engine, ush_engine_image_find *find,
+	void *context)
+{
+	engine->state.image_find = find;
+	engine->state.image_context = context;
+}
+
+void ush_loop_counters_read(const struct ush_loop *loop, struct ush_loop_counters *counters)
+{
+	const uint64_t *from = (const uint64_t *)(const void *)&loop->counters;
+	uint64_t *to = (uint64_t *)(void *)counters;
+
+	static_assert(sizeof(*counters) % sizeof(uint64_t) == 0, "words only");
+	for (size_t i = 0; i < sizeof(*counters) / sizeof(uint64_t); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+bool ush_engine_event_view(const struct ush_engine *engine, uint32_t event_id,
+	struct ush_event_view *view)
+{
+	const struct ush_event *event = ush_inventory_event(&engine->inventory, event_id);
+
+	if (event == NULL)
+		return false;
+	*view = (struct ush_event_view){
+		.event = event_id,
+		.status = atomic_load_explicit(&event->status, memory_order_relaxed),
+		.row_count = event->row_count,
+		.seat_count = event->seat_count,
+		.free_count = (uint32_t)ush_event_free_count(event),
+		.house_count = atomic_load_explicit(&event->house_count, memory_order_relaxed),
+		.sold_count = atomic_load_explicit(&event->sold_count, memory_order_relaxed),
+		.digest = event->digest,
+	};
+	if (view->status == USH_EVENT_STATUS_ON_SALE &&
+		ush_event_sold_out(event, ush_log_durable(&engine->log)))
+		view->status = USH_EVENT_STATUS_SOLD_OUT;
+	return true;
+}

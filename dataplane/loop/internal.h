@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of dataplane/loop/ share: the engine, a loop, and a burst being decided.
+ *
+ * Owns:  see loop.h.
+ * Reads: all stages; this is where they meet.
+ * Never: included outside dataplane/loop/.
+ */
+#ifndef USH_LOOP_INTERNAL_H
+#define USH_LOOP_INTERNAL_H
+
+#include "ack/ack.h"
+#include "admit/admit.h"
+#include "apply/apply.h"
+#include "claim/claim.h"
+#include "hold/hold.h"
+#include "loop/loop.h"
+#include "user/user.h"
+
+/* Decided changes of one batch: they get their log slots with one fetch-add. */
+#define BATCH_ACTS USH_LOOP_BURST
+#define BATCH_RECORDS (BATCH_ACTS * 2u)
+static_assert(BATCH_RECORDS >= USH_LEG_COUNT_MAX, "a batch holds the largest change");
+
+/* Lines and ticks of the wheel looked at in one turn. */
+#define EXPIRY_WORK 128u
+/* A TICK record each second while holds live. */
+#define TICK_NS 1000000000ull
+
+enum act_kind {
+	ACT_HOLD,
+	ACT_RELEASE,
+	ACT_EXPIRE,
+	ACT_CONFIRM,
+	ACT_BLOCK,
+	ACT_UNBLOCK,
+	ACT_EVENT,
+	ACT_EVENT_STATUS,
+	ACT_TICK,
+};
+
+/* A change that has been decided and waits for its slots. */
+struct act {
+	uint8_t kind;
+	uint8_t has_reply;
+	uint16_t record_first;
+	uint16_t record_count;
+	uint16_t seats;
+	uint32_t hold;
+	struct ush_user *user;
+	struct ush_event *event;
+	struct ush_accepted *answer;
+	struct ush_packet packet;
+	struct ush_reply reply;
+};
+
+struct ush_loop {
+	struct ush_engine *engine;
+	struct ush_hold_pool *pool;
+	uint32_t index;
+	/* What the turn under way was given. */
+	uint64_t now_ns;
+	const struct ush_net *net;
+	struct ush_loop_out *out;
+	/* Room found at the start of the batch. */
+	bool room_new;
+	bool room_kept;
+	uint32_t act_count;
+	uint32_t record_count;
+	uint64_t tick_ns;
+	struct ush_acks acks;
+	struct ush_loop_counters counters;
+	/* Live holds of this loop, for others to read. */
+	_Atomic uint32_t live;
+	/* What is about to be resumed is counted once. */
+	_Alignas(USH_CACHE_LINE) struct act acts[BATCH_ACTS];
+	struct ush_record records[BATCH_RECORDS];
+	uint64_t sequences[BATCH_RECORDS];
+	struct ush_admitted admitted[USH_LOOP_BURST];
+	struct ush_packet packets[USH_LOOP_BURST];
+};
+
+struct ush_engine {
+	struct ush_engine_limits limits;
+	struct ush_log log;
+	struct ush_inventory inventory;
+	struct ush_holds holds;
+	struct ush_users users;
+	struct ush_state state;
+	struct ush_loop *loops;
+};
+
+/* One writer, many readers. */
+USH_INLINE void count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+USH_INLINE void count_by(uint64_t *counter, uint64_t by)
+{
+	__atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
+}
+
+/* ---- turn.c: the batch ---- */
+
+/* Makes the batch's changes visible: reserve, publish, then holds, users, rows, replies. */
+void loop_flush(struct ush_loop *loop);
+
+/* Flushes if the batch could not take one more change of any size. Called before anything about a
+ * request is decided, so that the room found for a batch covers all that is claimed in it. */
+void loop_make_room(struct ush_loop *loop);
+
+/* ret: a new act with room for `records` records, which loop_make_room found. The act is part of the
+ * batch only after loop_act_done. */
+struct act *loop_act(struct ush_loop *loop, uint32_t records);
+
+/* ret: the next record of the act, zeroed but for type, run and what all records carry. */
+struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act);
+
+void loop_act_done(struct ush_loop *loop, struct act *act);
+
+/* Sends a reply at once: it reveals no change. */
+void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_reply *reply);
+
+/* Sends a reply once everything up to `sequence` is durable. */
+void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_reply *reply, uint64_t sequence);
+
+void loop_refuse(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, enum ush_status status, uint32_t detail);
+
+void loop_drop(struct ush_loop *loop, const struct ush_packet *packet, enum ush_drop reason);
+
+/* ret: the payload of a packet. */
+USH_INLINE uint8_t *loop_payload(const struct ush_packet *packet)
+{
+	return packet->data + packet->payload_at;
+}
+
+/* ---- decide_*.c ---- */
+
+/* Decides one admitted request. */
+void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted);
+
+void decide_reserve(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_release(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_confirm(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_query_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_query_section(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_status(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_event_load(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_event_status(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+void decide_house(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted);
+
+/* Expires what is due, bounded. ret: holds settled. */
+uint32_t decide_expiry(struct ush_loop *loop);
+
+/*
+ * Looks the request's user line up and locks it, flushing the batch when this loop itself holds
+ * it. On anything but a lock or an absent line the request has been answered.
+ * ret: true with *line set, or NULL in *line when absent (make == false); false: answered.
+ */
+bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, bool make, struct ush_user **line);
+
+/* Answers a request id that is done already, and unlocks. ret: true if it was. */
+bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *line);
+
+/* Remembers a refusal, unlocks, and answers. */
+void decide_refuse_done(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *line, struct ush_reply *reply);
+
+/* State, deadline and amount of a hold into a reply. */
+void decide_describe(const struct ush_engine *engine, uint32_t index, struct ush_reply *reply);
+
+/* ret: the hold an id names if it is this user's in this event and not over; else NULL. */
+struct ush_hold *decide_find_hold(const struct ush_engine *engine,
+	const struct ush_request *request, uint32_t *index);
+
+/* Adds the act that ends or sells a hold; the hold's word is CASed to BUSY first.
+ * ret: NULL if another loop is changing the hold. */
+struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_t index,
+	struct ush_user *user);
+
+#endif /* USH_LOOP_INTERNAL_H */

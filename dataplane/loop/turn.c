@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A turn, in order:
+ *   1. expire what is due, bounded;
+ *   2. parse and admit the burst, prefetching the user and row lines it names;
+ *   3. decide each request: claimed bits are cleared by compare-and-swap, new holds stay NEW, bits
+ *      to be released stay taken, nothing else is visible;
+ *   4. flush: reserve all slots with one fetch-add, write and publish the records, and only then
+ *      make holds, users, states and released bits visible;
+ *   5. let go the replies whose records are durable.
+ * A request of a user whose earlier request is in the same batch makes the batch flush first.
+ *
+ * Failure modes: no log room, no waiting-reply room or no lines: BUSY before anything is claimed.
+ * Another core holds the user's line: RETRY. Both change nothing.
+ */
+#include <string.h>
+
+#include "loop/internal.h"
+
+/* ---- replies ---- */
+
+static void put_reply(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_reply *reply)
+{
+	USH_ASSERT(reply->size <= packet->capacity - packet->payload_at);
+	memcpy(loop_payload(packet), reply, sizeof(*reply));
+	if ((packet->flags & USH_PACKET_CONTROL) != 0)
+		packet->size = reply->size;
+	else
+		ush_parse_reply(loop->net, packet, reply->size);
+	count(&loop->counters.status[reply->status]);
+}
+
+static void send_now(struct ush_loop *loop, const struct ush_packet *packet)
+{
+	struct ush_loop_out *out = loop->out;
+
+	USH_ASSERT(out->send_count < USH_LOOP_SEND_MAX);
+	out->send[out->send_count++] = *packet;
+}
+
+void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_reply *reply)
+{
+	put_reply(loop, packet, reply);
+	send_now(loop, packet);
+}
+
+void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_reply *reply, uint64_t sequence)
+{
+	put_reply(loop, packet, reply);
+	ush_acks_push(&loop->acks, packet, sequence);
+}
+
+void loop_refuse(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, enum ush_status status, uint32_t detail)
+{
+	struct ush_reply reply;
+
+	ush_admit_reply(&reply, &admitted->request, status);
+	reply.detail = detail;
+	loop_reply_now(loop, packet, &reply);
+}
+
+void loop_drop(struct ush_loop *loop, const struct ush_packet *packet, enum ush_drop reason)
+{
+	struct ush_loop_out *out = loop->out;
+
+	count(&loop->counters.drop[reason]);
+	USH_ASSERT(out->free_count < USH_LOOP_BURST);
+	out->free[out->free_count++] = *packet;
+}
+
+/* ---- the batch ---- */
+
+static void batch_begin(struct ush_loop *loop)
+{
+	const struct ush_engine *engine = loop->engine;
+	uint32_t slots = ush_log_slots_worst(BATCH_RECORDS);
+	uint32_t loops = engine->limits.loop_count;
+
+	loop->act_count = 0;
+	loop->record_count = 0;
+	loop->room_kept = ush_log_has_room(&engine->log, slots, loops, USH_LOG_KEPT);
+	loop->room_new = ush_log_has_room(&engine->log, slots, loops, USH_LOG_NEW);
+}
+
+void loop_make_room(struct ush_loop *loop)
+{
+	if (loop->act_count == BATCH_ACTS ||
+		loop->record_count + USH_LEG_COUNT_MAX > BATCH_RECORDS)
+		loop_flush(loop);
+}
+
+struct act *loop_act(struct ush_loop *loop, uint32_t records)
+{
+	struct act *act;
+
+	USH_ASSERT(loop->act_count < BATCH_ACTS);
+	USH_ASSERT(loop->record_count + records <= BATCH_RECORDS);
+	act = &loop->acts[loop->act_count];
+	act->has_reply = 0;
+	act->record_first = (uint16_t)loop->record_count;
+	act->record_count = 0;
+	act->seats = 0;
+	act->hold = USH_HOLD_NONE;
+	act->user = NULL;
+	act->event = NULL;
+	act->answer = NULL;
+	return act;
+}
+
+struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act)
+{
+	struct ush_record *record = &loop->records[loop->record_count++];
+
+	memset(record, 0, sizeof(*record));
+	record->run_index = (uint8_t)act->record_count++;
+	record->run_count = 1;
+	return record;
+}
+
+void loop_act_done(struct ush_loop *loop, struct act *act)
+{
+	USH_ASSERT(act == &loop->acts[loop->act_count]);
+	USH_ASSERT(act->record_count >= 1);
+	if (act->record_count > 1) {
+		for (uint32_t i = 0; i < act->record_count; i++)
+			loop->records[act->record_first + i].run_count =
+				(uint8_t)act->record_count;
+	}
+	loop->act_count++;
+}
+
+static void set_state(struct ush_hold *hold, uint32_t state, bool step)
+{
+	uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
+	uint16_t version = ush_hold_word_version(word);
+
+	word = ush_hold_word(state, ush_hold_word_owner(word), (uint16_t)(version + step),
+		ush_hold_word_generation(word));
+	atomic_store_explicit(&hold->word, word, memory_order_release);
+}
+
+static void live_by(struct ush_loop *loop, int by)
+{
+	uint32_t live = atomic_load_explicit(&loop->live, memory_order_relaxed);
+
+	atomic_store_explicit(&loop->live, live + (uint32_t)by, memory_order_relaxed);
+}
+
+static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	const struct ush_record *record = &loop->records[act->record_first];
+
+	for (uint32_t i = 0; i < act->record_count; i++, record++)
+		ush_row_make_firm(&act->event->rows[record->row], record->mask);
+	first->sequence = last;
+	set_state(first, USH_HOLD_STATE_HELD, true);
+	ush_wheel_add(loop->pool, act->hold);
+	ush_event_count_taken(act->event, loop->index, act->seats);
+	act->user->seats = (uint16_t)(act->user->seats + act->seats);
+	live_by(loop, 1);
+}
+
+/* RELEASE and EXPIRE. */
+static void show_end(struct ush_loop *loop, struct act *act)
+{
+	struct ush_holds *holds = &loop->engine->holds;
+	struct ush_hold *first = ush_holds_line(holds, act->hold);
+	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
+
+	for (const struct ush_hold *leg = first;; leg = ush_holds_line(holds, leg->next)) {
+		ush_row_return(&act->event->rows[leg->row], leg->mask);
+		if (leg->next == USH_HOLD_NONE)
+			break;
+	}
+	ush_event_count_returned(act->event, loop->index, act->seats);
+	USH_ASSERT(act->user->seats >= act->seats);
+	act->user->seats = (uint16_t)(act->user->seats - act->seats);
+	live_by(loop, -1);
+	if (act->kind == ACT_EXPIRE)
+		count(&loop->counters.expired);
+	/* Lines go back to the loop that dealt them out; another loop leaves them to be found by
+	 * the owner's wheel. */
+	if (ush_hold_word_owner(word) == loop->index) {
+		ush_wheel_remove(loop->pool, act->hold);
+		ush_hold_give(loop->pool, act->hold);
+	} else {
+		set_state(first,
+			act->kind == ACT_EXPIRE ? USH_HOLD_STATE_EXPIRED
+						: USH_HOLD_STATE_RELEASED,
+			true);
+	}
+}
+
+static void show_confirm(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
+
+	first->sequence = last;
+	if (ush_hold_word_owner(word) == loop->index)
+		ush_wheel_remove(loop->pool, act->hold);
+	ush_event_count_sold(act->event, act->seats, last);
+	set_state(first, USH_HOLD_STATE_SOLD, true);
+	live_by(loop, -1);
+}
+
+static void show_house(struct ush_loop *loop, struct act *act)
+{
+	const struct ush_record *record = &loop->records[act->record_first];
+
+	for (uint32_t i = 0; i < act->record_count; i++, record++) {
+		struct ush_row *row = &act->event->rows[record->row];
+		if (act->kind == ACT_BLOCK)
+			ush_event_house_add(act->event, row, record->mask);
+		else
+			ush_event_house_remove(act->event, row, record->mask);
+	}
+}
+
+static void show(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	switch ((enum act_kind)act->kind) {
+	case ACT_HOLD:
+		show_hold(loop, act, last);
+		break;
+	case ACT_RELEASE:
+	case ACT_EXPIRE:
+		show_end(loop, act);
+		break;
+	case ACT_CONFIRM:
+		show_confirm(loop, act, last);
+		break;
+	case ACT_BLOCK:
+	case ACT_UNBLOCK:
+		show_house(loop, act);
+		break;
+	case ACT_EVENT:
+		ush_event_publish(&loop->engine->inventory, act->event);
+		break;
+	case ACT_EVENT_STATUS:
+		atomic_store_explicit(&act->event->status,
+			loop->records[act->record_first].state, memory_order_release);
+		break;
+	case ACT_TICK:
+		break;
+	}
+	if (act->answer != NULL)
+		act->answer->sequence = last;
+	if (act->user != NULL)
+		ush_user_unlock(act->user);
+}
+
+void loop_flush(struct ush_loop *loop)
+{
+	uint32_t acts = loop->act_count;
+
+	if (acts != 0) {
+		ush_log_append(&loop->engine->log, loop->records, loop->record_count,
+			loop->sequences);
+		for (uint32_t i = 0; i < acts; i++) {
+			struct act *act = &loop->acts[i];
+			uint64_t last =
+				loop->sequences[act->record_first + act->record_count - 1u];
+			show(loop, act, last);
+			if (act->has_reply) {
+				act->reply.sequence = last;
+				loop_reply_after(loop, &act->packet, &act->reply, last);
+			}
+		}
+		count_by(&loop->counters.records, loop->record_count);
+	}
+	batch_begin(loop);
+}
+
+/* ---- the turn ---- */
+
+static void tick(struct ush_loop *loop)
+{
+	const struct ush_engine *engine = loop->engine;
+	uint32_t live = 0;
+
+	if (loop->index != 0 || loop->now_ns - loop->tick_ns < TICK_NS)
+		return;
+	/* The live counts of loops may be negative one by one (a hold ends elsewhere than it
+	 * began); their sum is not. */
+	for (uint32_t i = 0; i < engine->limits.loop_count; i++)
+		live += atomic_load_explicit(&engine->loops[i].live, memory_order_relaxed);
+	if (live == 0 || !loop->room_kept)
+		return;
+	loop->tick_ns = loop->now_ns;
+	struct act *act = loop_act(loop, 1);
+	act->kind = ACT_TICK;
+	struct ush_record *record = loop_act_record(loop, act);
+	record->type = USH_RECORD_TYPE_TICK;
+	record->deadline_ns = loop->now_ns;
+	loop_act_done(loop, act);
+}
+
+/* ret: true if the packet holds a request that passed; otherwise it is finished. */
+static bool take(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted)
+{
+	bool control = (packet->flags & USH_PACKET_CONTROL) != 0;
+	uint32_t payload_bytes = packet->size, detail = 0;
+
+	if (control) {
+		packet->payload_at = 0;
+		count(&loop->counters.control_messages);
+	} else {
+		count(&loop->counters.rx_packets);
+		count_by(&loop->counters.rx_bytes, packet->size);
+		switch (ush_parse_frame(loop->net, packet, &payload_bytes, &detail)) {
+		case USH_PARSE_REQUEST:
+			break;
+		case USH_PARSE_ANSWERED:
+			count(&loop->counters.answer[detail]);
+			packet->payload_at = 0;
+			packet->spare = (uint8_t)detail;
+			send_now(loop, packet);
+			return false;
+		case USH_PARSE_DROPPED:
+			loop_drop(loop, packet, (enum ush_drop)detail);
+			return false;
+		}
+	}
+	ush_admit(loop_payload(packet), payload_bytes, control, admitted);
+	switch ((enum ush_admit_verdict)admitted->verdict) {
+	case USH_ADMIT_PASS:
+		return true;
+	case USH_ADMIT_REFUSE:
+		count(&loop->counters.op[admitted->request.op]);
+		loop_refuse(loop, packet, admitted, admitted->status, admitted->detail);
+		return false;
+	case USH_ADMIT_DROP:
+		break;
+	}
+	loop_drop(loop, packet, admitted->drop);
+	return false;
+}
+
+static void prefetch_lines(const struct ush_loop *loop, const struct ush_request *request)
+{
+	const struct ush_engine *engine = loop->engine;
+	const struct ush_event *event;
+
+	USH_PREFETCH_WRITE(ush_user_home(&engine->users,
+		ush_user_hash(&engine->users, request->user, request->event)));
+	event = ush_inventory_event(&engine->inventory, request->event);
+	if (event != NULL && request->row < event->row_count)
+		USH_PREFETCH_WRITE(&event->rows[request->row]);
+}
+
+static void take_burst(struct ush_loop *loop, const struct ush_packet *packets, uint32_t packet_count)
+{
+	uint32_t passed = 0;
+
+	for (uint32_t i = 0; i < packet_count; i++) {
+		loop->packets[passed] = packets[i];
+		if (i + 4 < packet_count)
+			USH_PREFETCH(packets[i + 4].data);
+		if (!take(loop, &loop->packets[passed], &loop->admitted[passed]))
+			continue;
+		prefetch_lines(loop, &loop->admitted[passed].request);
+		passed++;
+	}
+	if (passed != 0)
+		ush_hold_prefetch(loop->pool, passed);
+	for (uint32_t i = 0; i < passed; i++) {
+		count(&loop->counters.op[loop->admitted[i].request.op]);
+		decide(loop, &loop->packets[i], &loop->admitted[i]);
+	}
+}
+
+uint32_t ush_loop_turn(struct ush_loop *loop, const struct ush_net *net,
+	const struct ush_packet *packets, uint32_t packet_count, uint64_t now_ns,
+	struct ush_loop_out *out)
+{
+	uint32_t work, popped;
+
+	USH_ASSERT(packet_count <= USH_LOOP_BURST);
+	USH_ASSERT(packet_count <= ush_acks_room(&loop->acks));
+	loop->now_ns = ush_max64(now_ns, loop->now_ns);
+	loop->net = net;
+	loop->out = out;
+	out->send_count = 0;
+	out->free_count = 0;
+	batch_begin(loop);
+	tick(loop);
+	work = decide_expiry(loop);
+	take_burst(loop, packets, packet_count);
+	loop_flush(loop);
+	popped = ush_acks_pop(&loop->acks, ush_log_durable(&loop->engine->log),
+		out->send + out->send_count, USH_LOOP_SEND_MAX - out->send_count);
+	out->send_count += popped;
+	work += packet_count + popped;
+	count(&loop->counters.turns);
+	if (work == 0)
+		count(&loop->counters.idle_turns);
+	__atomic_store_n(&loop->counters.waiting, ush_acks_count(&loop->acks), __ATOMIC_RELAXED);
+	return work;
+}
+
+uint32_t ush_loop_waiting(const struct ush_loop *loop)
+{
+	return ush_acks_count(&loop->acks);
+}
+
+uint32_t ush_loop_room(const struct ush_loop *loop)
+{
+	uint32_t room = ush_acks_room(&loop->acks);
+
+	return room < USH_LOOP_BURST ? room : USH_LOOP_BURST;
+}
+
+void ush_loop_count_drop(struct ush_loop *loop, enum ush_drop reason,
+	const struct ush_packet *reply)
+{
+	count(&loop->counters.drop[reason]);
+	if (reply == NULL) {
+		count(&loop->counters.rx_packets);
+		return;
+	}
+	if (reply->payload_at == 0 && (reply->flags & USH_PACKET_CONTROL) == 0) {
+		count_by(&loop->counters.answer[reply->spare], (uint64_t)-1);
+		return;
+	}
+	uint8_t status = loop_payload(reply)[offsetof(struct ush_reply, status)];
+	count_by(&loop->counters.status[status], (uint64_t)-1);
+}
