@@ -12,7 +12,7 @@
 #include "base/base.h"
 #include "base/packet.h"
 
-struct ush_ack_entry {
+struct ush_ack_waiting {
 	/* Leaves when everything up to and including this sequence is durable. */
 	uint64_t sequence;
 	void *handle;
@@ -21,10 +21,10 @@ struct ush_ack_entry {
 	uint16_t flags;
 	uint16_t payload_at;
 };
-static_assert(sizeof(struct ush_ack_entry) == 32, "two entries a cache line");
+static_assert(sizeof(struct ush_ack_waiting) == 32, "two entries a cache line");
 
 struct ush_acks {
-	struct ush_ack_entry *ring;
+	struct ush_ack_waiting *ring;
 	uint32_t mask;
 	uint32_t head;
 	uint32_t tail;
@@ -53,7 +53,7 @@ USH_INLINE uint32_t ush_acks_room(const struct ush_acks *acks)
 USH_INLINE void ush_acks_push(struct ush_acks *acks, const struct ush_packet *packet,
 	uint64_t sequence)
 {
-	struct ush_ack_entry *entry = &acks->ring[acks->tail++ & acks->mask];
+	struct ush_ack_waiting *entry = &acks->ring[acks->tail++ & acks->mask];
 
 	USH_ASSERT(acks->tail - acks->head <= acks->mask + 1);
 	entry->sequence = sequence;
@@ -71,7 +71,7 @@ USH_INLINE uint32_t ush_acks_pop(struct ush_acks *acks, uint64_t durable, struct
 	uint32_t count = 0;
 
 	while (count < max && acks->head != acks->tail) {
-		const struct ush_ack_entry *entry = &acks->ring[acks->head & acks->mask];
+		const struct ush_ack_waiting *entry = &acks->ring[acks->head & acks->mask];
 		if (entry->sequence >= durable)
 			break;
 		out[count++] = (struct ush_packet){
