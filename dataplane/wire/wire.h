@@ -84,7 +84,7 @@
 /* Largest event id. Ids are 1 to this. */
 #define USH_EVENT_ID_MAX 65535u
 
-/* Width of the idempotency window: a request id more than this below the highest one seen from the same user for the same event is STALE. [requests] */
+/* Width of the idempotency window: a request id this many or more below the highest one seen from the same user for the same event is STALE. [requests] */
 #define USH_REQUEST_WINDOW 64u
 
 /* Low bits of a hold id: index. Opaque to clients. */

@@ -86,7 +86,7 @@ package usher_wire_pkg;
   // Largest event id. Ids are 1 to this.
   localparam logic [31:0] EventIdMax = 32'd65535;
 
-  // Width of the idempotency window: a request id more than this below the highest one seen from
+  // Width of the idempotency window: a request id this many or more below the highest one seen from
   // the same user for the same event is STALE. [requests]
   localparam logic [31:0] RequestWindow = 32'd64;
 

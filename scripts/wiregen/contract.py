@@ -69,6 +69,7 @@ def load(wire: dict) -> dict:
         raise TableError("contract: bodies and the extension enum differ")
     if list(contract["operations"]) != list(names_of(wire, "op")):
         raise TableError("contract: operations and the op enum differ")
+    require(contract["bodies"], contract["carried"], "carried")
     for operation in contract["operation"]:
         check_operation(wire, contract, operation)
     return contract

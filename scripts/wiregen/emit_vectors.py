@@ -20,18 +20,53 @@ DEADLINE_NS = TIME_NS + 600 * SECOND_NS
 HOLD_A = 0xA1B2C3000100002A
 HOLD_B = 0x5D6E7F000200002B
 HOLD_C = 0x0F1E2D000100002C
+# Key of the digest that EVENT records name an image by.
+IMAGE_KEY = (0x7573686572696D67, 0x6469676573743031)
+# Where the journal of the examples starts: the second segment of 256 MiB.
+FIRST = (256 << 20) // 64
 BOX = 0x8C3A51D2E4F60719
 IMAGE_LABELS = b'{"sections":["Stalls"],"rows":["A","B"]}'
 
 
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli), bit by bit."""
-    crc = 0xFFFFFFFF
+def crc32c(data: bytes, crc: int = 0) -> int:
+    """CRC-32C (Castagnoli) continued from `crc`, bit by bit."""
+    crc ^= 0xFFFFFFFF
     for byte in data:
         crc ^= byte
         for _ in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     return crc ^ 0xFFFFFFFF
+
+
+def rotate(word: int, bits: int) -> int:
+    return (word << bits | word >> 64 - bits) & (1 << 64) - 1
+
+
+def siphash(key: tuple[int, int], data: bytes) -> int:
+    """SipHash-2-4 (Aumasson and Bernstein, 2012)."""
+    mask = (1 << 64) - 1
+    state = [key[i & 1] ^ word for i, word in enumerate(
+        (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573))]
+
+    def rounds(count: int) -> None:
+        a, b, c, d = state
+        for _ in range(count):
+            a, c = a + b & mask, c + d & mask
+            b, d = rotate(b, 13) ^ a, rotate(d, 16) ^ c
+            a = rotate(a, 32)
+            c, a = c + b & mask, a + d & mask
+            b, d = rotate(b, 17) ^ c, rotate(d, 21) ^ a
+            c = rotate(c, 32)
+        state[:] = a, b, c, d
+
+    tail = data[len(data) & ~7:].ljust(7, b"\0") + bytes([len(data) & 0xFF])
+    for (word,) in packing.iter_unpack("<Q", data[:len(data) & ~7] + tail):
+        state[3] ^= word
+        rounds(2)
+        state[0] ^= word
+    state[2] ^= 0xFF
+    rounds(4)
+    return state[0] ^ state[1] ^ state[2] ^ state[3]
 
 
 class Encoder:
@@ -166,7 +201,7 @@ def reserve_requests(e: Encoder) -> list:
         e.message("reserve_request_eight_rows", "request", [legs(*wide)],
                   request_id=11, row=3, mask=0x1, cookie=0xC0FFF0, **ask),
         e.message("reserve_request_all_extensions", "request",
-                  [legs((4, 0x3)), *carried(), text("gate 12"), pad(16), mac()],
+                  [legs((4, 0x3)), *carried(), pad(16), mac()],
                   request_id=12, row=3, mask=0x8, cookie=0xC0FFF1, **ask),
         e.message("reserve_request_extremes", "request", [], op="RESERVE", event=65535,
                   request_id=0xFFFFFFFF, user=0xFFFFFFFFFFFFFFFE, row=0xFFFE, mask=0xFFFFFFFFFFFFFFFF,
@@ -200,6 +235,9 @@ def reserve_replies(e: Encoder) -> list:
         refused("STALE"),
         refused("BAD_REQUEST", detail=4),
         refused("BAD_VERSION", detail=1),
+        e.message("reserve_reply_extremes", "reply", [], op="RESERVE", event=0xFFFE, request_id=0xFEFDFCFB,
+                  cookie=0x0123456789ABCDEF, hold=0xFEDCBA9876543210, deadline_ns=0x1112131415161718,
+                  sequence=0x2122232425262728, amount=0x3132333435363738, detail=0x41424344, state="HELD"),
     ]
 
 
@@ -208,7 +246,7 @@ def release_vectors(e: Encoder) -> list:
     return [
         e.message("release_request", "request", [], user=7, **ask),
         e.message("release_request_padded", "request", [pad(0)], user=7, **ask),
-        e.message("release_reply_ok", "reply", [], sequence=70_020, amount=9_000, state="RELEASED", **ask),
+        e.message("release_reply_ok", "reply", [], sequence=70_020, state="RELEASED", **ask),
         e.message("release_reply_no_hold", "reply", [], status="NO_HOLD", **ask),
         e.message("release_reply_wrong_state", "reply", [], status="WRONG_STATE", state="SOLD", **ask),
         e.message("release_reply_expired", "reply", [], status="EXPIRED", state="EXPIRED", **ask),
@@ -224,7 +262,8 @@ def query_vectors(e: Encoder) -> list:
         e.message("query_hold_request_plain", "request", [], op="QUERY_HOLD", event=1, user=8, hold=HOLD_C),
         e.message("query_hold_reply_held", "reply", [],
                   deadline_ns=DEADLINE_NS, sequence=70_021, amount=4_500, state="HELD", **look),
-        e.message("query_hold_reply_sold", "reply", [], sequence=70_030, amount=4_500, state="SOLD", **look),
+        e.message("query_hold_reply_sold", "reply", [],
+                  deadline_ns=DEADLINE_NS, sequence=70_030, amount=4_500, state="SOLD", **look),
         # Room for four rows: 64 + 8 + 4 x 8 = 104 = 64 + 8 + 32.
         e.message("query_section_request", "request", [pad(32)], section=2, **page),
         e.message("query_section_reply", "reply", [rows(40, *masks)], sequence=70_033, amount=6, detail=4, **page),
@@ -239,13 +278,14 @@ def event_vectors(e: Encoder) -> list:
     return [
         e.message("event_load_request", "request", [], **load),
         e.message("event_load_request_numbered", "request", [], request_id=1, **load),
-        e.message("event_load_reply_ok", "reply", [], sequence=70_003, **load),
-        e.message("event_load_reply_exists", "reply", [], status="EVENT_EXISTS", **load),
+        e.message("event_load_reply_ok", "reply", [], sequence=70_003, amount=20_000, **load),
+        e.message("event_load_reply_exists", "reply", [], status="EVENT_EXISTS", sequence=70_040, amount=20_000,
+                  detail=1, **load),
         e.message("event_load_reply_bad_image", "reply", [text("row 7: a house seat does not exist")],
                   status="BAD_IMAGE", **load),
         e.message("event_status_request", "request", [], arg=2, **sell),
         e.message("event_status_request_pause", "request", [], arg=3, **sell),
-        e.message("event_status_reply_ok", "reply", [], sequence=70_004, **sell),
+        e.message("event_status_reply_ok", "reply", [], sequence=70_004, detail=2, **sell),
         e.message("event_status_reply_not_permitted", "reply", [], status="NOT_PERMITTED", **sell),
     ]
 
@@ -255,8 +295,10 @@ def confirm_vectors(e: Encoder) -> list:
     return [
         e.message("confirm_request", "request", [], user=8, **ask),
         e.message("confirm_request_numbered", "request", [], user=8, request_id=3, **ask),
-        e.message("confirm_reply_ok", "reply", [], sequence=70_030, amount=4_500, state="SOLD", **ask),
-        e.message("confirm_reply_sold_before", "reply", [], status="WRONG_STATE", state="SOLD", **ask),
+        e.message("confirm_reply_ok", "reply", [],
+                  deadline_ns=DEADLINE_NS, sequence=70_030, amount=4_500, state="SOLD", **ask),
+        e.message("confirm_reply_ok_repeat", "reply", [],
+                  deadline_ns=DEADLINE_NS, sequence=70_030, amount=4_500, detail=1, state="SOLD", **ask),
     ]
 
 
@@ -271,7 +313,7 @@ def house_vectors(e: Encoder) -> list:
         e.message("unblock_request", "request", [], row=1, mask=0x3, **unblock),
         e.message("unblock_request_two_rows", "request", [legs((2, 0x30))], row=1, mask=0xC, **unblock),
         e.message("unblock_reply_ok", "reply", [], sequence=70_008, **unblock),
-        e.message("unblock_reply_taken", "reply", [], status="TAKEN", hold=0x3, detail=0, **unblock),
+        e.message("unblock_reply_no_such_seat", "reply", [], status="NO_SUCH_SEAT", detail=1, **unblock),
     ]
 
 
@@ -291,40 +333,42 @@ def other_vectors(e: Encoder) -> list:
 
 
 def digest(request: dict) -> int:
-    """CRC-32C of a request's body: op, bytes 8 to 47 without request_id, legs."""
+    """CRC-32C, started with op, of hold to hold_ms and the legs."""
     data = request["bytes"]
     count = sum(len(x.get("legs", [])) for x in request["extensions"])
-    return crc32c(data[3:4] + data[8:12] + data[16:48] + data[72:72 + 16 * count])
+    return crc32c(data[24:48] + data[72:72 + 16 * count], data[3])
 
 
 def story(by_name: dict) -> list:
     """(vector name, record fields): an epoch small enough for one block."""
-    two_rows = {"event": 1, "user": 7, "hold": HOLD_A, "request_id": 10,
+    two_rows = {"event": 1, "user": 7, "request_id": 10,
                 "digest": digest(by_name["reserve_request_two_rows"])}
     image = by_name["venue_image"]["bytes"]
     return [
-        ("record_open", {"type": "OPEN", "user": 3, "hold": 1_855, "mask": 2, "deadline_ns": TIME_NS}),
+        ("record_open", {"type": "OPEN", "user": 3, "hold": FIRST - 1, "mask": 2, "deadline_ns": TIME_NS}),
         ("record_resume", {"type": "RESUME", "deadline_ns": TIME_NS + 1, "mask": 2 * SECOND_NS}),
-        ("record_event", {"type": "EVENT", "state": 1, "event": 1, "hold": crc32c(image), "mask": 62, "amount": 2}),
+        ("record_event", {"type": "EVENT", "state": 1, "event": 1, "hold": siphash(IMAGE_KEY, image), "mask": 62, "amount": 2}),
         ("record_event_status", {"type": "EVENT_STATUS", "state": 2, "event": 1}),
         ("record_block", {"type": "BLOCK", "event": 1, "row": 1, "mask": 0xF}),
         ("record_unblock", {"type": "UNBLOCK", "event": 1, "row": 1, "mask": 0x3}),
         ("record_hold_first", {"type": "HOLD", "run_count": 2, "state": 2, "row": 0, "version": 1,
-                               "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS, **two_rows}),
+                               "hold": HOLD_A, "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS, **two_rows}),
         ("record_hold_second", {"type": "HOLD", "run_index": 1, "run_count": 2, "state": 2, "row": 1,
-                                "version": 1, "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS,
-                                **two_rows}),
+                                "version": 1, "hold": 0x2D, "mask": 0x30, "amount": 9_000,
+                                "deadline_ns": DEADLINE_NS, **two_rows}),
         ("record_release", {"type": "RELEASE", "state": 5, "event": 1, "user": 7, "hold": HOLD_A, "version": 2,
-                            "request_id": 14, "digest": digest(by_name["release_request"])}),
+                            "row": 0, "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS, "request_id": 14, "digest": digest(by_name["release_request"])}),
         ("record_hold_single", {"type": "HOLD", "state": 2, "event": 1, "user": 8, "hold": HOLD_B, "row": 0,
                                 "version": 1, "mask": 0x1, "amount": 4_500, "request_id": 1,
                                 "digest": 0x01020304, "deadline_ns": DEADLINE_NS}),
-        ("record_confirm", {"type": "CONFIRM", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 2}),
+        ("record_confirm", {"type": "CONFIRM", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 2,
+                            "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
         ("record_hold_short", {"type": "HOLD", "state": 2, "event": 1, "user": 9, "hold": HOLD_C, "row": 0,
                                "version": 1, "mask": 0x2, "amount": 4_500, "request_id": 1,
                                "digest": 0x05060708, "deadline_ns": TIME_NS + SECOND_NS}),
         ("record_tick", {"type": "TICK", "deadline_ns": TIME_NS + SECOND_NS}),
-        ("record_expire", {"type": "EXPIRE", "state": 6, "event": 1, "user": 9, "hold": HOLD_C, "version": 2}),
+        ("record_expire", {"type": "EXPIRE", "state": 6, "event": 1, "user": 9, "hold": HOLD_C, "version": 2,
+                           "row": 0, "mask": 0x2, "amount": 4_500, "deadline_ns": TIME_NS + SECOND_NS}),
         ("record_close", {"type": "CLOSE", "deadline_ns": TIME_NS + 3 * SECOND_NS}),
     ]
 
@@ -341,7 +385,7 @@ def raw(content: bytes) -> dict:
 
 def journal_vectors(e: Encoder, by_name: dict) -> list:
     """Records of each type, a whole block of them, its header and the box file."""
-    first = (256 << 20) // 64
+    first = FIRST
     records = []
     for place, (name, fields) in enumerate(story(by_name), start=1):
         records.append(e.plain(name, "record", **{"run_count": 1, "sequence": first + place} | fields))
@@ -400,6 +444,23 @@ def ack_vectors(e: Encoder) -> list:
     return [first, *entries, join("ack_file", "ack_file", [first, *entries])]
 
 
+def pattern_vectors(e: Encoder) -> list:
+    """Structs of files with a different byte at every offset: no field can hide in another's place."""
+    vectors = []
+    for name in ("record", "block_header", "box_file", "venue_header", "venue_tier", "venue_section",
+                 "venue_row", "ack_entry"):
+        fields = {}
+        for field in e.structs[name]["fields"]:
+            base, count = split_type(field["type"])
+            size = SIZES[base]
+            data = bytes(range(field["at"] + 1, field["at"] + 1 + size * (count or 1)))
+            words = [int.from_bytes(data[at:at + size], "little") for at in range(0, len(data), size)]
+            if not field["name"].startswith("reserved") and "enum" not in field:
+                fields[field["name"]] = data if base == "u8" and count else words if count else words[0]
+        vectors.append(e.plain(f"{name}_pattern", name, **fields))
+    return vectors
+
+
 # ---------------------------------------------------------------------------------------------
 # The whole set
 
@@ -445,6 +506,7 @@ def build(wire: dict) -> list:
         vectors += make(encoder)
     vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
     vectors += ack_vectors(encoder)
+    vectors += pattern_vectors(encoder)
     check(wire, contracts.load(wire), vectors)
     return vectors
 
