@@ -3,7 +3,7 @@
  * A blocking client of usherd's control port.
  *
  * Owns:  one connected socket.
- * Reads: nothing.
+ * Reads: USHER_SOCKET and XDG_RUNTIME_DIR from the environment.
  * Never: DPDK.
  */
 #ifndef USH_CLIENT_H
@@ -15,6 +15,13 @@
 struct ush_client {
 	int socket;
 };
+
+/*
+ * ret: where usherd listens unless it was told otherwise: $USHER_SOCKET; else control.sock in
+ * /run/usher (root), $XDG_RUNTIME_DIR/usher, or /tmp/usher-UID, as usherd itself chooses. Valid
+ * until the next call. by: the main thread.
+ */
+const char *ush_client_default_path(void);
 
 /* Connects. in: path: the control socket. ret: 0; err: -USH_ENOENT, -USH_EACCES, -USH_ESYSTEM with
  * a message that says how to mend. */
