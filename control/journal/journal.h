@@ -94,6 +94,10 @@ uint32_t ush_journal_step(struct ush_journal *journal, uint64_t now_ns);
  * at once. by: the housekeeping thread; may block on disk. */
 bool ush_journal_housekeep(struct ush_journal *journal);
 
+/* ret: what went wrong in the last ush_journal_housekeep and how to mend it (a full disk: sales
+ * will stop when the current segment ends), or NULL. by: the housekeeping thread. */
+const char *ush_journal_trouble(const struct ush_journal *journal);
+
 /* ret: true when everything reserved is durable and nothing is in flight. by: as step. */
 bool ush_journal_idle(const struct ush_journal *journal);
 

@@ -105,6 +105,9 @@
 /* Seats one user may hold or own in one event when the venue file does not say. [seats] */
 #define USH_USER_SEATS_DEFAULT 8u
 
+/* A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes] */
+#define USH_CHAIN_BYTES 24u
+
 /* Journal block: one 64-byte header and 63 records. [bytes] */
 #define USH_BLOCK_BYTES 4096u
 
@@ -358,7 +361,7 @@ enum ush_hold_state {
 enum ush_record_type {
 	/* Fills a block. No effect. */
 	USH_RECORD_TYPE_PAD = 1,
-	/* First record of an epoch. user = this epoch, hold = last sequence of the journal before it (0: none), mask = previous epoch, deadline_ns = time. */
+	/* First record of an epoch. user = this epoch, hold = first sequence of this epoch: everything before it is of earlier epochs, mask = previous epoch, deadline_ns = time. */
 	USH_RECORD_TYPE_OPEN = 2,
 	/* Last record of a clean shutdown. deadline_ns = time. */
 	USH_RECORD_TYPE_CLOSE = 3,
@@ -700,7 +703,7 @@ struct ush_block_header {
 	uint32_t chain_lag;
 	/* 32: Unix time when it was sealed. [ns] */
 	uint64_t time_ns;
-	/* 40: First 24 bytes of the SHA-256 chain: chain(0) = 32 zero bytes, chain(n) = SHA-256(chain(n-1) || block n-1). */
+	/* 40: Hash chain: chain(0) is 24 zero bytes; each block b from block 1 on makes the next one, the first 24 bytes of SHA-256(chain || the 4,096 bytes of b). */
 	uint8_t chain[24];
 };
 static_assert(sizeof(struct ush_block_header) == 64, "ush_block_header size");

@@ -108,6 +108,9 @@ package usher_wire_pkg;
   // Seats one user may hold or own in one event when the venue file does not say. [seats]
   localparam logic [31:0] UserSeatsDefault = 32'd8;
 
+  // A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes]
+  localparam logic [31:0] ChainBytes = 32'd24;
+
   // Journal block: one 64-byte header and 63 records. [bytes]
   localparam logic [31:0] BlockBytes = 32'd4096;
 
@@ -290,8 +293,8 @@ package usher_wire_pkg;
   typedef enum logic [7:0] {
     // Fills a block. No effect.
     RecordTypePad = 8'd1,
-    // First record of an epoch. user = this epoch, hold = last sequence of the journal before it
-    // (0: none), mask = previous epoch, deadline_ns = time.
+    // First record of an epoch. user = this epoch, hold = first sequence of this epoch: everything
+    // before it is of earlier epochs, mask = previous epoch, deadline_ns = time.
     RecordTypeOpen = 8'd2,
     // Last record of a clean shutdown. deadline_ns = time.
     RecordTypeClose = 8'd3,
@@ -660,8 +663,8 @@ package usher_wire_pkg;
   localparam int unsigned BlockHeaderChainWidthBits = 192;
 
   typedef struct packed {
-    // 40: First 24 bytes of the SHA-256 chain: chain(0) = 32 zero bytes, chain(n) =
-    // SHA-256(chain(n-1) || block n-1).
+    // 40: Hash chain: chain(0) is 24 zero bytes; each block b from block 1 on makes the next one,
+    // the first 24 bytes of SHA-256(chain || the 4,096 bytes of b).
     logic [23:0][7:0] chain;
     // 32: Unix time when it was sealed. [ns]
     logic [63:0] time_ns;

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of control/journal/ share.
+ *
+ * Owns:  see journal.h.
+ * Reads: the log buffer.
+ * Never: included outside control/journal/ and its tests.
+ */
+#ifndef USH_JOURNAL_INTERNAL_H
+#define USH_JOURNAL_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "journal/journal.h"
+
+#define DEPTH_MAX 16u
+#define FIRST_BLOCK (USH_LOG_SEQUENCE_FIRST / USH_BLOCK_SLOTS)
+/* Bytes read at once by recovery and by the hash chain. */
+#define READ_BYTES (1u << 20)
+
+/* ---- block.c: what a block can look like, and what recovery makes of it ---- */
+
+enum block_kind {
+	/* Header is all zero: never written. */
+	BLOCK_ZERO,
+	/* Right box, right epoch, right place, checksum right. */
+	BLOCK_GOOD,
+	/* Checksum right, this box, but another place or an older epoch: left over in a recycled
+	 * segment. */
+	BLOCK_LEFTOVER,
+	/* Neither zero nor whole. */
+	BLOCK_TORN,
+	/* Checksum right, another box. */
+	BLOCK_FOREIGN,
+	/* Checksum right, this box, a newer epoch than the segment's. */
+	BLOCK_FUTURE,
+	/* The magic of another format version. */
+	BLOCK_VERSION,
+	BLOCK_KIND_COUNT,
+};
+
+enum block_action {
+	/* Replay it. */
+	BLOCK_ACCEPT,
+	/* The journal of this epoch ends before it; nothing was lost. */
+	BLOCK_END,
+	/* It ends before it; what was here was never acknowledged. */
+	BLOCK_END_TORN,
+	/* A block known durable is not there. */
+	BLOCK_CORRUPT,
+	BLOCK_REFUSE_FOREIGN,
+	BLOCK_REFUSE_VERSION,
+};
+
+/* ret: what the block is. in: box: low 32 bits of the box id. block: its place. */
+enum block_kind block_classify(const void *data, uint32_t box, uint32_t epoch, uint64_t block);
+
+/*
+ * The decision table of recovery. in: known: this place is known to have been durable (a later
+ * header's watermark, or the next epoch's OPEN, says so). Total: every input has one answer.
+ */
+enum block_action block_decide(enum block_kind kind, bool known);
+
+const char *block_kind_text(enum block_kind kind);
+
+/* Fills in the header of a block whose 63 records stand. */
+void block_seal(void *data, uint32_t box, uint32_t epoch, uint64_t block, uint64_t durable_block,
+	uint64_t chain_block, const uint8_t *chain, uint64_t now_ns);
+
+/* ---- segment.c ---- */
+
+struct segment {
+	uint32_t epoch;
+	uint64_t first;
+	char name[USH_DISK_NAME_MAX];
+};
+
+struct segment_list {
+	struct segment *items;
+	uint32_t count;
+	uint32_t capacity;
+	/* Spare files, by number. */
+	uint32_t *spares;
+	uint32_t spare_count;
+	uint32_t spare_capacity;
+	uint32_t spare_next;
+	bool has_box;
+};
+
+void segment_name(char *name, uint32_t epoch, uint64_t first);
+void spare_name(char *name, uint32_t number);
+
+/* Lists the directory; segments sorted by epoch and first block. */
+int segment_list_read(struct segment_list *list, const struct ush_disk *disk,
+	struct ush_message *message);
+int segment_list_add(struct segment_list *list, uint32_t epoch, uint64_t first);
+int segment_list_add_spare(struct segment_list *list, uint32_t number);
+void segment_list_free(struct segment_list *list);
+
+/* ---- box.c ---- */
+
+int box_read(const struct ush_disk *disk, struct ush_box_file *box, struct ush_message *message);
+int box_make(const struct ush_disk *disk, struct ush_box_file *box, uint64_t segment_bytes,
+	uint64_t now_ns, struct ush_message *message);
+int box_write(const struct ush_disk *disk, struct ush_box_file *box, struct ush_message *message);
+
+/* ---- chain.c ---- */
+
+/* The newest known chain value, written by the housekeeping thread, read by the writer. */
+struct chain {
+	/* Housekeeping's own. */
+	uint64_t block;
+	uint8_t value[USH_CHAIN_BYTES];
+	/* Published, under a sequence lock: odd while being written. */
+	_Alignas(USH_CACHE_LINE) _Atomic uint32_t version;
+	_Atomic uint64_t shown_block;
+	_Atomic uint64_t shown[USH_CHAIN_BYTES / 8];
+};
+
+void chain_start(struct chain *chain, uint64_t block, const uint8_t *value);
+/* Adds the next block. */
+void chain_add(struct chain *chain, const void *block);
+void chain_publish(struct chain *chain);
+/* ret: false if it is being written at this moment; then the caller keeps what it has. */
+bool chain_read(struct chain *chain, uint64_t *block, uint8_t *value);
+
+/* ---- the journal ---- */
+
+struct in_flight {
+	uint64_t first;
+	uint64_t count;
+	uint64_t started_ns;
+	bool done;
+};
+
+struct ush_journal {
+	const struct ush_disk *disk;
+	struct ush_journal_config config;
+	char directory[512];
+	struct ush_box_file box;
+	struct segment_list segments;
+	struct ush_key key;
+	uint64_t segment_blocks;
+	/* Set by recovery. */
+	bool recovered;
+	uint64_t end_block;
+	uint32_t end_epoch;
+	uint64_t chain_block;
+	uint8_t chain_value[USH_CHAIN_BYTES];
+	/* The writer's. */
+	struct ush_log *log;
+	int file;
+	uint64_t file_first;
+	uint64_t next_block;
+	uint64_t prepared_block;
+	uint64_t durable_block;
+	struct in_flight flight[DEPTH_MAX];
+	uint32_t flight_head;
+	uint32_t flight_tail;
+	uint64_t now_ns;
+	uint64_t chain_seen_block;
+	uint8_t chain_seen[USH_CHAIN_BYTES];
+	/* A full segment whose last writes may be in flight. */
+	int closing_file;
+	uint64_t closing_end;
+	/* Shared with housekeeping: the next segment, opened; -1 none. The one to be closed. */
+	_Atomic int next_file;
+	_Atomic uint64_t next_first;
+	_Atomic int old_file;
+	/* Housekeeping's. */
+	uint64_t prepare_first;
+	uint32_t spare_number;
+	struct chain chain;
+	int chain_file;
+	uint32_t chain_segment;
+	uint8_t *read_buffer;
+	struct ush_message trouble;
+	_Atomic uint64_t spares_ready;
+	_Atomic uint64_t chain_reached;
+	/* The writer's own, read by anyone. */
+	struct ush_journal_counters counters;
+};
+
+/* Prints the message and ends the process: exit status 3. Nothing is retried. */
+_Noreturn void journal_fail(const struct ush_journal *journal, const char *what, int64_t result);
+
+/* recover.c: opens and reads segments. ret: blocks read into the buffer, or an error. */
+int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, uint64_t blocks);
+
+/* housekeep.c: makes the next segment ready: a spare renamed, or a new file. */
+int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_message *message);
+
+#endif /* USH_JOURNAL_INTERNAL_H */

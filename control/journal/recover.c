@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recovery. Segments are read by epoch and place. An epoch ends where the next one starts: that
+ * start is in the name of the next epoch's first segment, whose rename was durable before anything
+ * was written there. The last epoch ends at its first block that is not good, if that block is not
+ * known to have been durable; a later good block's header may know better (its watermark), and then
+ * the journal is corrupt and nothing is started.
+ *
+ * Failure modes, each with file, place, kind and what to do: a missing segment, a bad block known
+ * durable, a block of another box or format, a run that is not whole, a record apply() refuses.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "journal/internal.h"
+
+struct scan {
+	struct ush_journal *journal;
+	ush_journal_apply *apply;
+	void *context;
+	struct ush_journal_report *report;
+	struct ush_message *message;
+	/* Next block expected. */
+	uint64_t at;
+	bool ended;
+	uint8_t last_type;
+};
+
+int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, uint64_t blocks)
+{
+	int64_t got = journal->disk->read(journal->disk->context, file, journal->read_buffer,
+		blocks * USH_BLOCK_BYTES, at_block * USH_BLOCK_BYTES);
+
+	return got < 0 ? got : got / USH_BLOCK_BYTES;
+}
+
+static int block_error(struct scan *scan, const struct segment *segment, int error,
+	enum block_kind kind, const char *mend)
+{
+	ush_message_set(scan->message, "journal %s: segment %s, block %" PRIu64 " (offset %" PRIu64
+				       "): %s: %s",
+		scan->journal->directory, segment->name, scan->at,
+		(scan->at - segment->first) * USH_BLOCK_BYTES, block_kind_text(kind), mend);
+	return error;
+}
+
+static int replay_block(struct scan *scan, const struct segment *segment, const uint8_t *data)
+{
+	const struct ush_record *slots = (const struct ush_record *)(const void *)data;
+	uint64_t first = scan->at * USH_BLOCK_SLOTS;
+
+	for (uint32_t i = 1; i < USH_BLOCK_SLOTS;) {
+		const struct ush_record *r = &slots[i];
+		uint32_t run = r->run_count;
+		bool whole = run >= 1 && run <= USH_LEG_COUNT_MAX && i + run <= USH_BLOCK_SLOTS;
+		int error;
+
+		for (uint32_t k = 0; k < run && whole; k++)
+			whole = slots[i + k].sequence == first + i + k;
+		if (!whole)
+			return block_error(scan, segment, -USH_ECORRUPT, BLOCK_GOOD,
+				"its checksum is right but a run of records is not whole; this is a "
+				"fault of the program that wrote it");
+		scan->last_type = r->type;
+		if (r->type != USH_RECORD_TYPE_PAD) {
+			error = scan->apply(scan->context, r, run, scan->message);
+			if (error != 0)
+				return error;
+			scan->report->records += run;
+		}
+		i += run;
+	}
+	return 0;
+}
+
+static int accept_block(struct scan *scan, const struct segment *segment, const uint8_t *data)
+{
+	struct ush_journal *journal = scan->journal;
+	struct ush_block_header header;
+	int error;
+
+	memcpy(&header, data, sizeof(header));
+	error = replay_block(scan, segment, data);
+	if (error != 0)
+		return error;
+	journal->chain_block = scan->at - ush_min64(header.chain_lag, scan->at - FIRST_BLOCK);
+	memcpy(journal->chain_value, header.chain, USH_CHAIN_BYTES);
+	scan->report->time_ns = ush_max64(scan->report->time_ns, header.time_ns);
+	scan->report->blocks++;
+	scan->at++;
+	return 0;
+}
+
+/* The first record of an epoch says where it starts. */
+static int check_open(struct scan *scan, const struct segment *segment, const uint8_t *data)
+{
+	const struct ush_record *open = (const struct ush_record *)(const void *)data + 1;
+
+	if (open->type == USH_RECORD_TYPE_OPEN && open->user == segment->epoch &&
+		open->hold == segment->first * USH_BLOCK_SLOTS)
+		return 0;
+	return block_error(scan, segment, -USH_ECORRUPT, BLOCK_GOOD,
+		"an epoch must begin with OPEN for its own place; was a segment file renamed?");
+}
+
+/* Looks at what follows a bad block in its epoch: good blocks may know that it was durable.
+ * out: *watermark: blocks below were durable; *torn: blocks that were written. */
+static int look_ahead(struct scan *scan, uint32_t segment_index, uint64_t *watermark,
+	uint64_t *torn)
+{
+	struct ush_journal *journal = scan->journal;
+	const struct segment_list *list = &journal->segments;
+	uint32_t epoch = list->items[segment_index].epoch;
+
+	*watermark = 0;
+	*torn = 0;
+	for (uint32_t s = segment_index; s < list->count && list->items[s].epoch == epoch; s++) {
+		uint64_t first = list->items[s].first;
+		uint64_t at = s == segment_index ? scan->at : first;
+		int file = journal->disk->open(journal->disk->context, list->items[s].name, false);
+		if (file < 0)
+			return file;
+		while (at < first + journal->segment_blocks) {
+			uint64_t want = ush_min64(READ_BYTES / USH_BLOCK_BYTES,
+				first + journal->segment_blocks - at);
+			int64_t got = segment_read(journal, file, at - first, want);
+			for (int64_t i = 0; i < got; i++, at++) {
+				const uint8_t *data =
+					journal->read_buffer + i * USH_BLOCK_BYTES;
+				enum block_kind kind = block_classify(
+					data, (uint32_t)journal->box.box, epoch, at);
+				struct ush_block_header header;
+				memcpy(&header, data, sizeof(header));
+				if (kind == BLOCK_GOOD)
+					*watermark = ush_max64(*watermark,
+						at - ush_min64(header.durable_lag, at));
+				*torn += kind == BLOCK_GOOD || kind == BLOCK_TORN;
+			}
+			if (got <= 0) {
+				journal->disk->close(journal->disk->context, file);
+				file = -1;
+				if (got < 0)
+					return (int)got;
+				break;
+			}
+		}
+		if (file >= 0)
+			journal->disk->close(journal->disk->context, file);
+	}
+	return 0;
+}
+
+/* A block that is not good, at scan->at. limit: where this epoch is known to end, or UINT64_MAX. */
+static int settle_bad(struct scan *scan, uint32_t segment_index, enum block_kind kind,
+	uint64_t limit)
+{
+	const struct segment *segment = &scan->journal->segments.items[segment_index];
+	uint64_t watermark = 0, torn = 0;
+	int error = look_ahead(scan, segment_index, &watermark, &torn);
+
+	if (error != 0)
+		return block_error(scan, segment, error, kind, "cannot read what follows it");
+	switch (block_decide(kind, limit != UINT64_MAX || watermark > scan->at)) {
+	case BLOCK_END:
+	case BLOCK_END_TORN:
+		scan->report->torn_blocks = torn;
+		scan->ended = true;
+		return 0;
+	case BLOCK_REFUSE_FOREIGN:
+		return block_error(scan, segment, -USH_EFOREIGN, kind,
+			"move that file away, or start with the directory it belongs to");
+	case BLOCK_REFUSE_VERSION:
+		return block_error(scan, segment, -USH_EVERSION, kind,
+			"start the version of usherd that wrote it");
+	case BLOCK_CORRUPT:
+	case BLOCK_ACCEPT:
+		break;
+	}
+	return block_error(scan, segment, -USH_ECORRUPT, kind,
+		"this block was durable and acknowledged; restore the file from a copy. Nothing was "
+		"changed");
+}
+
+static int scan_segment(struct scan *scan, uint32_t segment_index, uint64_t limit, bool opens)
+{
+	struct ush_journal *journal = scan->journal;
+	const struct segment *segment = &journal->segments.items[segment_index];
+	uint64_t stop = ush_min64(segment->first + journal->segment_blocks, limit);
+	int file = journal->disk->open(journal->disk->context, segment->name, false);
+	int error = 0;
+
+	if (file < 0)
+		return block_error(scan, segment, file, BLOCK_ZERO, "cannot open the segment");
+	while (scan->at < stop && error == 0 && !scan->ended) {
+		uint64_t want = ush_min64(READ_BYTES / USH_BLOCK_BYTES, stop - scan->at);
+		int64_t got = segment_read(journal, file, scan->at - segment->first, want);
+		if (got < 0)
+			error = block_error(scan, segment, (int)got, BLOCK_ZERO, "cannot read it");
+		else if (got == 0)
+			error = settle_bad(scan, segment_index, BLOCK_ZERO, limit);
+		for (int64_t i = 0; i < got && error == 0 && !scan->ended; i++) {
+			const uint8_t *data = journal->read_buffer + i * USH_BLOCK_BYTES;
+			enum block_kind kind = block_classify(
+				data, (uint32_t)journal->box.box, segment->epoch, scan->at);
+			if (kind != BLOCK_GOOD) {
+				error = settle_bad(scan, segment_index, kind, limit);
+				break;
+			}
+			if (opens && scan->at == segment->first)
+				error = check_open(scan, segment, data);
+			if (error == 0)
+				error = accept_block(scan, segment, data);
+		}
+	}
+	journal->disk->close(journal->disk->context, file);
+	return error;
+}
+
+static int missing(struct scan *scan, uint32_t epoch)
+{
+	ush_message_set(scan->message,
+		"journal %s: the segment of epoch %u that holds block %" PRIu64
+		" is missing; put it back. Nothing was changed",
+		scan->journal->directory, epoch, scan->at);
+	return -USH_ECORRUPT;
+}
+
+/* Scans the segments [from, to) of one epoch; limit: where the next epoch starts. */
+static int scan_epoch(struct scan *scan, uint32_t from, uint32_t to, uint64_t limit)
+{
+	const struct segment_list *list = &scan->journal->segments;
+	uint32_t epoch = list->items[from].epoch;
+
+	scan->ended = false;
+	if (list->items[from].first != scan->at)
+		return missing(scan, epoch);
+	for (uint32_t i = from; i < to && !scan->ended && scan->at < limit; i++) {
+		int error;
+		if (list->items[i].first != scan->at)
+			return missing(scan, epoch);
+		error = scan_segment(scan, i, limit, i == from);
+		if (error != 0)
+			return error;
+	}
+	if (limit != UINT64_MAX && scan->at < limit)
+		return missing(scan, epoch);
+	scan->journal->end_epoch = epoch;
+	scan->report->epochs++;
+	return 0;
+}
+
+int ush_journal_recover(struct ush_journal *journal, ush_journal_apply *apply, void *context,
+	struct ush_journal_report *report, struct ush_message *message)
+{
+	const struct segment_list *list = &journal->segments;
+	struct scan scan = {
+		.journal = journal,
+		.apply = apply,
+		.context = context,
+		.report = report,
+		.message = message,
+		.at = FIRST_BLOCK,
+	};
+	uint32_t from = 0;
+
+	USH_ASSERT(!journal->recovered);
+	*report = (struct ush_journal_report){.segments = list->count};
+	if (list->count != 0 && list->items[list->count - 1].epoch > journal->box.epoch) {
+		ush_message_set(message,
+			"journal %s: segment %s is newer than the box file (epoch %u): the box file was "
+			"put back from an old copy; restore the newest one",
+			journal->directory, list->items[list->count - 1].name, journal->box.epoch);
+		return -USH_ECORRUPT;
+	}
+	while (from < list->count) {
+		uint32_t to = from;
+		int error;
+		while (to < list->count && list->items[to].epoch == list->items[from].epoch)
+			to++;
+		error = scan_epoch(&scan, from, to,
+			to < list->count ? list->items[to].first : UINT64_MAX);
+		if (error != 0)
+			return error;
+		from = to;
+	}
+	report->end_sequence = scan.at * USH_BLOCK_SLOTS;
+	report->clean = scan.last_type == USH_RECORD_TYPE_CLOSE;
+	journal->end_block = scan.at;
+	journal->recovered = true;
+	return 0;
+}
