@@ -10,7 +10,11 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 {
 	struct ush_users *users = &loop->engine->users;
 	uint64_t user = admitted->request.user;
-	uint32_t event = admitted->request.event, id = admitted->request.request_id;
+	uint32_t event = admitted->request.event;
+	/* Only these enter the window; a number in another operation names no duplicate. */
+	bool counted = admitted->request.op == USH_OP_RESERVE ||
+		admitted->request.op == USH_OP_RELEASE;
+	uint32_t id = counted ? admitted->request.request_id : 0;
 	uint64_t hash = ush_user_hash(users, user, event);
 
 	for (;;) {
@@ -220,7 +224,7 @@ static void expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
 	act->packet = *packet;
 	ush_admit_reply(&act->reply, &admitted->request, USH_STATUS_EXPIRED);
 	act->reply.state = USH_HOLD_STATE_EXPIRED;
-	if (admitted->request.request_id != 0)
+	if (admitted->request.op == USH_OP_RELEASE)
 		ush_user_refuse(&loop->engine->users, user, loop->index,
 			admitted->request.request_id, admitted->digest, USH_STATUS_EXPIRED);
 	loop_act_done(loop, act);

@@ -89,9 +89,10 @@ static enum ush_status event_takes_holds(const struct ush_loop *loop,
 	if (event == NULL)
 		return USH_STATUS_UNKNOWN_EVENT;
 	status = atomic_load_explicit(&event->status, memory_order_acquire);
-	*detail = status;
-	if (status != USH_EVENT_STATUS_ON_SALE)
+	if (status != USH_EVENT_STATUS_ON_SALE) {
+		*detail = status;
 		return USH_STATUS_NOT_ON_SALE;
+	}
 	if (ush_event_sold_out(event, ush_log_durable(&loop->engine->log)))
 		return USH_STATUS_SOLD_OUT;
 	return USH_STATUS_OK;

@@ -137,7 +137,7 @@ enum ush_op {
 	USH_OP_CONFIRM = 66,
 	/* Take free seats off sale as house seats, all or nothing. Control port only. */
 	USH_OP_BLOCK = 67,
-	/* Put house seats back on sale, all or nothing. Control port only. */
+	/* Put house seats back on sale; seats that are not house seats are left as they are. Control port only. */
 	USH_OP_UNBLOCK = 68,
 	/* Counters as text, one name and value a line. Control port only. */
 	USH_OP_STATS = 69,
@@ -524,7 +524,7 @@ struct ush_request {
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. EVENT_LOAD: 0. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -573,7 +573,7 @@ struct ush_reply {
 	uint64_t sequence;
 	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. [minor units] */
 	uint64_t amount;
-	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
+	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
 	uint32_t detail;
 	/* 60: State of the hold now. */
 	uint8_t state;

@@ -141,7 +141,8 @@ package usher_wire_pkg;
     OpConfirm = 8'd66,
     // Take free seats off sale as house seats, all or nothing. Control port only.
     OpBlock = 8'd67,
-    // Put house seats back on sale, all or nothing. Control port only.
+    // Put house seats back on sale; seats that are not house seats are left as they are. Control
+    // port only.
     OpUnblock = 8'd68,
     // Counters as text, one name and value a line. Control port only.
     OpStats = 8'd69
@@ -417,7 +418,8 @@ package usher_wire_pkg;
   localparam int unsigned RequestArgWidthBits = 64;
 
   typedef struct packed {
-    // 56: EVENT_STATUS: the new status. EVENT_LOAD: 0. Otherwise zero.
+    // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. Otherwise
+    // zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
@@ -497,7 +499,8 @@ package usher_wire_pkg;
     // 60: State of the hold now.
     logic [7:0] state;
     // 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 =
-    // that was all. RESERVE OK: 1 = a repeat of an answer given before.
+    // that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of
+    // an answer given before.
     logic [31:0] detail;
     // 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the
     // section. [minor units]

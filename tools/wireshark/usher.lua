@@ -188,7 +188,7 @@ local STRUCTS = {
 		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION: the section."},
 		{at = 44, bytes = 4, name = "hold_ms", type = "u32", base = base.DEC, doc = "RESERVE: life of the hold wanted, 0 = the event's default."},
 		{at = 48, bytes = 8, name = "cookie", type = "u64", base = base.HEX, doc = "Opaque; echoed in the reply. Not part of the request's body for MISMATCH."},
-		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. EVENT_LOAD: 0. Otherwise zero."},
+		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. Otherwise zero."},
 	}},
 	reply = {bytes = 64, fields = {
 		{at = 0, bytes = 2, name = "magic", type = "u16", base = base.HEX, doc = "REPLY_MAGIC."},
@@ -204,7 +204,7 @@ local STRUCTS = {
 		{at = 32, bytes = 8, name = "deadline_ns", type = "u64", base = base.DEC, doc = "When the hold expires, Unix time. 0 when there is none."},
 		{at = 40, bytes = 8, name = "sequence", type = "u64", base = base.DEC, doc = "Journal sequence that this answer rests on; durable before the reply left. 0: rests on none."},
 		{at = 48, bytes = 8, name = "amount", type = "u64", base = base.DEC, doc = "Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section."},
-		{at = 56, bytes = 4, name = "detail", type = "u32", base = base.DEC, doc = "See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before."},
+		{at = 56, bytes = 4, name = "detail", type = "u32", base = base.DEC, doc = "See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before."},
 		{at = 60, bytes = 1, name = "state", type = "u8", base = base.DEC, enum = "hold_state", doc = "State of the hold now."},
 		{at = 61, bytes = 1, name = "reserved0", type = "u8", base = base.DEC, doc = "Zero."},
 		{at = 62, bytes = 2, name = "reserved1", type = "u16", base = base.DEC, doc = "Zero."},
@@ -294,7 +294,7 @@ local BODIES = {
 		},
 		fields = {
 		}},
-	[17] = {name = "TEXT", direction = "both",
+	[17] = {name = "TEXT", direction = "reply",
 		prefix = "usher.text.", bytes = 8,
 		repeats = "text",
 		value = {

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames on their way through a queue. See port_open.c for how a device gets there.
+ */
+#include "port/port.h"
+
+#include <string.h>
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include "port/diag.h"
+
+/* What the device says of the checksums, in our words. NONE: the data is whole although the field
+ * is not filled in (a guest's unfinished checksum). */
+static inline uint32_t rx_flags(uint64_t ol_flags)
+{
+	uint64_t ip = ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
+	uint64_t l4 = ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	uint32_t flags = 0;
+
+	if (ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE)
+		flags |= USH_PACKET_IP_CHECKSUM_GOOD;
+	else if (ip == RTE_MBUF_F_RX_IP_CKSUM_BAD)
+		flags |= USH_PACKET_IP_CHECKSUM_BAD;
+	if (l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD || l4 == RTE_MBUF_F_RX_L4_CKSUM_NONE)
+		flags |= USH_PACKET_L4_CHECKSUM_GOOD;
+	else if (l4 == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+		flags |= USH_PACKET_L4_CHECKSUM_BAD;
+	return flags;
+}
+
+uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max)
+{
+	struct rte_mbuf *mbufs[USH_LOOP_BURST];
+	uint32_t received, count = 0, i;
+
+	USH_ASSERT(max <= USH_LOOP_BURST);
+	received = rte_eth_rx_burst(queue->port->id, queue->id, mbufs, (uint16_t)max);
+	for (i = 0; i < received; i++) {
+		struct rte_mbuf *mbuf = mbufs[i];
+
+		if (ush_unlikely(mbuf->nb_segs != 1)) {
+			ush_loop_count_drop(queue->loop, USH_DROP_PAYLOAD_LONG, NULL);
+			rte_pktmbuf_free(mbuf);
+			continue;
+		}
+		/* Not every driver says so; replies find their way back by it. */
+		mbuf->port = queue->port->id;
+		packets[count++] = (struct ush_packet){
+			.data = rte_pktmbuf_mtod(mbuf, uint8_t *),
+			.size = mbuf->data_len,
+			.capacity = (uint32_t)mbuf->buf_len - mbuf->data_off,
+			.handle = mbuf,
+			.flags = rx_flags(mbuf->ol_flags),
+		};
+		USH_PREFETCH(packets[count - 1].data);
+	}
+	return count;
+}
+
+/* Makes the buffer say what the packet says. */
+static inline struct rte_mbuf *tx_mbuf(const struct ush_port *port, const struct ush_packet *packet)
+{
+	struct rte_mbuf *mbuf = packet->handle;
+
+	mbuf->data_len = (uint16_t)packet->size;
+	mbuf->pkt_len = packet->size;
+	mbuf->ol_flags = 0;
+	/* ARP, neighbour and echo answers carry finished checksums. */
+	if (port->net.checksum_tx_offload && packet->payload_at != 0) {
+		bool v4 = packet->family == 4;
+
+		mbuf->l2_len = sizeof(struct rte_ether_hdr);
+		mbuf->l3_len = v4 ? 20 : 40;
+		mbuf->ol_flags =
+			RTE_MBUF_F_TX_UDP_CKSUM |
+			(v4 ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM : RTE_MBUF_F_TX_IPV6);
+	}
+	return mbuf;
+}
+
+/* Offers packets to the device while it takes some. ret: how many it took. */
+static uint32_t tx_offer(
+	struct ush_port_queue *queue, const struct ush_packet *packets, uint32_t count)
+{
+	struct rte_mbuf *mbufs[USH_PORT_BACKLOG];
+	uint32_t sent = 0, i;
+	uint16_t took;
+
+	for (i = 0; i < count; i++)
+		mbufs[i] = tx_mbuf(queue->port, &packets[i]);
+	do {
+		took = rte_eth_tx_burst(
+			queue->port->id, queue->id, mbufs + sent, (uint16_t)(count - sent));
+		sent += took;
+	} while (ush_unlikely(sent < count && took != 0));
+	return sent;
+}
+
+/* Drops packets that nobody takes; their replies are no longer counted as given. */
+static void tx_drop(struct ush_port_queue *queue, const struct ush_packet *packets, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		ush_loop_count_drop(queue->loop, USH_DROP_TX_FULL, &packets[i]);
+	ush_port_free(packets, count);
+	atomic_store_explicit(&queue->tx_dropped,
+		atomic_load_explicit(&queue->tx_dropped, memory_order_relaxed) + count,
+		memory_order_relaxed);
+}
+
+bool ush_port_flush(struct ush_port_queue *queue, uint64_t now_ns)
+{
+	uint32_t sent;
+
+	if (ush_likely(queue->waiting == 0))
+		return true;
+	sent = tx_offer(queue, queue->backlog, queue->waiting);
+	if (sent != 0) {
+		queue->waiting -= sent;
+		memmove(queue->backlog, queue->backlog + sent,
+			queue->waiting * sizeof(queue->backlog[0]));
+		queue->waiting_since_ns = now_ns;
+		queue->stuck = false;
+	} else if (now_ns - queue->waiting_since_ns >= USH_PORT_STUCK_NS) {
+		tx_drop(queue, queue->backlog, queue->waiting);
+		queue->waiting = 0;
+		queue->stuck = true;
+	}
+	return queue->waiting <= USH_LOOP_BURST;
+}
+
+void ush_port_send(struct ush_port_queue *queue, const struct ush_packet *packets, uint32_t count,
+	uint64_t now_ns)
+{
+	uint32_t sent = 0;
+
+	if (count == 0)
+		return;
+	/* Order is kept: what waits goes first. */
+	if (queue->waiting == 0 || ush_port_flush(queue, now_ns))
+		sent = queue->waiting == 0 ? tx_offer(queue, packets, count) : 0;
+	if (ush_likely(sent == count)) {
+		queue->stuck = false;
+		return;
+	}
+	packets += sent;
+	count -= sent;
+	if (queue->stuck && sent == 0) {
+		tx_drop(queue, packets, count);
+		return;
+	}
+	queue->stuck = false;
+	if (queue->waiting == 0)
+		queue->waiting_since_ns = now_ns;
+	if (ush_unlikely(count > USH_PORT_BACKLOG - queue->waiting)) {
+		/* Frames of this port may come out of another port's turn. The oldest go. */
+		uint32_t excess = count - (USH_PORT_BACKLOG - queue->waiting);
+
+		excess = excess < queue->waiting ? excess : queue->waiting;
+		tx_drop(queue, queue->backlog, excess);
+		queue->waiting -= excess;
+		memmove(queue->backlog, queue->backlog + excess,
+			queue->waiting * sizeof(queue->backlog[0]));
+	}
+	USH_ASSERT(count <= USH_PORT_BACKLOG - queue->waiting);
+	memcpy(queue->backlog + queue->waiting, packets, count * sizeof(packets[0]));
+	queue->waiting += count;
+}
+
+void ush_port_free(const struct ush_packet *packets, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		rte_pktmbuf_free(packets[i].handle);
+}
+
+void ush_port_counters_read(const struct ush_port *port, struct ush_port_counters *counters)
+{
+	struct rte_eth_stats stats;
+
+	memset(counters, 0, sizeof(*counters));
+	counters->link_ups = atomic_load_explicit(&port->link_ups, memory_order_relaxed);
+	counters->link_downs = atomic_load_explicit(&port->link_downs, memory_order_relaxed);
+	if (rte_eth_stats_get(port->id, &stats) != 0)
+		return;
+	counters->rx_packets = stats.ipackets;
+	counters->rx_bytes = stats.ibytes;
+	counters->tx_packets = stats.opackets;
+	counters->tx_bytes = stats.obytes;
+	counters->rx_missed = stats.imissed;
+	counters->rx_errors = stats.ierrors;
+	counters->rx_no_buffer = stats.rx_nombuf;
+	counters->tx_errors = stats.oerrors;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An engine without ports or disk, for tests: requests go in through the control path, records are
+ * called durable by hand, replies come back in order.
+ *
+ * Owns:  one engine, its memory, the replies not yet looked at.
+ * Reads: nothing.
+ * Never: DPDK, files.
+ */
+#ifndef USH_HARNESS_H
+#define USH_HARNESS_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "loop/loop.h"
+
+#define HARNESS_PACKETS 256u
+#define HARNESS_SECOND 1000000000ull
+#define HARNESS_START (1700000000ull * HARNESS_SECOND)
+
+struct harness {
+	struct ush_engine_limits limits;
+	struct ush_engine *engine;
+	void *memory;
+	uint64_t now_ns;
+	struct ush_net net;
+	struct ush_loop_out out;
+	/* Replies handed back by the last harness_turn, in order. */
+	struct ush_reply replies[USH_LOOP_SEND_MAX];
+	uint32_t reply_count;
+	uint32_t drop_count;
+	uint8_t packets[HARNESS_PACKETS][USH_PAYLOAD_BYTES_MAX];
+	uint32_t packet_at;
+};
+
+static inline void harness_limits_small(struct ush_engine_limits *limits)
+{
+	*limits = (struct ush_engine_limits){
+		.loop_count = 1,
+		.hold_count = 4096,
+		.user_count = 4096,
+		.answer_count = 8192,
+		.row_count = 4096,
+		.log_block_count = 256,
+		.ack_count = 4096,
+	};
+}
+
+static inline void harness_open(struct harness *h, const struct ush_engine_limits *limits)
+{
+	const struct ush_key key = {0x0706050403020100ull, 0x0f0e0d0c0b0a0908ull};
+	struct ush_engine_resume resume;
+	struct ush_message message;
+	size_t bytes = ush_engine_bytes(limits, &message);
+
+	memset(h, 0, sizeof(*h));
+	h->limits = *limits;
+	USH_ASSERT(bytes != 0);
+	h->memory = aligned_alloc(4096, bytes);
+	USH_ASSERT(h->memory != NULL);
+	memset(h->memory, 0, bytes);
+	h->engine = ush_engine_init(h->memory, limits, &key);
+	h->now_ns = HARNESS_START;
+	ush_engine_replayed(h->engine, h->now_ns, &resume);
+}
+
+static inline void harness_close(struct harness *h)
+{
+	free(h->memory);
+}
+
+/* A venue image of `rows` rows of `seats` seats in one section at one price. ret: malloc'd. */
+static inline void *harness_image(uint32_t rows, uint32_t seats, uint32_t user_seats_max,
+	size_t *bytes)
+{
+	struct ush_venue_header header = {
+		.magic = USH_VENUE_MAGIC,
+		.version = USH_VENUE_VERSION,
+		.tier_count = 1,
+		.section_count = 1,
+		.row_count = rows,
+		.seat_count = rows * seats,
+		.label_bytes = 2,
+		.hold_ms = 60000,
+		.hold_ms_max = 600000,
+		.user_seats_max = user_seats_max,
+		.currency = "EUR",
+		.name = "harness",
+	};
+	struct ush_venue_tier tier = {.price = 2500};
+	struct ush_venue_section section = {.row_first = 0, .row_count = rows};
+	size_t size = sizeof(header) + sizeof(tier) + sizeof(section) +
+		rows * sizeof(struct ush_venue_row) + 2;
+	uint8_t *image = malloc(size), *at = image;
+
+	USH_ASSERT(image != NULL);
+	header.file_bytes = size;
+	memcpy(at, &header, sizeof(header));
+	at += sizeof(header);
+	memcpy(at, &tier, sizeof(tier));
+	at += sizeof(tier);
+	memcpy(at, &section, sizeof(section));
+	at += sizeof(section);
+	for (uint32_t i = 0; i < rows; i++) {
+		struct ush_venue_row row = {
+			.seats = seats == 64 ? ~0ull : (1ull << seats) - 1};
+		memcpy(at, &row, sizeof(row));
+		at += sizeof(row);
+	}
+	memcpy(at, "{}", 2);
+	header.crc = ush_crc32c(0, image, size);
+	memcpy(image, &header, sizeof(header));
+	*bytes = size;
+	return image;
+}
+
+/* Adds a control packet for the next turn. `extra` bytes of extensions follow the request. */
+static inline struct ush_packet harness_packet(struct harness *h, const struct ush_request *request,
+	const void *extra, uint32_t extra_bytes)
+{
+	uint8_t *data = h->packets[h->packet_at++ % HARNESS_PACKETS];
+	struct ush_request copy = *request;
+
+	copy.magic = USH_REQUEST_MAGIC;
+	copy.version = USH_VERSION;
+	copy.size = (uint16_t)(sizeof(copy) + extra_bytes);
+	copy.extension_count = extra_bytes != 0;
+	memcpy(data, &copy, sizeof(copy));
+	if (extra_bytes != 0)
+		memcpy(data + sizeof(copy), extra, extra_bytes);
+	return (struct ush_packet){
+		.data = data,
+		.size = copy.size,
+		.capacity = USH_PAYLOAD_BYTES_MAX,
+		.flags = USH_PACKET_CONTROL,
+	};
+}
+
+/* Calls everything reserved durable, as if the journal had written it; pads a partial block. */
+static inline void harness_make_durable(struct harness *h)
+{
+	struct ush_log *log = ush_engine_log(h->engine);
+	uint64_t reserved = atomic_load(&log->reserved);
+	uint64_t end = (reserved + USH_BLOCK_SLOTS - 1) & ~(uint64_t)(USH_BLOCK_SLOTS - 1);
+
+	ush_log_publish_pads(log, reserved, end);
+	atomic_store(&log->reserved, end);
+	atomic_store(&log->durable, end);
+}
+
+/* One turn of a loop; collects the replies that came out. */
+static inline void harness_turn(struct harness *h, uint32_t loop, const struct ush_packet *packets,
+	uint32_t count)
+{
+	ush_loop_turn(ush_engine_loop(h->engine, loop), &h->net, packets, count, h->now_ns, &h->out);
+	h->reply_count = h->out.send_count;
+	h->drop_count = h->out.free_count;
+	for (uint32_t i = 0; i < h->out.send_count; i++)
+		memcpy(&h->replies[i], h->out.send[i].data, sizeof(h->replies[i]));
+}
+
+/* Decides one request and returns its reply, made durable. A request that is dropped returns a
+ * reply of all 0xff. */
+static inline struct ush_reply harness_ask_with(struct harness *h, const struct ush_request *request,
+	const void *extra, uint32_t extra_bytes, void *attachment)
+{
+	struct ush_packet packet = harness_packet(h, request, extra, extra_bytes);
+	struct ush_reply none;
+
+	if (attachment != NULL) {
+		packet.attachment = attachment;
+		packet.flags |= USH_PACKET_ATTACHED;
+	}
+	harness_turn(h, 0, &packet, 1);
+	if (h->reply_count == 0) {
+		harness_make_durable(h);
+		harness_turn(h, 0, NULL, 0);
+	}
+	memset(&none, 0xff, sizeof(none));
+	return h->reply_count == 1 ? h->replies[0] : none;
+}
+
+static inline struct ush_reply harness_ask(struct harness *h, const struct ush_request *request)
+{
+	return harness_ask_with(h, request, NULL, 0, NULL);
+}
+
+/* Loads an event of `rows` x `seats` and puts it on sale. */
+static inline void harness_event(struct harness *h, uint32_t event_id, uint32_t rows,
+	uint32_t seats, uint32_t user_seats_max)
+{
+	size_t bytes;
+	void *image = harness_image(rows, seats, user_seats_max, &bytes);
+	struct ush_event *event = NULL;
+	struct ush_message message = {{0}};
+	struct ush_request load = {.op = USH_OP_EVENT_LOAD, .event = event_id};
+	struct ush_request sale = {
+		.op = USH_OP_EVENT_STATUS, .event = event_id, .arg = USH_EVENT_STATUS_ON_SALE};
+	int error = ush_engine_event_build(h->engine, event_id, image, bytes, &event, &message);
+
+	USH_ASSERT(error == 0);
+	USH_ASSERT(harness_ask_with(h, &load, NULL, 0, event).status == USH_STATUS_OK);
+	USH_ASSERT(harness_ask(h, &sale).status == USH_STATUS_OK);
+	free(image);
+}
+
+static inline struct ush_request harness_reserve(uint32_t event, uint64_t user, uint32_t id,
+	uint16_t row, uint64_t mask)
+{
+	return (struct ush_request){.op = USH_OP_RESERVE,
+		.event = event,
+		.user = user,
+		.request_id = id,
+		.row = row,
+		.mask = mask};
+}
+
+#endif /* USH_HARNESS_H */
