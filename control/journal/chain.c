@@ -16,17 +16,22 @@ void chain_start(struct chain *chain, uint64_t block, const uint8_t *value)
 	chain_publish(chain);
 }
 
-void chain_add(struct chain *chain, const void *block)
+void ush_journal_chain_next(uint8_t chain[USH_CHAIN_BYTES], const void *block)
 {
 	uint8_t input[USH_CHAIN_BYTES + USH_BLOCK_BYTES];
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned int size = 0;
 
-	memcpy(input, chain->value, USH_CHAIN_BYTES);
+	memcpy(input, chain, USH_CHAIN_BYTES);
 	memcpy(input + USH_CHAIN_BYTES, block, USH_BLOCK_BYTES);
 	USH_ASSERT(EVP_Digest(input, sizeof(input), digest, &size, EVP_sha256(), NULL) == 1);
 	USH_ASSERT(size >= USH_CHAIN_BYTES);
-	memcpy(chain->value, digest, USH_CHAIN_BYTES);
+	memcpy(chain, digest, USH_CHAIN_BYTES);
+}
+
+void chain_add(struct chain *chain, const void *block)
+{
+	ush_journal_chain_next(chain->value, block);
 	chain->block++;
 }
 

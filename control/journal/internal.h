@@ -141,6 +141,8 @@ struct ush_journal {
 	struct segment_list segments;
 	struct ush_key key;
 	uint64_t segment_blocks;
+	ush_journal_block *watch;
+	void *watch_context;
 	/* Set by recovery. */
 	bool recovered;
 	uint64_t end_block;

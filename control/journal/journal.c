@@ -43,6 +43,11 @@ static int load(struct ush_journal *journal, uint64_t now_ns, struct ush_message
 	if (error != 0)
 		return error;
 	if (!journal->segments.has_box) {
+		if (journal->config.read_only) {
+			ush_message_set(message, "%s is no journal directory: there is no box file",
+				journal->directory);
+			return -USH_ENOENT;
+		}
 		if (journal->segments.count != 0) {
 			ush_message_set(message,
 				"journal %s: there are segments but no box file; restore `box` from a "
@@ -95,7 +100,7 @@ int ush_journal_open(struct ush_journal **out, const struct ush_journal_config *
 	error = check_config(&journal->config, message);
 	if (error != 0)
 		goto free_journal;
-	error = disk->lock(disk->context);
+	error = config->read_only ? 0 : disk->lock(disk->context);
 	if (error != 0) {
 		ush_message_set(message, "journal %s: %s%s", journal->directory,
 			ush_error_text(error),
@@ -113,7 +118,8 @@ int ush_journal_open(struct ush_journal **out, const struct ush_journal_config *
 	return 0;
 unlock:
 	segment_list_free(&journal->segments);
-	disk->unlock(disk->context);
+	if (!config->read_only)
+		disk->unlock(disk->context);
 free_journal:
 	free(journal->read_buffer);
 	free(journal);
@@ -187,6 +193,7 @@ int ush_journal_start(struct ush_journal *journal, struct ush_log *log, uint64_t
 	int error, file;
 
 	USH_ASSERT(journal->recovered);
+	USH_ASSERT(!journal->config.read_only);
 	USH_ASSERT(journal->log == NULL);
 	error = recycle_unused(journal, message);
 	if (error != 0)
@@ -254,7 +261,8 @@ void ush_journal_close(struct ush_journal *journal)
 	close_file(journal, atomic_load(&journal->next_file));
 	close_file(journal, atomic_load(&journal->old_file));
 	segment_list_free(&journal->segments);
-	journal->disk->unlock(journal->disk->context);
+	if (!journal->config.read_only)
+		journal->disk->unlock(journal->disk->context);
 	free(journal->read_buffer);
 	free(journal);
 }

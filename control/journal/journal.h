@@ -29,6 +29,8 @@ struct ush_journal_config {
 	uint32_t write_bytes_max;
 	/* A write that takes longer than this stops the process. 0: 30 s. */
 	uint64_t write_ns_max;
+	/* Only to be recovered, for audits: takes no lock, makes nothing, changes nothing. */
+	bool read_only;
 };
 
 /*
@@ -66,6 +68,16 @@ struct ush_journal_report {
 /* One run of records of an accepted block, PAD left out. ret: 0, or an error that ends replay. */
 typedef int ush_journal_apply(void *context, const struct ush_record *records, uint32_t count,
 	struct ush_message *message);
+
+/* A block that recovery accepted, before its records are applied. */
+typedef void ush_journal_block(void *context, const char *segment, uint64_t block,
+	const struct ush_block_header *header, const void *data);
+
+/* Sets what ush_journal_recover shows each accepted block to. */
+void ush_journal_watch(struct ush_journal *journal, ush_journal_block *watch, void *context);
+
+/* Moves a value of the hash chain on by one block. in/out: chain. */
+void ush_journal_chain_next(uint8_t chain[USH_CHAIN_BYTES], const void *block);
 
 /*
  * Reads every segment in order and hands each run to `apply`.

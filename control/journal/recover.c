@@ -80,6 +80,8 @@ static int accept_block(struct scan *scan, const struct segment *segment, const 
 	int error;
 
 	memcpy(&header, data, sizeof(header));
+	if (journal->watch != NULL)
+		journal->watch(journal->watch_context, segment->name, scan->at, &header, data);
 	error = replay_block(scan, segment, data);
 	if (error != 0)
 		return error;
@@ -247,6 +249,12 @@ static int scan_epoch(struct scan *scan, uint32_t from, uint32_t to, uint64_t li
 	scan->journal->end_epoch = epoch;
 	scan->report->epochs++;
 	return 0;
+}
+
+void ush_journal_watch(struct ush_journal *journal, ush_journal_block *watch, void *context)
+{
+	journal->watch = watch;
+	journal->watch_context = context;
 }
 
 int ush_journal_recover(struct ush_journal *journal, ush_journal_apply *apply, void *context,
