@@ -7,8 +7,8 @@
 #include "wire/wire.h"
 
 /* Set by the build from the project's version. */
-#ifndef USH_PACKAGE_VERSION
-#define USH_PACKAGE_VERSION "unknown"
+#ifndef USH_VERSION_TEXT
+#define USH_VERSION_TEXT "unknown"
 #endif
 
 struct command {
@@ -21,13 +21,25 @@ static int cmd_version(int argc, char **argv);
 static int cmd_help(int argc, char **argv);
 
 static const struct command commands[] = {
+#ifdef USHER_HAS_EVENT
 	{"event", cmd_event, "check, compile, load and open events (venue files)"},
+#endif
+#ifdef USHER_HAS_CLIENT
 	{"client", cmd_client,
 		"one request, one answer: reserve, release, hold, section, status, ..."},
+#endif
+#ifdef USHER_HAS_LOAD
 	{"load", cmd_load, "generate booking traffic and measure the answers"},
+#endif
+#ifdef USHER_HAS_TOP
 	{"top", cmd_top, "what a running usherd is doing, each second"},
+#endif
+#ifdef USHER_HAS_JOURNAL
 	{"journal", cmd_journal, "look into a journal directory"},
+#endif
+#ifdef USHER_HAS_VERIFY
 	{"verify", cmd_verify, "audit a journal: no double sale, nothing acknowledged lost"},
+#endif
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or `usher help COMMAND`"},
 };
@@ -56,8 +68,8 @@ static int cmd_version(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	printf("usher %s, protocol %u, journal %u, venue image %u\n", USH_PACKAGE_VERSION,
-		USH_VERSION, USH_JOURNAL_VERSION, USH_VENUE_VERSION);
+	printf("usher %s, protocol %u, journal %u, venue image %u\n", USH_VERSION_TEXT, USH_VERSION,
+		USH_JOURNAL_VERSION, USH_VENUE_VERSION);
 	return USHER_OK;
 }
 
