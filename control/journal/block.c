@@ -29,8 +29,8 @@ static uint32_t block_crc(const void *data)
 	memcpy(&header, data, sizeof(header));
 	header.crc = 0;
 	crc = ush_crc32c(0, &header, sizeof(header));
-	return ush_crc32c(crc, (const uint8_t *)data + sizeof(header),
-		USH_BLOCK_BYTES - sizeof(header));
+	return ush_crc32c(
+		crc, (const uint8_t *)data + sizeof(header), USH_BLOCK_BYTES - sizeof(header));
 }
 
 enum block_kind block_classify(const void *data, uint32_t box, uint32_t epoch, uint64_t block)
@@ -43,7 +43,7 @@ enum block_kind block_classify(const void *data, uint32_t box, uint32_t epoch, u
 	if (header.magic != USH_BLOCK_MAGIC) {
 		/* 'USJ' and another digit: a format this box does not know. */
 		bool other = (header.magic & 0xffffffu) == (USH_BLOCK_MAGIC & 0xffffffu) &&
-			header.magic >> 24 >= '0' && header.magic >> 24 <= '9';
+			     header.magic >> 24 >= '0' && header.magic >> 24 <= '9';
 		return other ? BLOCK_VERSION : BLOCK_TORN;
 	}
 	if (block_crc(data) != header.crc)

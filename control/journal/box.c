@@ -32,9 +32,9 @@ int box_read(const struct ush_disk *disk, struct ush_box_file *box, struct ush_m
 		ush_message_set(message,
 			"the box file is damaged (%s): restore `box` from a backup; without it hold ids "
 			"cannot be checked",
-			got != (int64_t)sizeof(*box)	  ? "too short"
-				: box->magic != USH_BOX_MAGIC ? "wrong magic"
-							      : "wrong checksum");
+			got != (int64_t)sizeof(*box)  ? "too short"
+			: box->magic != USH_BOX_MAGIC ? "wrong magic"
+						      : "wrong checksum");
 		return -USH_ECORRUPT;
 	}
 	if (box->version != USH_JOURNAL_VERSION) {

@@ -56,8 +56,8 @@ struct ush_disk {
 };
 
 /* The real one: io_uring, O_DIRECT | O_DSYNC. ret: 0; err with message. by: starting thread. */
-int ush_disk_uring_open(struct ush_disk *disk, const char *directory, uint32_t depth,
-	struct ush_message *message);
+int ush_disk_uring_open(
+	struct ush_disk *disk, const char *directory, uint32_t depth, struct ush_message *message);
 void ush_disk_uring_close(struct ush_disk *disk);
 
 #endif /* USH_DISK_H */

@@ -102,8 +102,8 @@ static int uring_open(void *context, const char *name, bool write)
 {
 	struct uring *u = context;
 	int fd = strcmp(name, "box") == 0
-		? openat(u->directory, name, O_RDONLY | O_CLOEXEC)
-		: open_direct(u->directory, name, write ? O_RDWR | O_DSYNC : O_RDONLY);
+			 ? openat(u->directory, name, O_RDONLY | O_CLOEXEC)
+			 : open_direct(u->directory, name, write ? O_RDWR | O_DSYNC : O_RDONLY);
 	int slot = 0;
 
 	if (fd < 0)
@@ -205,8 +205,8 @@ static int64_t uring_read(void *context, int file, void *data, size_t size, uint
 	size_t done = 0;
 
 	while (done < size) {
-		ssize_t got = pread(u->fd[file], (uint8_t *)data + done, size - done,
-			(off_t)(offset + done));
+		ssize_t got = pread(
+			u->fd[file], (uint8_t *)data + done, size - done, (off_t)(offset + done));
 		if (got < 0) {
 			if (errno == EINTR)
 				continue;
@@ -275,8 +275,8 @@ static int uring_register_buffer(void *context, void *data, size_t size)
 	return 0;
 }
 
-static int uring_write(void *context, int file, const void *data, size_t size, uint64_t offset,
-	uint64_t tag)
+static int uring_write(
+	void *context, int file, const void *data, size_t size, uint64_t offset, uint64_t tag)
 {
 	struct uring *u = context;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
@@ -321,8 +321,8 @@ static int open_directory(struct uring *u, struct ush_message *message)
 	u->directory = open(u->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (u->directory < 0) {
 		int error = error_now();
-		ush_message_set(message, "cannot open journal directory %s: %s", u->path,
-			strerror(errno));
+		ush_message_set(
+			message, "cannot open journal directory %s: %s", u->path, strerror(errno));
 		return error;
 	}
 	return 0;
@@ -349,8 +349,8 @@ static int open_ring(struct uring *u, uint32_t depth, struct ush_message *messag
 	return 0;
 }
 
-int ush_disk_uring_open(struct ush_disk *disk, const char *directory, uint32_t depth,
-	struct ush_message *message)
+int ush_disk_uring_open(
+	struct ush_disk *disk, const char *directory, uint32_t depth, struct ush_message *message)
 {
 	struct uring *u = calloc(1, sizeof(*u));
 	int error;

@@ -23,8 +23,8 @@ static int make_spare(struct ush_journal *journal, char *name, struct ush_messag
 	int error;
 
 	spare_name(name, journal->segments.spare_next++);
-	error = journal->disk->create(journal->disk->context, name,
-		journal->segment_blocks * USH_BLOCK_BYTES);
+	error = journal->disk->create(
+		journal->disk->context, name, journal->segment_blocks * USH_BLOCK_BYTES);
 	if (error != 0)
 		ush_message_set(message,
 			"journal %s: cannot make a segment of %llu MiB: %s; free space on this disk, or "
@@ -85,8 +85,8 @@ static bool keep_segments(struct ush_journal *journal)
 	if (journal->segments.spare_count < journal->config.spare_count) {
 		if (make_spare(journal, name, &journal->trouble) != 0)
 			return false;
-		if (segment_list_add_spare(&journal->segments,
-			    journal->segments.spare_next - 1) != 0)
+		if (segment_list_add_spare(&journal->segments, journal->segments.spare_next - 1) !=
+			0)
 			return false;
 		atomic_store_explicit(&journal->spares_ready, journal->segments.spare_count,
 			memory_order_relaxed);

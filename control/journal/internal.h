@@ -91,8 +91,8 @@ void segment_name(char *name, uint32_t epoch, uint64_t first);
 void spare_name(char *name, uint32_t number);
 
 /* Lists the directory; segments sorted by epoch and first block. */
-int segment_list_read(struct segment_list *list, const struct ush_disk *disk,
-	struct ush_message *message);
+int segment_list_read(
+	struct segment_list *list, const struct ush_disk *disk, struct ush_message *message);
 int segment_list_add(struct segment_list *list, uint32_t epoch, uint64_t first);
 int segment_list_add_spare(struct segment_list *list, uint32_t number);
 void segment_list_free(struct segment_list *list);

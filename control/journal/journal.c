@@ -25,12 +25,12 @@ static int check_config(struct ush_journal_config *config, struct ush_message *m
 	if (config->segment_bytes % SEGMENT_BYTES_MIN != 0 || config->segment_bytes > 1ull << 40)
 		ush_message_set(message, "journal segment size must be a multiple of 1 MiB");
 	else if (config->depth > DEPTH_MAX)
-		ush_message_set(message, "journal depth %u is outside 1 to %u", config->depth,
-			DEPTH_MAX);
+		ush_message_set(
+			message, "journal depth %u is outside 1 to %u", config->depth, DEPTH_MAX);
 	else if (config->write_bytes_max % USH_BLOCK_BYTES != 0 ||
-		config->write_bytes_max > 64u << 20)
-		ush_message_set(message,
-			"journal write size must be a multiple of 4 KiB up to 64 MiB");
+		 config->write_bytes_max > 64u << 20)
+		ush_message_set(
+			message, "journal write size must be a multiple of 4 KiB up to 64 MiB");
 	else
 		return 0;
 	return -USH_EINVAL;
@@ -208,8 +208,8 @@ int ush_journal_start(struct ush_journal *journal, struct ush_log *log, uint64_t
 	error = journal->disk->register_buffer(
 		journal->disk->context, log->ring, log->slot_count * USH_RECORD_BYTES);
 	if (error != 0) {
-		ush_message_set(message, "cannot register the log buffer: %s",
-			ush_error_text(error));
+		ush_message_set(
+			message, "cannot register the log buffer: %s", ush_error_text(error));
 		return error;
 	}
 	journal->log = log;
@@ -267,8 +267,8 @@ void ush_journal_close(struct ush_journal *journal)
 	free(journal);
 }
 
-void ush_journal_counters_read(const struct ush_journal *journal,
-	struct ush_journal_counters *counters)
+void ush_journal_counters_read(
+	const struct ush_journal *journal, struct ush_journal_counters *counters)
 {
 	const struct ush_journal_counters *from = &journal->counters;
 	const struct ush_log *log = journal->log;
@@ -290,6 +290,7 @@ void ush_journal_counters_read(const struct ush_journal *journal,
 		return;
 	counters->durable = ush_log_durable(log);
 	counters->reserved = ush_log_reserved(log);
-	counters->chain_lag_blocks = counters->durable / USH_BLOCK_SLOTS -
+	counters->chain_lag_blocks =
+		counters->durable / USH_BLOCK_SLOTS -
 		atomic_load_explicit(&journal->chain_reached, memory_order_relaxed);
 }

@@ -136,7 +136,7 @@ struct ush_journal_counters {
 };
 
 /* by: any thread. */
-void ush_journal_counters_read(const struct ush_journal *journal,
-	struct ush_journal_counters *counters);
+void ush_journal_counters_read(
+	const struct ush_journal *journal, struct ush_journal_counters *counters);
 
 #endif /* USH_JOURNAL_H */

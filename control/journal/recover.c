@@ -37,8 +37,8 @@ int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, u
 static int block_error(struct scan *scan, const struct segment *segment, int error,
 	enum block_kind kind, const char *mend)
 {
-	ush_message_set(scan->message, "journal %s: segment %s, block %" PRIu64 " (offset %" PRIu64
-				       "): %s: %s",
+	ush_message_set(scan->message,
+		"journal %s: segment %s, block %" PRIu64 " (offset %" PRIu64 "): %s: %s",
 		scan->journal->directory, segment->name, scan->at,
 		(scan->at - segment->first) * USH_BLOCK_BYTES, block_kind_text(kind), mend);
 	return error;
@@ -107,8 +107,8 @@ static int check_open(struct scan *scan, const struct segment *segment, const ui
 
 /* Looks at what follows a bad block in its epoch: good blocks may know that it was durable.
  * out: *watermark: blocks below were durable; *torn: blocks that were written. */
-static int look_ahead(struct scan *scan, uint32_t segment_index, uint64_t *watermark,
-	uint64_t *torn)
+static int look_ahead(
+	struct scan *scan, uint32_t segment_index, uint64_t *watermark, uint64_t *torn)
 {
 	struct ush_journal *journal = scan->journal;
 	const struct segment_list *list = &journal->segments;
@@ -123,19 +123,18 @@ static int look_ahead(struct scan *scan, uint32_t segment_index, uint64_t *water
 		if (file < 0)
 			return file;
 		while (at < first + journal->segment_blocks) {
-			uint64_t want = ush_min64(READ_BYTES / USH_BLOCK_BYTES,
-				first + journal->segment_blocks - at);
+			uint64_t want = ush_min64(
+				READ_BYTES / USH_BLOCK_BYTES, first + journal->segment_blocks - at);
 			int64_t got = segment_read(journal, file, at - first, want);
 			for (int64_t i = 0; i < got; i++, at++) {
-				const uint8_t *data =
-					journal->read_buffer + i * USH_BLOCK_BYTES;
-				enum block_kind kind = block_classify(
-					data, (uint32_t)journal->box.box, epoch, at);
+				const uint8_t *data = journal->read_buffer + i * USH_BLOCK_BYTES;
+				enum block_kind kind =
+					block_classify(data, (uint32_t)journal->box.box, epoch, at);
 				struct ush_block_header header;
 				memcpy(&header, data, sizeof(header));
 				if (kind == BLOCK_GOOD)
-					*watermark = ush_max64(*watermark,
-						at - ush_min64(header.durable_lag, at));
+					*watermark = ush_max64(
+						*watermark, at - ush_min64(header.durable_lag, at));
 				*torn += kind == BLOCK_GOOD || kind == BLOCK_TORN;
 			}
 			if (got <= 0) {
@@ -153,8 +152,8 @@ static int look_ahead(struct scan *scan, uint32_t segment_index, uint64_t *water
 }
 
 /* A block that is not good, at scan->at. limit: where this epoch is known to end, or UINT64_MAX. */
-static int settle_bad(struct scan *scan, uint32_t segment_index, enum block_kind kind,
-	uint64_t limit)
+static int settle_bad(
+	struct scan *scan, uint32_t segment_index, enum block_kind kind, uint64_t limit)
 {
 	const struct segment *segment = &scan->journal->segments.items[segment_index];
 	uint64_t watermark = 0, torn = 0;
@@ -285,8 +284,8 @@ int ush_journal_recover(struct ush_journal *journal, ush_journal_apply *apply, v
 		int error;
 		while (to < list->count && list->items[to].epoch == list->items[from].epoch)
 			to++;
-		error = scan_epoch(&scan, from, to,
-			to < list->count ? list->items[to].first : UINT64_MAX);
+		error = scan_epoch(
+			&scan, from, to, to < list->count ? list->items[to].first : UINT64_MAX);
 		if (error != 0)
 			return error;
 		from = to;

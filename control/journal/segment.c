@@ -98,14 +98,14 @@ static int compare(const void *a, const void *b)
 	return left->first < right->first ? -1 : left->first > right->first;
 }
 
-int segment_list_read(struct segment_list *list, const struct ush_disk *disk,
-	struct ush_message *message)
+int segment_list_read(
+	struct segment_list *list, const struct ush_disk *disk, struct ush_message *message)
 {
 	int error = disk->list(disk->context, each_name, list);
 
 	if (error != 0) {
-		ush_message_set(message, "cannot list the journal directory: %s",
-			ush_error_text(error));
+		ush_message_set(
+			message, "cannot list the journal directory: %s", ush_error_text(error));
 		return error;
 	}
 	if (list->count != 0)

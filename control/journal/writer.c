@@ -9,8 +9,8 @@
  *      submit them as one write.
  *
  * Failure modes: a write that fails, is short or takes too long ends the process (exit status 3);
- * withheld replies are never sent, a restart replays. No next segment: nothing is submitted, the log
- * fills up, requests are refused BUSY. A slot reserved but not yet published: the step goes on
+ * withheld replies are never sent, a restart replays. No next segment: nothing is submitted, the
+ * log fills up, requests are refused BUSY. A slot reserved but not yet published: the step goes on
  * without that block and comes back.
  */
 #include <inttypes.h>
@@ -26,8 +26,7 @@ _Noreturn void journal_fail(const struct ush_journal *journal, const char *what,
 	fprintf(stderr,
 		"usherd: journal %s: %s (%s). Stopped at once: nothing that was not durable has been "
 		"acknowledged. Mend the disk and start again; the journal is replayed.\n",
-		journal->directory, what,
-		result < 0 ? ush_error_text((int)result) : "short write");
+		journal->directory, what, result < 0 ? ush_error_text((int)result) : "short write");
 	fflush(NULL);
 	_exit(3);
 }
@@ -72,8 +71,8 @@ static void advance_durable(struct ush_journal *journal)
 		memory_order_release);
 	if (journal->closing_file >= 0 && journal->durable_block >= journal->closing_end &&
 		atomic_load_explicit(&journal->old_file, memory_order_acquire) < 0) {
-		atomic_store_explicit(&journal->old_file, journal->closing_file,
-			memory_order_release);
+		atomic_store_explicit(
+			&journal->old_file, journal->closing_file, memory_order_release);
 		journal->closing_file = -1;
 	}
 }
@@ -93,8 +92,7 @@ static uint32_t reap(struct ush_journal *journal)
 	if (count > 0)
 		advance_durable(journal);
 	if (journal->flight_head != journal->flight_tail) {
-		const struct in_flight *oldest =
-			&journal->flight[journal->flight_head % DEPTH_MAX];
+		const struct in_flight *oldest = &journal->flight[journal->flight_head % DEPTH_MAX];
 		if (journal->now_ns > oldest->started_ns &&
 			journal->now_ns - oldest->started_ns > journal->config.write_ns_max)
 			journal_fail(journal, "a write takes too long", -USH_EIO);
@@ -117,7 +115,7 @@ static bool enter_segment(struct ush_journal *journal)
 	if (next < 0)
 		return false;
 	USH_ASSERT(atomic_load_explicit(&journal->next_first, memory_order_relaxed) ==
-		journal->next_block);
+		   journal->next_block);
 	journal->closing_file = journal->file;
 	journal->closing_end = journal->next_block;
 	journal->file = next;
@@ -136,8 +134,8 @@ static bool seal(struct ush_journal *journal)
 
 	if (reserved == end)
 		return true;
-	if (!atomic_compare_exchange_strong_explicit(&log->reserved, &reserved, end,
-		    memory_order_acq_rel, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(
+		    &log->reserved, &reserved, end, memory_order_acq_rel, memory_order_relaxed))
 		return false;
 	ush_log_publish_pads(log, reserved, end);
 	bump(&journal->counters.pads, end - reserved);
@@ -149,7 +147,8 @@ static bool seal(struct ush_journal *journal)
  * tests/bench on the measured disk; see docs/benchmarks.md. */
 static uint64_t group_wanted(uint32_t in_flight)
 {
-	static const uint8_t wanted[DEPTH_MAX] = {1, 4, 16, 32, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64};
+	static const uint8_t wanted[DEPTH_MAX] = {
+		1, 4, 16, 32, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64};
 
 	return wanted[in_flight];
 }
@@ -184,8 +183,7 @@ static void submit(struct ush_journal *journal, uint64_t count)
 	const void *data = ush_log_slot(journal->log, first * USH_BLOCK_SLOTS);
 	int error;
 
-	*flight = (struct in_flight){
-		.first = first, .count = count, .started_ns = journal->now_ns};
+	*flight = (struct in_flight){.first = first, .count = count, .started_ns = journal->now_ns};
 	error = journal->disk->write(journal->disk->context, journal->file, data,
 		count * USH_BLOCK_BYTES, (first - journal->file_first) * USH_BLOCK_BYTES, tag);
 	if (error != 0)
@@ -217,11 +215,11 @@ static uint64_t start_write(struct ush_journal *journal)
 		return 0;
 	limit = journal->config.write_bytes_max / USH_BLOCK_BYTES;
 	limit = ush_min64(limit, whole - journal->next_block);
-	limit = ush_min64(limit,
-		journal->file_first + journal->segment_blocks - journal->next_block);
+	limit = ush_min64(
+		limit, journal->file_first + journal->segment_blocks - journal->next_block);
 	/* A write does not wrap around the ring. */
 	ring_left = log->slot_count / USH_BLOCK_SLOTS -
-		(journal->next_block & (log->slot_count / USH_BLOCK_SLOTS - 1));
+		    (journal->next_block & (log->slot_count / USH_BLOCK_SLOTS - 1));
 	limit = ush_min64(limit, ring_left);
 	chain_read(&journal->chain, &journal->chain_seen_block, journal->chain_seen);
 	for (count = 0; count < limit; count++) {
@@ -250,5 +248,5 @@ uint32_t ush_journal_step(struct ush_journal *journal, uint64_t now_ns)
 bool ush_journal_idle(const struct ush_journal *journal)
 {
 	return journal->flight_head == journal->flight_tail &&
-		ush_log_reserved(journal->log) == journal->durable_block * USH_BLOCK_SLOTS;
+	       ush_log_reserved(journal->log) == journal->durable_block * USH_BLOCK_SLOTS;
 }

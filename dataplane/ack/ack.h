@@ -50,8 +50,8 @@ USH_INLINE uint32_t ush_acks_room(const struct ush_acks *acks)
 }
 
 /* Room must have been found. A lower sequence than the one before waits as long as that one. */
-USH_INLINE void ush_acks_push(struct ush_acks *acks, const struct ush_packet *packet,
-	uint64_t sequence)
+USH_INLINE void ush_acks_push(
+	struct ush_acks *acks, const struct ush_packet *packet, uint64_t sequence)
 {
 	struct ush_ack_waiting *entry = &acks->ring[acks->tail++ & acks->mask];
 
@@ -65,8 +65,8 @@ USH_INLINE void ush_acks_push(struct ush_acks *acks, const struct ush_packet *pa
 }
 
 /* Moves up to `max` replies that rest on sequences below `durable` to out. ret: how many. */
-USH_INLINE uint32_t ush_acks_pop(struct ush_acks *acks, uint64_t durable, struct ush_packet *out,
-	uint32_t max)
+USH_INLINE uint32_t ush_acks_pop(
+	struct ush_acks *acks, uint64_t durable, struct ush_packet *out, uint32_t max)
 {
 	uint32_t count = 0;
 

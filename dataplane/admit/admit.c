@@ -81,12 +81,13 @@ static enum ush_fault check_fields(const struct ush_request *r)
 	if (ush_unlikely((uses & REQUEST_ID) != 0 && r->request_id == 0))
 		return USH_FAULT_REQUEST_ID;
 	if (ush_unlikely(((uses & (EVENT | EVENT_OPTIONAL)) == 0 && r->event != 0) ||
-		    ((uses & USER) == 0 && r->user != 0) || ((uses & HOLD) == 0 && r->hold != 0) ||
-		    ((uses & LEGS) == 0 && r->mask != 0) ||
-		    ((uses & (LEGS | ROW)) == 0 && r->row != 0) ||
-		    ((uses & SECTION) == 0 && r->section != 0) ||
-		    ((uses & HOLD_MS) == 0 && r->hold_ms != 0) ||
-		    ((uses & ARG) == 0 && r->arg != 0)))
+			 ((uses & USER) == 0 && r->user != 0) ||
+			 ((uses & HOLD) == 0 && r->hold != 0) ||
+			 ((uses & LEGS) == 0 && r->mask != 0) ||
+			 ((uses & (LEGS | ROW)) == 0 && r->row != 0) ||
+			 ((uses & SECTION) == 0 && r->section != 0) ||
+			 ((uses & HOLD_MS) == 0 && r->hold_ms != 0) ||
+			 ((uses & ARG) == 0 && r->arg != 0)))
 		return USH_FAULT_UNUSED;
 	return USH_FAULT_NONE;
 }
@@ -115,8 +116,8 @@ static bool all_zero(const uint8_t *bytes, size_t size)
 	return any == 0;
 }
 
-static enum ush_fault check_extension(const struct ush_extension_header *e, const uint8_t *body,
-	struct ush_admitted *out)
+static enum ush_fault check_extension(
+	const struct ush_extension_header *e, const uint8_t *body, struct ush_admitted *out)
 {
 	uint32_t body_bytes = e->size - (uint32_t)sizeof(*e);
 	uint32_t expect = extension_body(e->type);
@@ -143,7 +144,7 @@ static enum ush_fault check_extension(const struct ush_extension_header *e, cons
 		return USH_FAULT_NONE;
 	case USH_EXTENSION_PAD:
 		return e->value == 0 && all_zero(body, body_bytes) ? USH_FAULT_NONE
-								    : USH_FAULT_RESERVED;
+								   : USH_FAULT_RESERVED;
 	default:
 		return USH_FAULT_EXTENSION;
 	}
@@ -181,8 +182,8 @@ static enum ush_fault check_extensions(const uint8_t *payload, struct ush_admitt
 	return at == end ? USH_FAULT_NONE : USH_FAULT_EXTENSION;
 }
 
-void ush_admit_leg(const struct ush_admitted *admitted, uint32_t index, uint16_t *row,
-	uint64_t *mask)
+void ush_admit_leg(
+	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask)
 {
 	struct ush_leg leg;
 
@@ -265,8 +266,8 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 		out->digest = digest(out);
 }
 
-void ush_admit_reply(struct ush_reply *reply, const struct ush_request *request,
-	enum ush_status status)
+void ush_admit_reply(
+	struct ush_reply *reply, const struct ush_request *request, enum ush_status status)
 {
 	*reply = (struct ush_reply){
 		.magic = USH_REPLY_MAGIC,

@@ -46,11 +46,11 @@ struct ush_admitted {
 void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct ush_admitted *out);
 
 /* Leg `index` of an admitted request; 0 is the base leg. */
-void ush_admit_leg(const struct ush_admitted *admitted, uint32_t index, uint16_t *row,
-	uint64_t *mask);
+void ush_admit_leg(
+	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask);
 
 /* Fills in the fixed part of a reply. */
-void ush_admit_reply(struct ush_reply *reply, const struct ush_request *request,
-	enum ush_status status);
+void ush_admit_reply(
+	struct ush_reply *reply, const struct ush_request *request, enum ush_status status);
 
 #endif /* USH_ADMIT_H */

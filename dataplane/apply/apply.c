@@ -14,7 +14,8 @@ static int bad(const struct ush_record *r, struct ush_message *message, const ch
 static int full(const struct ush_record *r, struct ush_message *message, const char *limit)
 {
 	ush_message_set(message,
-		"journal record %" PRIu64 " does not fit: raise [limits] %s to what it was when the "
+		"journal record %" PRIu64
+		" does not fit: raise [limits] %s to what it was when the "
 		"journal was written",
 		r->sequence, limit);
 	return -USH_EFULL;
@@ -27,8 +28,8 @@ static int find_event(const struct ush_state *state, const struct ush_record *r,
 	return *event != NULL ? 0 : bad(r, message, "unknown event");
 }
 
-static int find_row(const struct ush_event *event, const struct ush_record *r,
-	struct ush_row **row, struct ush_message *message)
+static int find_row(const struct ush_event *event, const struct ush_record *r, struct ush_row **row,
+	struct ush_message *message)
 {
 	if (r->row >= event->row_count)
 		return bad(r, message, "no such row");
@@ -63,8 +64,8 @@ static int remember(struct ush_state *state, const struct ush_record *r, struct 
 		uint32_t loop = (start + i) % loops;
 		if (!ush_answer_available(state->users, loop))
 			continue;
-		struct ush_accepted *answer = ush_user_accept(
-			state->users, line, loop, r->request_id, r->digest, op);
+		struct ush_accepted *answer =
+			ush_user_accept(state->users, line, loop, r->request_id, r->digest, op);
 		answer->hold = hold;
 		answer->sequence = sequence;
 		ush_user_unlock(line);
@@ -142,8 +143,8 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 	if (error != 0)
 		return error;
 	user->seats = (uint16_t)(user->seats + seats);
-	return remember(state, r, user, r->hold, records[count - 1].sequence, USH_OP_RESERVE,
-		message);
+	return remember(
+		state, r, user, r->hold, records[count - 1].sequence, USH_OP_RESERVE, message);
 }
 
 /* Finds the HELD hold that a record moves on, and checks that no version is skipped. */
@@ -186,8 +187,8 @@ static void free_lines(struct ush_state *state, struct ush_hold *hold)
 }
 
 /* RELEASE and EXPIRE: the seats are free again. */
-static int apply_end(struct ush_state *state, const struct ush_record *r,
-	struct ush_message *message)
+static int apply_end(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
 {
 	struct ush_event *event;
 	struct ush_hold *hold;
@@ -219,8 +220,8 @@ static int apply_end(struct ush_state *state, const struct ush_record *r,
 	return 0;
 }
 
-static int apply_confirm(struct ush_state *state, const struct ush_record *r,
-	struct ush_message *message)
+static int apply_confirm(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
 {
 	struct ush_event *event;
 	struct ush_hold *hold;
@@ -275,8 +276,8 @@ static int apply_house(struct ush_state *state, const struct ush_record *records
 	return error;
 }
 
-static int apply_event(struct ush_state *state, const struct ush_record *r,
-	struct ush_message *message)
+static int apply_event(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
 {
 	struct ush_event *event;
 	const void *image;
@@ -287,11 +288,11 @@ static int apply_event(struct ush_state *state, const struct ush_record *r,
 		return bad(r, message, "the event is loaded already");
 	if (state->image_find == NULL)
 		return bad(r, message, "no venue images at hand");
-	error = state->image_find(state->image_context, r->event, r->hold, &image, &image_bytes,
-		message);
+	error = state->image_find(
+		state->image_context, r->event, r->hold, &image, &image_bytes, message);
 	if (error == 0)
-		error = ush_event_build(state->inventory, r->event, image, image_bytes, &event,
-			message);
+		error = ush_event_build(
+			state->inventory, r->event, image, image_bytes, &event, message);
 	if (error != 0)
 		return error;
 	if (event->digest != r->hold || event->seat_count != r->mask)
@@ -319,8 +320,8 @@ static int apply_time(struct ush_state *state, const struct ush_record *r)
 	return 0;
 }
 
-static int apply_event_status(struct ush_state *state, const struct ush_record *r,
-	struct ush_message *message)
+static int apply_event_status(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
 {
 	struct ush_event *event;
 	int error = find_event(state, r, &event, message);
@@ -333,8 +334,7 @@ static int apply_event_status(struct ush_state *state, const struct ush_record *
 	return 0;
 }
 
-static int check_run(const struct ush_record *records, uint32_t count,
-	struct ush_message *message)
+static int check_run(const struct ush_record *records, uint32_t count, struct ush_message *message)
 {
 	const struct ush_record *r = &records[0];
 

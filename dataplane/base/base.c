@@ -16,8 +16,8 @@ const char *ush_error_text(int error)
 	switch (-error) {
 	case 0:
 		return "success";
-#define X(name, value, text)                                                                       \
-	case value:                                                                                \
+#define X(name, value, text) \
+	case value: \
 		return text;
 		USH_ERROR_EACH(X)
 #undef X

@@ -31,24 +31,24 @@
  * Error codes: 0 is success, negative one of these. errno and rte_errno are translated where the
  * call is made and go no further.
  */
-#define USH_ERROR_EACH(X)                                                                          \
-	X(EINVAL, 1, "invalid argument")                                                           \
-	X(ENOMEM, 2, "out of memory")                                                              \
-	X(EIO, 3, "input/output error")                                                            \
-	X(ENOENT, 4, "not found")                                                                  \
-	X(EEXIST, 5, "exists already")                                                             \
-	X(EACCES, 6, "permission denied")                                                          \
-	X(ENOSPC, 7, "no space left")                                                              \
-	X(EROFS, 8, "read-only file system")                                                       \
-	X(ECORRUPT, 9, "corrupt data")                                                             \
-	X(EFOREIGN, 10, "written by another box")                                                  \
-	X(EVERSION, 11, "unknown version")                                                         \
-	X(EFULL, 12, "no room")                                                                    \
-	X(EBUSY, 13, "in use")                                                                     \
-	X(ERANGE, 14, "out of range")                                                              \
-	X(ESHORT, 15, "short read or write")                                                       \
-	X(ESYSTEM, 16, "system call failed")                                                       \
-	X(EPARSE, 17, "syntax error")                                                              \
+#define USH_ERROR_EACH(X) \
+	X(EINVAL, 1, "invalid argument") \
+	X(ENOMEM, 2, "out of memory") \
+	X(EIO, 3, "input/output error") \
+	X(ENOENT, 4, "not found") \
+	X(EEXIST, 5, "exists already") \
+	X(EACCES, 6, "permission denied") \
+	X(ENOSPC, 7, "no space left") \
+	X(EROFS, 8, "read-only file system") \
+	X(ECORRUPT, 9, "corrupt data") \
+	X(EFOREIGN, 10, "written by another box") \
+	X(EVERSION, 11, "unknown version") \
+	X(EFULL, 12, "no room") \
+	X(EBUSY, 13, "in use") \
+	X(ERANGE, 14, "out of range") \
+	X(ESHORT, 15, "short read or write") \
+	X(ESYSTEM, 16, "system call failed") \
+	X(EPARSE, 17, "syntax error") \
 	X(EUNSUPPORTED, 18, "not supported")
 
 enum ush_error {
@@ -75,10 +75,10 @@ void ush_message_set(struct ush_message *message, const char *format, ...) USH_P
 _Noreturn void ush_assert_failed(const char *condition, const char *file, int line);
 
 /* Our own bug if false: stays on in every build. One condition each. */
-#define USH_ASSERT(condition)                                                                      \
-	do {                                                                                       \
-		if (ush_unlikely(!(condition)))                                                    \
-			ush_assert_failed(#condition, __FILE__, __LINE__);                         \
+#define USH_ASSERT(condition) \
+	do { \
+		if (ush_unlikely(!(condition))) \
+			ush_assert_failed(#condition, __FILE__, __LINE__); \
 	} while (0)
 
 /* May cost O(n): only in simulation and debug builds (-DUSH_CHECKS). */

@@ -27,8 +27,8 @@ enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way)
 			return lost(row, *way);
 		/* Fails only when another core changed this row: someone made progress. Acquire
 		 * pairs with the release of whoever gave the seats back. */
-	} while (!atomic_compare_exchange_weak_explicit(&row->free, &free, free & ~mask,
-		memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&row->free, &free, free & ~mask, memory_order_acq_rel, memory_order_relaxed));
 	return USH_CLAIM_WON;
 }
 

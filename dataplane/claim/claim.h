@@ -84,12 +84,12 @@ struct ush_inventory {
 size_t ush_inventory_bytes(uint32_t row_count, uint32_t loop_count);
 
 /* in: memory: that many zeroed bytes, 64-byte aligned. */
-void ush_inventory_init(struct ush_inventory *inventory, void *memory, uint32_t row_count,
-	uint32_t loop_count);
+void ush_inventory_init(
+	struct ush_inventory *inventory, void *memory, uint32_t row_count, uint32_t loop_count);
 
 /* ret: the event, or NULL. by: any thread. */
-USH_INLINE struct ush_event *ush_inventory_event(const struct ush_inventory *inventory,
-	uint32_t event_id)
+USH_INLINE struct ush_event *ush_inventory_event(
+	const struct ush_inventory *inventory, uint32_t event_id)
 {
 	if (ush_unlikely(event_id > USH_EVENT_ID_MAX))
 		return NULL;

@@ -27,11 +27,11 @@ size_t ush_inventory_bytes(uint32_t row_count, uint32_t loop_count)
 	size_t rows = (size_t)row_count * (sizeof(struct ush_row) + ARENA_EXTRA_PER_ROW);
 
 	return table_bytes() + align_up(rows) + ARENA_EXTRA +
-		(size_t)loop_count * sizeof(struct ush_tally) * 4096;
+	       (size_t)loop_count * sizeof(struct ush_tally) * 4096;
 }
 
-void ush_inventory_init(struct ush_inventory *inventory, void *memory, uint32_t row_count,
-	uint32_t loop_count)
+void ush_inventory_init(
+	struct ush_inventory *inventory, void *memory, uint32_t row_count, uint32_t loop_count)
 {
 	USH_ASSERT(((uintptr_t)memory & (USH_CACHE_LINE - 1)) == 0);
 	inventory->events = memory;
@@ -74,8 +74,8 @@ static int check_crc(const uint8_t *bytes, size_t size, uint32_t crc)
 	return sum == crc ? 0 : -USH_ECORRUPT;
 }
 
-static int check_header(struct image *image, const void *data, size_t size,
-	struct ush_message *message)
+static int check_header(
+	struct image *image, const void *data, size_t size, struct ush_message *message)
 {
 	struct ush_venue_header *h = &image->header;
 	uint64_t expect;
@@ -106,8 +106,8 @@ static int check_header(struct image *image, const void *data, size_t size,
 	if (h->user_seats_max < 1 || h->user_seats_max > UINT16_MAX)
 		return bad(message, "seats per user outside 1 to 65535");
 	expect = sizeof(*h) + (uint64_t)h->tier_count * sizeof(struct ush_venue_tier) +
-		(uint64_t)h->section_count * sizeof(struct ush_venue_section) +
-		(uint64_t)h->row_count * sizeof(struct ush_venue_row);
+		 (uint64_t)h->section_count * sizeof(struct ush_venue_section) +
+		 (uint64_t)h->row_count * sizeof(struct ush_venue_row);
 	if (expect > size || size - expect != h->label_bytes)
 		return bad(message, "its parts do not add up to its length");
 	image->tiers = (const uint8_t *)data + sizeof(*h);
@@ -243,8 +243,8 @@ int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const vo
 	int error;
 
 	if (event_id < 1 || event_id > USH_EVENT_ID_MAX) {
-		ush_message_set(message, "event id %u is outside 1 to %u", event_id,
-			USH_EVENT_ID_MAX);
+		ush_message_set(
+			message, "event id %u is outside 1 to %u", event_id, USH_EVENT_ID_MAX);
 		return -USH_EINVAL;
 	}
 	error = check_header(&image, data, size, message);

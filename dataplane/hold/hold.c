@@ -27,11 +27,11 @@ static uint32_t pool_capacity(uint32_t hold_count, uint32_t loop_count)
 size_t ush_holds_bytes(uint32_t hold_count, uint32_t loop_count)
 {
 	return lines_bytes(hold_count) + pools_bytes(loop_count) +
-		(size_t)pool_capacity(hold_count, loop_count) * loop_count * sizeof(uint32_t);
+	       (size_t)pool_capacity(hold_count, loop_count) * loop_count * sizeof(uint32_t);
 }
 
-void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count,
-	uint32_t loop_count, const struct ush_key *key)
+void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count, uint32_t loop_count,
+	const struct ush_key *key)
 {
 	uint8_t *at = memory;
 
@@ -63,9 +63,9 @@ static void replayed_line(struct ush_holds *holds, uint32_t index, uint32_t *liv
 	uint32_t state = ush_hold_word_state(word);
 
 	USH_ASSERT(state == USH_HOLD_STATE_FREE || state == USH_HOLD_STATE_HELD ||
-		state == USH_HOLD_STATE_SOLD);
-	word = ush_hold_word(state, owner, ush_hold_word_version(word),
-		ush_hold_word_generation(word));
+		   state == USH_HOLD_STATE_SOLD);
+	word = ush_hold_word(
+		state, owner, ush_hold_word_version(word), ush_hold_word_generation(word));
 	atomic_store_explicit(&hold->word, word, memory_order_relaxed);
 	hold->wheel_next = 0;
 	hold->wheel_prev = 0;
@@ -123,8 +123,8 @@ uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs)
 	struct ush_hold *first = &pool->lines[next];
 	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
 	USH_ASSERT(ush_hold_word_state(word) == USH_HOLD_STATE_FREE);
-	word = ush_hold_word(USH_HOLD_STATE_NEW, pool->loop, 0,
-		(uint16_t)(ush_hold_word_generation(word) + 1));
+	word = ush_hold_word(
+		USH_HOLD_STATE_NEW, pool->loop, 0, (uint16_t)(ush_hold_word_generation(word) + 1));
 	atomic_store_explicit(&first->word, word, memory_order_relaxed);
 	return next;
 }

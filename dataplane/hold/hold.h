@@ -62,11 +62,11 @@ USH_INLINE uint16_t ush_hold_word_generation(uint64_t word)
 	return (uint16_t)(word >> 32);
 }
 
-USH_INLINE uint64_t ush_hold_word(uint32_t state, uint32_t owner, uint16_t version,
-	uint16_t generation)
+USH_INLINE uint64_t ush_hold_word(
+	uint32_t state, uint32_t owner, uint16_t version, uint16_t generation)
 {
 	return (uint64_t)state | (uint64_t)owner << 8 | (uint64_t)version << 16 |
-		(uint64_t)generation << 32;
+	       (uint64_t)generation << 32;
 }
 
 /* One tick of the wheel: 2^20 ns, about 1.05 ms. */
@@ -109,8 +109,8 @@ struct ush_holds {
 size_t ush_holds_bytes(uint32_t hold_count, uint32_t loop_count);
 
 /* in: memory: that many zeroed bytes, 64-byte aligned. hold_count includes index 0. */
-void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count,
-	uint32_t loop_count, const struct ush_key *key);
+void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count, uint32_t loop_count,
+	const struct ush_key *key);
 
 /* Builds free lists and wheels from the lines' states. in: now_ns. ret: live (HELD) holds.
  * by: the starting thread, after replay. */

@@ -53,8 +53,7 @@ static void hang_by_tick(struct ush_hold_pool *pool, uint32_t index, uint64_t ti
 	/* Beyond the top level: as far as it reaches; it moves on when it comes up. */
 	if ((tick ^ wheel->tick) >> (LEVEL_BITS * USH_WHEEL_LEVELS) != 0)
 		tick = wheel->tick | ((1ull << (LEVEL_BITS * USH_WHEEL_LEVELS)) - 1);
-	hang(pool,
-		level << LEVEL_BITS | ((tick >> (LEVEL_BITS * level)) & (USH_WHEEL_SLOTS - 1)),
+	hang(pool, level << LEVEL_BITS | ((tick >> (LEVEL_BITS * level)) & (USH_WHEEL_SLOTS - 1)),
 		index);
 }
 

@@ -29,8 +29,8 @@ void ush_log_start_at(struct ush_log *log, uint64_t sequence)
 	atomic_store_explicit(&log->durable, sequence, memory_order_release);
 }
 
-bool ush_log_has_room(const struct ush_log *log, uint32_t slots, uint32_t loop_count,
-	enum ush_log_class class)
+bool ush_log_has_room(
+	const struct ush_log *log, uint32_t slots, uint32_t loop_count, enum ush_log_class class)
 {
 	uint64_t room = log->slot_count - 2 * USH_BLOCK_SLOTS;
 	uint64_t durable = ush_log_durable(log);
@@ -92,8 +92,8 @@ static uint32_t append_stretch(struct ush_log *log, const struct ush_record *rec
 	return done;
 }
 
-uint32_t ush_log_append(struct ush_log *log, const struct ush_record *records, uint32_t count,
-	uint64_t *sequences)
+uint32_t ush_log_append(
+	struct ush_log *log, const struct ush_record *records, uint32_t count, uint64_t *sequences)
 {
 	uint32_t used = 0;
 	bool runs = false;
@@ -107,8 +107,8 @@ uint32_t ush_log_append(struct ush_log *log, const struct ush_record *records, u
 		uint32_t slots = runs ? left + WASTE_PER_BLOCK * (left / FIT_PER_BLOCK + 2) : left;
 		uint64_t first = ush_log_reserve(log, slots);
 
-		done += append_stretch(log, records + done, left, first, first + slots,
-			sequences + done);
+		done += append_stretch(
+			log, records + done, left, first, first + slots, sequences + done);
 		used += slots;
 		USH_ASSERT(!runs || done == count);
 	}

@@ -22,7 +22,8 @@
 #define USH_LOG_SEQUENCE_FIRST 64u
 
 struct ush_log {
-	/* Next slot to be reserved. Raised by loops (fetch-add) and, to seal, by the writer (CAS). */
+	/* Next slot to be reserved. Raised by loops (fetch-add) and, to seal, by the writer (CAS).
+	 */
 	_Alignas(USH_CACHE_LINE) _Atomic uint64_t reserved;
 	/* Everything below is on disk. A multiple of 64. Written by the writer only. */
 	_Alignas(USH_CACHE_LINE) _Atomic uint64_t durable;
@@ -51,8 +52,8 @@ void ush_log_start_at(struct ush_log *log, uint64_t sequence);
  *      overrunning what is not yet durable. `slots` counts pads and headers.
  * by:  any loop, before it decides. cost: two loads.
  */
-bool ush_log_has_room(const struct ush_log *log, uint32_t slots, uint32_t loop_count,
-	enum ush_log_class class);
+bool ush_log_has_room(
+	const struct ush_log *log, uint32_t slots, uint32_t loop_count, enum ush_log_class class);
 
 /* Reserves `slots` consecutive slots; ret: the first. Room must have been found. by: any loop. */
 USH_INLINE uint64_t ush_log_reserve(struct ush_log *log, uint32_t slots)
@@ -63,7 +64,7 @@ USH_INLINE uint64_t ush_log_reserve(struct ush_log *log, uint32_t slots)
 USH_INLINE struct ush_record *ush_log_slot(const struct ush_log *log, uint64_t sequence)
 {
 	return (struct ush_record *)(void *)(log->ring +
-		(sequence & log->slot_mask) * USH_RECORD_BYTES);
+					     (sequence & log->slot_mask) * USH_RECORD_BYTES);
 }
 
 /* ret: true if `sequence` is a block header, which only the writer fills. */
@@ -105,8 +106,8 @@ USH_INLINE uint64_t ush_log_reserved(const struct ush_log *log)
  * ret: slots used, pads and headers included.
  * by:  any loop; ush_log_slots_worst(count) must have fitted.
  */
-uint32_t ush_log_append(struct ush_log *log, const struct ush_record *records, uint32_t count,
-	uint64_t *sequences);
+uint32_t ush_log_append(
+	struct ush_log *log, const struct ush_record *records, uint32_t count, uint64_t *sequences);
 
 /* ret: most slots that ush_log_append may take for `count` records. */
 USH_INLINE uint32_t ush_log_slots_worst(uint32_t count)

@@ -23,8 +23,7 @@ static int contradiction(struct audit *audit, const char *what, uint64_t a, uint
 	return -USH_ECORRUPT;
 }
 
-static int audit_leg(struct audit *audit, const struct ush_hold *first,
-	const struct ush_hold *leg)
+static int audit_leg(struct audit *audit, const struct ush_hold *first, const struct ush_hold *leg)
 {
 	const struct ush_event *event =
 		ush_inventory_event(&audit->engine->inventory, first->event);
@@ -39,13 +38,13 @@ static int audit_leg(struct audit *audit, const struct ush_hold *first,
 	covered = &audit->covered[first->event][leg->row];
 	if ((leg->mask & *covered) != 0) {
 		audit->sum->double_sold += ush_popcount64(leg->mask & *covered);
-		return contradiction(audit, "a seat in two holds: event, row", first->event,
-			leg->row);
+		return contradiction(
+			audit, "a seat in two holds: event, row", first->event, leg->row);
 	}
 	*covered |= leg->mask;
 	if ((leg->mask & atomic_load(&row->free)) != 0)
-		return contradiction(audit, "a seat held and free: event, row", first->event,
-			leg->row);
+		return contradiction(
+			audit, "a seat held and free: event, row", first->event, leg->row);
 	return 0;
 }
 
@@ -92,8 +91,8 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 		uint64_t covered = audit->covered[event->id][i];
 		uint64_t row_free = atomic_load(&row->free), row_house = atomic_load(&row->house);
 		if (atomic_load(&row->firm) != covered)
-			return contradiction(audit, "taken seats are not those of the holds", event->id,
-				i);
+			return contradiction(
+				audit, "taken seats are not those of the holds", event->id, i);
 		if ((row_free & row_house) != 0 || (covered & row_house) != 0 ||
 			(row_free | row_house | covered) != row->seats)
 			return contradiction(audit, "seats are not conserved", event->id, i);
@@ -103,8 +102,8 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 	if (house != atomic_load(&event->house_count))
 		return contradiction(audit, "house seats miscounted", event->id, house);
 	if (free != ush_event_free_count(event))
-		return contradiction(audit, "free seats miscounted", free,
-			ush_event_free_count(event));
+		return contradiction(
+			audit, "free seats miscounted", free, ush_event_free_count(event));
 	audit->sum->events++;
 	audit->sum->seats += event->seat_count;
 	audit->sum->free_seats += free;
@@ -123,8 +122,8 @@ static int audit_users(struct audit *audit)
 			continue;
 		audit->sum->users++;
 		if (lock != USH_USER_IDLE)
-			return contradiction(audit, "a user line is locked", atomic_load(&line->user),
-				lock);
+			return contradiction(
+				audit, "a user line is locked", atomic_load(&line->user), lock);
 		if (line->seats != audit->user_seats[i])
 			return contradiction(audit, "a user's seats are miscounted",
 				atomic_load(&line->user), line->seats);
@@ -154,13 +153,15 @@ static int audit_all(struct audit *audit)
 	if (error == 0)
 		error = audit_users(audit);
 	if (error == 0 && audit->sum->seats != audit->sum->free_seats + audit->sum->house_seats +
-				audit->sum->held_seats + audit->sum->sold_seats)
-		error = contradiction(audit, "the sums of seats do not agree", audit->sum->seats, 0);
+						       audit->sum->held_seats +
+						       audit->sum->sold_seats)
+		error = contradiction(
+			audit, "the sums of seats do not agree", audit->sum->seats, 0);
 	return error;
 }
 
-int ush_engine_audit(struct ush_engine *engine, struct ush_engine_audit *sum,
-	struct ush_message *message)
+int ush_engine_audit(
+	struct ush_engine *engine, struct ush_engine_audit *sum, struct ush_message *message)
 {
 	struct audit audit = {.engine = engine, .sum = sum, .message = message};
 	int error = -USH_ENOMEM;

@@ -8,8 +8,8 @@
 #include "loop/internal.h"
 
 /* Rests on everything reserved so far: waits until that is durable. */
-static void reply_after_all(struct ush_loop *loop, struct ush_packet *packet,
-	struct ush_reply *reply)
+static void reply_after_all(
+	struct ush_loop *loop, struct ush_packet *packet, struct ush_reply *reply)
 {
 	uint64_t last = ush_log_reserved(&loop->engine->log) - 1;
 
@@ -17,8 +17,8 @@ static void reply_after_all(struct ush_loop *loop, struct ush_packet *packet,
 	loop_reply_after(loop, packet, reply, last);
 }
 
-void decide_status(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_status(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const struct ush_engine *engine = loop->engine;
 	const struct ush_event *event;
@@ -44,8 +44,8 @@ void decide_status(struct ush_loop *loop, struct ush_packet *packet,
 }
 
 /* Writes the ROWS extension after the reply. ret: its bytes. */
-static uint32_t put_rows(uint8_t *at, const struct ush_event *event, uint32_t first,
-	uint32_t count_rows)
+static uint32_t put_rows(
+	uint8_t *at, const struct ush_event *event, uint32_t first, uint32_t count_rows)
 {
 	struct ush_extension_header header = {
 		.type = USH_EXTENSION_ROWS,
@@ -62,8 +62,8 @@ static uint32_t put_rows(uint8_t *at, const struct ush_event *event, uint32_t fi
 	return header.size;
 }
 
-void decide_query_section(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_query_section(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const struct ush_request *request = &admitted->request;
 	const struct ush_event *event =
@@ -91,16 +91,17 @@ void decide_query_section(struct ush_loop *loop, struct ush_packet *packet,
 		room = USH_PAYLOAD_BYTES_MAX;
 	rows = section->row_count - request->row;
 	fit = room < USH_REPLY_BYTES + sizeof(struct ush_extension_header)
-		? 0
-		: (room - USH_REPLY_BYTES - (uint32_t)sizeof(struct ush_extension_header)) / 8;
+		      ? 0
+		      : (room - USH_REPLY_BYTES - (uint32_t)sizeof(struct ush_extension_header)) /
+				8;
 	if (rows > fit)
 		rows = fit;
 	reply.detail = request->row + rows < section->row_count ? request->row + rows : 0;
 	if (rows != 0) {
 		reply.extension_count = 1;
 		reply.size = (uint16_t)(USH_REPLY_BYTES +
-			put_rows(loop_payload(packet) + USH_REPLY_BYTES, event,
-				section->row_first + request->row, rows));
+					put_rows(loop_payload(packet) + USH_REPLY_BYTES, event,
+						section->row_first + request->row, rows));
 	}
 	reply_after_all(loop, packet, &reply);
 }
@@ -123,8 +124,8 @@ static struct act *event_act(struct ush_loop *loop, struct ush_packet *packet,
 	return act;
 }
 
-void decide_event_load(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_event_load(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	struct ush_engine *engine = loop->engine;
 	struct ush_event *loaded;
@@ -163,8 +164,8 @@ void decide_event_load(struct ush_loop *loop, struct ush_packet *packet,
 	loop_flush(loop);
 }
 
-void decide_event_status(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_event_status(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	struct ush_event *event =
 		ush_inventory_event(&loop->engine->inventory, admitted->request.event);
@@ -186,8 +187,8 @@ void decide_event_status(struct ush_loop *loop, struct ush_packet *packet,
 		return;
 	}
 	loop_flush(loop);
-	act = event_act(loop, packet, admitted, event, ACT_EVENT_STATUS,
-		USH_RECORD_TYPE_EVENT_STATUS);
+	act = event_act(
+		loop, packet, admitted, event, ACT_EVENT_STATUS, USH_RECORD_TYPE_EVENT_STATUS);
 	record = &loop->records[act->record_first];
 	record->state = (uint8_t)status;
 	act->reply.detail = (uint32_t)status;
@@ -195,8 +196,9 @@ void decide_event_status(struct ush_loop *loop, struct ush_packet *packet,
 	loop_flush(loop);
 }
 
-/* BLOCK: claims each leg's seats that are not house already. UNBLOCK: all must be house. ret: OK, or
- * the refusal with *place and *way; nothing is claimed then. changed[i]: seats to log for leg i. */
+/* BLOCK: claims each leg's seats that are not house already. UNBLOCK: all must be house. ret: OK,
+ * or the refusal with *place and *way; nothing is claimed then. changed[i]: seats to log for leg i.
+ */
 static enum ush_status house_legs(struct ush_event *event, const struct ush_admitted *admitted,
 	uint64_t *changed, uint32_t *place, uint64_t *way)
 {
@@ -207,8 +209,7 @@ static enum ush_status house_legs(struct ush_event *event, const struct ush_admi
 	for (uint32_t i = 0; i < admitted->leg_count; i++) {
 		*place = i;
 		ush_admit_leg(admitted, i, &row_index, &mask);
-		if (row_index >= event->row_count ||
-			(mask & ~event->rows[row_index].seats) != 0)
+		if (row_index >= event->row_count || (mask & ~event->rows[row_index].seats) != 0)
 			return USH_STATUS_NO_SUCH_SEAT;
 	}
 	for (uint32_t i = 0; i < admitted->leg_count; i++) {
@@ -217,8 +218,8 @@ static enum ush_status house_legs(struct ush_event *event, const struct ush_admi
 		house = atomic_load_explicit(&row->house, memory_order_acquire);
 		changed[i] = block ? mask & ~house : mask & house;
 		enum ush_claim claim = !block || changed[i] == 0
-			? USH_CLAIM_WON
-			: ush_row_claim(row, changed[i], way);
+					       ? USH_CLAIM_WON
+					       : ush_row_claim(row, changed[i], way);
 		if (claim == USH_CLAIM_WON)
 			continue;
 		*place = i;
@@ -232,8 +233,8 @@ static enum ush_status house_legs(struct ush_event *event, const struct ush_admi
 	return USH_STATUS_OK;
 }
 
-void decide_house(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_house(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	struct ush_event *event =
 		ush_inventory_event(&loop->engine->inventory, admitted->request.event);

@@ -12,15 +12,15 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	uint64_t user = admitted->request.user;
 	uint32_t event = admitted->request.event;
 	/* Only these enter the window; a number in another operation names no duplicate. */
-	bool counted = admitted->request.op == USH_OP_RESERVE ||
-		admitted->request.op == USH_OP_RELEASE;
+	bool counted =
+		admitted->request.op == USH_OP_RESERVE || admitted->request.op == USH_OP_RELEASE;
 	uint32_t id = counted ? admitted->request.request_id : 0;
 	uint64_t hash = ush_user_hash(users, user, event);
 
 	for (;;) {
-		enum ush_user_result result = make
-			? ush_user_enter(users, hash, user, event, loop->index, id, line)
-			: ush_user_find(users, hash, user, event, loop->index, id, line);
+		enum ush_user_result result =
+			make ? ush_user_enter(users, hash, user, event, loop->index, id, line)
+			     : ush_user_find(users, hash, user, event, loop->index, id, line);
 		switch (result) {
 		case USH_USER_OK:
 			return true;
@@ -71,8 +71,8 @@ void decide_describe(const struct ush_engine *engine, uint32_t index, struct ush
 	}
 }
 
-struct ush_hold *decide_find_hold(const struct ush_engine *engine,
-	const struct ush_request *request, uint32_t *index)
+struct ush_hold *decide_find_hold(
+	const struct ush_engine *engine, const struct ush_request *request, uint32_t *index)
 {
 	struct ush_hold *hold;
 	uint64_t word;
@@ -169,8 +169,8 @@ static uint8_t transition_type(enum act_kind kind)
 	}
 }
 
-struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_t index,
-	struct ush_user *user)
+struct act *decide_transition(
+	struct ush_loop *loop, enum act_kind kind, uint32_t index, struct ush_user *user)
 {
 	static const uint8_t state_after[] = {
 		[ACT_RELEASE] = USH_HOLD_STATE_RELEASED,
@@ -239,8 +239,8 @@ static void answer_unlocked(struct ush_loop *loop, struct ush_packet *packet,
 	loop_refuse(loop, packet, admitted, status, 0);
 }
 
-void decide_release(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_release(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const struct ush_request *request = &admitted->request;
 	struct ush_engine *engine = loop->engine;
@@ -299,8 +299,8 @@ void decide_release(struct ush_loop *loop, struct ush_packet *packet,
 	loop_act_done(loop, act);
 }
 
-void decide_confirm(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_confirm(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const struct ush_request *request = &admitted->request;
 	struct ush_engine *engine = loop->engine;
@@ -348,8 +348,8 @@ void decide_confirm(struct ush_loop *loop, struct ush_packet *packet,
 	loop_act_done(loop, act);
 }
 
-void decide_query_hold(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_query_hold(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	struct ush_engine *engine = loop->engine;
 	struct ush_reply reply;
@@ -409,12 +409,12 @@ static bool expire_one(struct ush_loop *loop, uint32_t index)
 	if (!loop->room_kept)
 		return false;
 	hash = ush_user_hash(&engine->users, hold->user, hold->event);
-	result = ush_user_find(&engine->users, hash, hold->user, hold->event, loop->index, 0,
-		&user);
+	result =
+		ush_user_find(&engine->users, hash, hold->user, hold->event, loop->index, 0, &user);
 	if (result == USH_USER_OWN) {
 		loop_flush(loop);
-		result = ush_user_find(&engine->users, hash, hold->user, hold->event, loop->index,
-			0, &user);
+		result = ush_user_find(
+			&engine->users, hash, hold->user, hold->event, loop->index, 0, &user);
 	}
 	if (result != USH_USER_OK)
 		return false;

@@ -2,9 +2,9 @@
 /*
  * RESERVE: all of the seats or none.
  *
- * Happy path: the user's line is locked, the id is new, the seats fit the user's limit; every leg is
- * tested, then each row claimed by one compare-and-swap in row order; lines and an answer are taken;
- * the records join the batch. The line stays locked until the batch is visible.
+ * Happy path: the user's line is locked, the id is new, the seats fit the user's limit; every leg
+ * is tested, then each row claimed by one compare-and-swap in row order; lines and an answer are
+ * taken; the records join the batch. The line stays locked until the batch is visible.
  *
  * Failure modes: a leg lost after others were won gives back only its own bits and answers TAKEN or
  * TAKEN_NOW. No lines, answers or room: BUSY, before anything is claimed.
@@ -57,8 +57,8 @@ static bool legs_exist(const struct legs *legs, const struct ush_event *event, u
 }
 
 /* Claims all legs or none. out: *place and *way: the leg that was lost and the seats in the way. */
-static enum ush_claim legs_claim(const struct legs *legs, struct ush_event *event, uint32_t *place,
-	uint64_t *way)
+static enum ush_claim legs_claim(
+	const struct legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	enum ush_claim claim;
 
@@ -81,8 +81,8 @@ static enum ush_claim legs_claim(const struct legs *legs, struct ush_event *even
 }
 
 /* ret: OK, or why no new hold is taken now. */
-static enum ush_status event_takes_holds(const struct ush_loop *loop,
-	const struct ush_event *event, uint32_t *detail)
+static enum ush_status event_takes_holds(
+	const struct ush_loop *loop, const struct ush_event *event, uint32_t *detail)
 {
 	uint32_t status;
 
@@ -111,8 +111,8 @@ static void fill_hold(struct ush_loop *loop, struct act *act, const struct legs 
 	for (uint32_t i = 0; i < legs->count; i++) {
 		struct ush_hold *line = ush_holds_line(&engine->holds, index);
 		struct ush_record *record = loop_act_record(loop, act);
-		uint64_t price = ush_event_price(act->event, &act->event->rows[legs->row[i]],
-			legs->mask[i]);
+		uint64_t price =
+			ush_event_price(act->event, &act->event->rows[legs->row[i]], legs->mask[i]);
 
 		__atomic_store_n(&line->user, admitted->request.user, __ATOMIC_RELAXED);
 		__atomic_store_n(&line->event, act->event->id, __ATOMIC_RELAXED);
@@ -194,8 +194,8 @@ static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	decide_refuse_done(loop, packet, admitted, user, &reply);
 }
 
-void decide_reserve(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+void decide_reserve(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const struct ush_request *request = &admitted->request;
 	struct ush_engine *engine = loop->engine;
@@ -226,14 +226,13 @@ void decide_reserve(struct ush_loop *loop, struct ush_packet *packet,
 		if (!legs_exist(&legs, event, &detail))
 			takes = USH_STATUS_NO_SUCH_SEAT;
 		else if (!loop->room_new || loop->pool->free_count < legs.count ||
-			!ush_answer_available(&engine->users, loop->index))
+			 !ush_answer_available(&engine->users, loop->index))
 			takes = USH_STATUS_BUSY;
 	}
 	if (takes != USH_STATUS_OK) {
 		if (user != NULL)
 			ush_user_unlock(user);
-		loop_refuse(loop, packet, admitted, takes,
-			takes == USH_STATUS_BUSY ? 0 : detail);
+		loop_refuse(loop, packet, admitted, takes, takes == USH_STATUS_BUSY ? 0 : detail);
 		return;
 	}
 	try_claim(loop, packet, admitted, event, user, &legs);

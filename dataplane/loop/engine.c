@@ -37,8 +37,8 @@ static int check_limits(const struct ush_engine_limits *l, struct ush_message *m
 	uint64_t batch = (uint64_t)ush_log_slots_worst(BATCH_RECORDS) * l->loop_count;
 
 	if (l->loop_count < 1 || l->loop_count > USH_LOOP_COUNT_MAX)
-		ush_message_set(message, "loops: %u is outside 1 to %u", l->loop_count,
-			USH_LOOP_COUNT_MAX);
+		ush_message_set(
+			message, "loops: %u is outside 1 to %u", l->loop_count, USH_LOOP_COUNT_MAX);
 	else if (l->hold_count < 64 || l->hold_count > 1u << USH_HOLD_INDEX_BITS)
 		ush_message_set(message, "holds: %u is outside 64 to %u", l->hold_count,
 			1u << USH_HOLD_INDEX_BITS);
@@ -49,15 +49,13 @@ static int check_limits(const struct ush_engine_limits *l, struct ush_message *m
 	else if (l->row_count < 1 || l->row_count > 1u << 28)
 		ush_message_set(message, "rows: %u is outside 1 to 2^28", l->row_count);
 	else if (!is_pow2(l->log_block_count) || l->log_block_count > 1u << 20 ||
-		batch > (uint64_t)l->log_block_count * USH_BLOCK_SLOTS / 8)
+		 batch > (uint64_t)l->log_block_count * USH_BLOCK_SLOTS / 8)
 		ush_message_set(message,
 			"log_blocks: %u must be a power of two, at most 2^20 and at least %u",
 			l->log_block_count, ush_pow2_ceil32((uint32_t)(batch / 8)));
-	else if (!is_pow2(l->ack_count) || l->ack_count < USH_LOOP_BURST ||
-		l->ack_count > 1u << 24)
-		ush_message_set(message,
-			"acks: %u must be a power of two from %u to 2^24", l->ack_count,
-			USH_LOOP_BURST);
+	else if (!is_pow2(l->ack_count) || l->ack_count < USH_LOOP_BURST || l->ack_count > 1u << 24)
+		ush_message_set(message, "acks: %u must be a power of two from %u to 2^24",
+			l->ack_count, USH_LOOP_BURST);
 	else
 		return 0;
 	return -USH_EINVAL;
@@ -77,12 +75,11 @@ size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *m
 {
 	if (check_limits(l, message) != 0)
 		return 0;
-	return page_up(sizeof(struct ush_engine)) + loops_bytes(l) +
-		acks_bytes(l) * l->loop_count +
-		page_up(ush_inventory_bytes(l->row_count, l->loop_count)) +
-		page_up(ush_holds_bytes(l->hold_count, l->loop_count)) +
-		page_up(ush_users_bytes(l->user_count, l->answer_count, l->loop_count)) +
-		(size_t)l->log_block_count * USH_BLOCK_BYTES;
+	return page_up(sizeof(struct ush_engine)) + loops_bytes(l) + acks_bytes(l) * l->loop_count +
+	       page_up(ush_inventory_bytes(l->row_count, l->loop_count)) +
+	       page_up(ush_holds_bytes(l->hold_count, l->loop_count)) +
+	       page_up(ush_users_bytes(l->user_count, l->answer_count, l->loop_count)) +
+	       (size_t)l->log_block_count * USH_BLOCK_BYTES;
 }
 
 static void *carve(uint8_t **at, size_t bytes)
@@ -93,8 +90,8 @@ static void *carve(uint8_t **at, size_t bytes)
 	return part;
 }
 
-struct ush_engine *ush_engine_init(void *memory, const struct ush_engine_limits *limits,
-	const struct ush_key *hold_key)
+struct ush_engine *ush_engine_init(
+	void *memory, const struct ush_engine_limits *limits, const struct ush_key *hold_key)
 {
 	const struct ush_engine_limits *l = limits;
 	uint8_t *at = memory;
@@ -148,8 +145,8 @@ int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records
 	return ush_apply(&engine->state, records, n, message);
 }
 
-void ush_engine_replayed(struct ush_engine *engine, uint64_t now_ns,
-	struct ush_engine_resume *resume)
+void ush_engine_replayed(
+	struct ush_engine *engine, uint64_t now_ns, struct ush_engine_resume *resume)
 {
 	uint32_t live = ush_holds_replayed(&engine->holds, now_ns);
 
@@ -205,8 +202,8 @@ uint64_t ush_engine_image_digest(const void *image, size_t image_bytes)
 	return ush_image_digest(image, image_bytes);
 }
 
-void ush_engine_set_image_find(struct ush_engine *engine, ush_engine_image_find *find,
-	void *context)
+void ush_engine_set_image_find(
+	struct ush_engine *engine, ush_engine_image_find *find, void *context)
 {
 	engine->state.image_find = find;
 	engine->state.image_context = context;
@@ -222,8 +219,8 @@ void ush_loop_counters_read(const struct ush_loop *loop, struct ush_loop_counter
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 }
 
-bool ush_engine_event_view(const struct ush_engine *engine, uint32_t event_id,
-	struct ush_event_view *view)
+bool ush_engine_event_view(
+	const struct ush_engine *engine, uint32_t event_id, struct ush_event_view *view)
 {
 	const struct ush_event *event = ush_inventory_event(&engine->inventory, event_id);
 

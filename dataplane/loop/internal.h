@@ -110,8 +110,8 @@ void loop_flush(struct ush_loop *loop);
  * request is decided, so that the room found for a batch covers all that is claimed in it. */
 void loop_make_room(struct ush_loop *loop);
 
-/* ret: a new act with room for `records` records, which loop_make_room found. The act is part of the
- * batch only after loop_act_done. */
+/* ret: a new act with room for `records` records, which loop_make_room found. The act is part of
+ * the batch only after loop_act_done. */
 struct act *loop_act(struct ush_loop *loop, uint32_t records);
 
 /* ret: the next record of the act, zeroed but for type, run and what all records carry. */
@@ -120,8 +120,8 @@ struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act);
 void loop_act_done(struct ush_loop *loop, struct act *act);
 
 /* Sends a reply at once: it reveals no change. */
-void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_reply *reply);
+void loop_reply_now(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply);
 
 /* Sends a reply once everything up to `sequence` is durable. */
 void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
@@ -143,24 +143,24 @@ USH_INLINE uint8_t *loop_payload(const struct ush_packet *packet)
 /* Decides one admitted request. */
 void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted);
 
-void decide_reserve(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_release(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_confirm(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_query_hold(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_query_section(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_status(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_event_load(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_event_status(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
-void decide_house(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted);
+void decide_reserve(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_release(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_confirm(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_query_hold(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_query_section(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_status(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_event_load(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_event_status(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_house(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
 /* Expires what is due, bounded. ret: holds settled. */
 uint32_t decide_expiry(struct ush_loop *loop);
@@ -185,12 +185,12 @@ void decide_refuse_done(struct ush_loop *loop, struct ush_packet *packet,
 void decide_describe(const struct ush_engine *engine, uint32_t index, struct ush_reply *reply);
 
 /* ret: the hold an id names if it is this user's in this event and not over; else NULL. */
-struct ush_hold *decide_find_hold(const struct ush_engine *engine,
-	const struct ush_request *request, uint32_t *index);
+struct ush_hold *decide_find_hold(
+	const struct ush_engine *engine, const struct ush_request *request, uint32_t *index);
 
 /* Adds the act that ends or sells a hold; the hold's word is CASed to BUSY first.
  * ret: NULL if another loop is changing the hold. */
-struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_t index,
-	struct ush_user *user);
+struct act *decide_transition(
+	struct ush_loop *loop, enum act_kind kind, uint32_t index, struct ush_user *user);
 
 #endif /* USH_LOOP_INTERNAL_H */

@@ -58,8 +58,8 @@ size_t ush_engine_bytes(const struct ush_engine_limits *limits, struct ush_messa
  *      hold_key: secret of hold-id tags; box: the box id.
  * ret: the engine (inside memory). by: the starting thread.
  */
-struct ush_engine *ush_engine_init(void *memory, const struct ush_engine_limits *limits,
-	const struct ush_key *hold_key);
+struct ush_engine *ush_engine_init(
+	void *memory, const struct ush_engine_limits *limits, const struct ush_key *hold_key);
 
 /* The log that all loops write and the journal reads. */
 struct ush_log *ush_engine_log(struct ush_engine *engine);
@@ -86,8 +86,8 @@ struct ush_engine_resume {
  * Ends replay: builds free lists, expiry wheels and counters, and hands the holds to the loops.
  * by: the starting thread, once, after the last ush_engine_apply.
  */
-void ush_engine_replayed(struct ush_engine *engine, uint64_t now_ns,
-	struct ush_engine_resume *resume);
+void ush_engine_replayed(
+	struct ush_engine *engine, uint64_t now_ns, struct ush_engine_resume *resume);
 
 /*
  * Builds an event from a venue image in the row arena; it is not visible until an EVENT_LOAD
@@ -108,8 +108,8 @@ uint64_t ush_engine_image_digest(const void *image, size_t image_bytes);
 /* Sets how replay finds the image of an EVENT record. ret of `find`: 0 and *image, or an error. */
 typedef int ush_engine_image_find(void *context, uint32_t event_id, uint64_t digest,
 	const void **image, size_t *image_bytes, struct ush_message *message);
-void ush_engine_set_image_find(struct ush_engine *engine, ush_engine_image_find *find,
-	void *context);
+void ush_engine_set_image_find(
+	struct ush_engine *engine, ush_engine_image_find *find, void *context);
 
 /* What ush_engine_audit counted. */
 struct ush_engine_audit {
@@ -132,11 +132,12 @@ struct ush_engine_audit {
  * out: audit, also on error. ret: 0; err: -USH_ECORRUPT with the first contradiction.
  * by:  one thread while no loop runs. cost: O(holds + rows + users); allocates.
  */
-int ush_engine_audit(struct ush_engine *engine, struct ush_engine_audit *audit,
-	struct ush_message *message);
+int ush_engine_audit(
+	struct ush_engine *engine, struct ush_engine_audit *audit, struct ush_message *message);
 
 /* Looks up the hold of a RESERVE acknowledged as `hold` (for verification).
- * ret: enum ush_hold_state now, FREE when it is over or unknown. by: one thread, no loop running. */
+ * ret: enum ush_hold_state now, FREE when it is over or unknown. by: one thread, no loop running.
+ */
 uint32_t ush_engine_hold_state(const struct ush_engine *engine, uint64_t hold);
 
 /* What one turn hands back to dataplane/port. */
@@ -168,8 +169,8 @@ uint32_t ush_loop_room(const struct ush_loop *loop);
 
 /* Counts a packet of this loop that dataplane/port dropped itself (TX_FULL, SHUTDOWN). When it
  * was an answered packet, `answered_status` is taken back from the sums: pass the reply. */
-void ush_loop_count_drop(struct ush_loop *loop, enum ush_drop reason,
-	const struct ush_packet *reply);
+void ush_loop_count_drop(
+	struct ush_loop *loop, enum ush_drop reason, const struct ush_packet *reply);
 
 /* Gives every live hold `credit_ns` more, and logs RESUME{credit} before anything else.
  * by: the starting thread, after ush_journal_start and before the loops run; loop 0. */
@@ -208,7 +209,7 @@ struct ush_event_view {
 	uint32_t sold_count;
 	uint64_t digest;
 };
-bool ush_engine_event_view(const struct ush_engine *engine, uint32_t event_id,
-	struct ush_event_view *view);
+bool ush_engine_event_view(
+	const struct ush_engine *engine, uint32_t event_id, struct ush_event_view *view);
 
 #endif /* USH_LOOP_H */

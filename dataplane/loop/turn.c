@@ -19,8 +19,8 @@
 
 /* ---- replies ---- */
 
-static void put_reply(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_reply *reply)
+static void put_reply(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
 {
 	USH_ASSERT(reply->size <= packet->capacity - packet->payload_at);
 	memcpy(loop_payload(packet), reply, sizeof(*reply));
@@ -39,8 +39,7 @@ static void send_now(struct ush_loop *loop, const struct ush_packet *packet)
 	out->send[out->send_count++] = *packet;
 }
 
-void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_reply *reply)
+void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
 {
 	put_reply(loop, packet, reply);
 	send_now(loop, packet);
@@ -88,8 +87,7 @@ static void batch_begin(struct ush_loop *loop)
 
 void loop_make_room(struct ush_loop *loop)
 {
-	if (loop->act_count == BATCH_ACTS ||
-		loop->record_count + USH_LEG_COUNT_MAX > BATCH_RECORDS)
+	if (loop->act_count == BATCH_ACTS || loop->record_count + USH_LEG_COUNT_MAX > BATCH_RECORDS)
 		loop_flush(loop);
 }
 
@@ -127,8 +125,7 @@ void loop_act_done(struct ush_loop *loop, struct act *act)
 	USH_ASSERT(act->record_count >= 1);
 	if (act->record_count > 1) {
 		for (uint32_t i = 0; i < act->record_count; i++)
-			loop->records[act->record_first + i].run_count =
-				(uint8_t)act->record_count;
+			loop->records[act->record_first + i].run_count = (uint8_t)act->record_count;
 	}
 	loop->act_count++;
 }
@@ -190,8 +187,7 @@ static void show_end(struct ush_loop *loop, struct act *act)
 		ush_hold_give(loop->pool, act->hold);
 	} else {
 		set_state(first,
-			act->kind == ACT_EXPIRE ? USH_HOLD_STATE_EXPIRED
-						: USH_HOLD_STATE_RELEASED,
+			act->kind == ACT_EXPIRE ? USH_HOLD_STATE_EXPIRED : USH_HOLD_STATE_RELEASED,
 			true);
 	}
 }
@@ -243,8 +239,8 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		ush_event_publish(&loop->engine->inventory, act->event);
 		break;
 	case ACT_EVENT_STATUS:
-		atomic_store_explicit(&act->event->status,
-			loop->records[act->record_first].state, memory_order_release);
+		atomic_store_explicit(&act->event->status, loop->records[act->record_first].state,
+			memory_order_release);
 		break;
 	case ACT_TICK:
 		break;
@@ -260,12 +256,11 @@ void loop_flush(struct ush_loop *loop)
 	uint32_t acts = loop->act_count;
 
 	if (acts != 0) {
-		ush_log_append(&loop->engine->log, loop->records, loop->record_count,
-			loop->sequences);
+		ush_log_append(
+			&loop->engine->log, loop->records, loop->record_count, loop->sequences);
 		for (uint32_t i = 0; i < acts; i++) {
 			struct act *act = &loop->acts[i];
-			uint64_t last =
-				loop->sequences[act->record_first + act->record_count - 1u];
+			uint64_t last = loop->sequences[act->record_first + act->record_count - 1u];
 			show(loop, act, last);
 			if (act->has_reply) {
 				act->reply.sequence = last;
@@ -347,14 +342,15 @@ static void prefetch_lines(const struct ush_loop *loop, const struct ush_request
 	const struct ush_engine *engine = loop->engine;
 	const struct ush_event *event;
 
-	USH_PREFETCH_WRITE(ush_user_home(&engine->users,
-		ush_user_hash(&engine->users, request->user, request->event)));
+	USH_PREFETCH_WRITE(ush_user_home(
+		&engine->users, ush_user_hash(&engine->users, request->user, request->event)));
 	event = ush_inventory_event(&engine->inventory, request->event);
 	if (event != NULL && request->row < event->row_count)
 		USH_PREFETCH_WRITE(&event->rows[request->row]);
 }
 
-static void take_burst(struct ush_loop *loop, const struct ush_packet *packets, uint32_t packet_count)
+static void take_burst(
+	struct ush_loop *loop, const struct ush_packet *packets, uint32_t packet_count)
 {
 	uint32_t passed = 0;
 
@@ -416,8 +412,8 @@ uint32_t ush_loop_room(const struct ush_loop *loop)
 	return room < USH_LOOP_BURST ? room : USH_LOOP_BURST;
 }
 
-void ush_loop_count_drop(struct ush_loop *loop, enum ush_drop reason,
-	const struct ush_packet *reply)
+void ush_loop_count_drop(
+	struct ush_loop *loop, enum ush_drop reason, const struct ush_packet *reply)
 {
 	count(&loop->counters.drop[reason]);
 	if (reply == NULL) {

@@ -21,8 +21,8 @@ size_t ush_users_bytes(uint32_t user_count, uint32_t answer_count, uint32_t loop
 	size_t lines = line_count(user_count);
 
 	return lines * sizeof(struct ush_user) + align_up(lines / USH_USER_BUCKET) +
-		align_up((size_t)answer_count * sizeof(struct ush_accepted)) +
-		loop_count * sizeof(struct ush_answer_pool);
+	       align_up((size_t)answer_count * sizeof(struct ush_accepted)) +
+	       loop_count * sizeof(struct ush_answer_pool);
 }
 
 void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
@@ -59,7 +59,7 @@ static uint64_t lock_word(uint32_t loop, uint32_t request_id)
 static bool has_key(const struct ush_user *line, uint64_t user, uint32_t event)
 {
 	return atomic_load_explicit(&line->user, memory_order_relaxed) == user &&
-		atomic_load_explicit(&line->event, memory_order_relaxed) == event;
+	       atomic_load_explicit(&line->event, memory_order_relaxed) == event;
 }
 
 /* The line bears our key: lock it. ABSENT when it was given to another user meanwhile. */
@@ -110,8 +110,8 @@ static bool is_spent(const struct ush_user *line)
 	return line->seats == 0 && line->answer_count == 0;
 }
 
-static void fill(struct ush_user *line, uint64_t user, uint32_t event, uint32_t loop,
-	uint32_t request_id)
+static void fill(
+	struct ush_user *line, uint64_t user, uint32_t event, uint32_t loop, uint32_t request_id)
 {
 	atomic_store_explicit(&line->user, user, memory_order_relaxed);
 	atomic_store_explicit(&line->event, event, memory_order_relaxed);
@@ -178,8 +178,8 @@ enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint
 	return result;
 }
 
-static const struct ush_accepted *find_answer(const struct ush_users *users,
-	const struct ush_user *line, uint32_t request_id)
+static const struct ush_accepted *find_answer(
+	const struct ush_users *users, const struct ush_user *line, uint32_t request_id)
 {
 	for (uint32_t at = line->answer; at != USH_ANSWER_NONE; at = users->answers[at].next) {
 		if (users->answers[at].request_id == request_id)
@@ -255,8 +255,8 @@ static void prune(struct ush_users *users, struct ush_user *line, uint32_t loop)
 	}
 }
 
-static void mark_done(struct ush_users *users, struct ush_user *line, uint32_t loop,
-	uint32_t request_id)
+static void mark_done(
+	struct ush_users *users, struct ush_user *line, uint32_t loop, uint32_t request_id)
 {
 	uint32_t ahead;
 

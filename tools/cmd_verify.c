@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * usher verify: the offline audit. Replays the journal through apply() as a restart would, keeps an
+ * independent ledger beside it, recomputes the hash chain, audits the state that comes out, and
+ * looks up every acknowledgement a client kept.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/ledger.h"
+#include "tools/offline.h"
+#include "tools/usher.h"
+
+#define CHAIN_KEPT (1u << 16)
+
+static const char usage[] =
+	"usage: usher verify [--acks FILE]... [--json] STATE\n"
+	"\n"
+	"Audits the journal in usherd's state directory STATE without changing it: no seat sold\n"
+	"twice, no acknowledged change lost, seats conserved, hash chain unbroken. May run beside a\n"
+	"live usherd; it then sees what was durable when it started.\n"
+	"\n"
+	"  --acks FILE   acknowledgements kept by a client (usher load --ack-file); repeatable\n"
+	"  --json        print one JSON object instead of the table\n"
+	"  --help        this text\n"
+	"\n"
+	"Exit status: 0 nothing found; 1 something is wrong (it is named); 2 usage.\n"
+	"\n"
+	"Example: usher verify --acks sale.acks /var/lib/usher\n";
+
+struct verify {
+	struct offline offline;
+	struct ledger ledger;
+	struct ush_journal_report report;
+	struct ush_engine_audit audit;
+	struct ush_message problem;
+	/* The chain after each of the last CHAIN_KEPT blocks, by block. */
+	uint8_t (*chain)[USH_CHAIN_BYTES];
+	uint64_t chain_next;
+	uint64_t chain_checked;
+	uint64_t chain_broken;
+	uint64_t chain_lag_max;
+	uint64_t by_type[USH_RECORD_TYPE_COUNT];
+	uint64_t acks;
+	uint64_t acks_lost;
+	uint64_t acks_wrong;
+};
+
+static uint8_t *chain_at(struct verify *v, uint64_t block)
+{
+	return v->chain[block % CHAIN_KEPT];
+}
+
+static void watch_block(void *context, const char *segment, uint64_t block,
+	const struct ush_block_header *header, const void *data)
+{
+	struct verify *v = context;
+	uint64_t lag = header->chain_lag;
+
+	(void)segment;
+	if (v->chain_next == 0) {
+		v->chain_next = block;
+		memset(chain_at(v, block), 0, USH_CHAIN_BYTES);
+	}
+	/* What the header claims: the chain over all blocks before block - lag. */
+	if (lag < CHAIN_KEPT && lag <= block && block - lag >= 1) {
+		v->chain_checked++;
+		if (memcmp(chain_at(v, block - lag), header->chain, USH_CHAIN_BYTES) != 0)
+			v->chain_broken++;
+	}
+	v->chain_lag_max = ush_max64(v->chain_lag_max, lag);
+	memcpy(chain_at(v, block + 1), chain_at(v, block), USH_CHAIN_BYTES);
+	ush_journal_chain_next(chain_at(v, block + 1), data);
+	v->chain_next = block + 1;
+}
+
+static int apply_run(void *context, const struct ush_record *records, uint32_t count,
+	struct ush_message *message)
+{
+	struct verify *v = context;
+
+	if (records[0].type < USH_RECORD_TYPE_COUNT)
+		v->by_type[records[0].type]++;
+	if (ledger_book(&v->ledger, records, count) != 0) {
+		ush_message_set(message, "out of memory");
+		return -USH_ENOMEM;
+	}
+	return ush_engine_apply(v->offline.engine, records, count, message);
+}
+
+static int run_replay(struct verify *v)
+{
+	struct ush_engine_resume resume;
+	int error = offline_engine(&v->offline, &v->problem);
+
+	if (error != 0)
+		return error;
+	ush_journal_watch(v->offline.journal, watch_block, v);
+	error = ush_journal_recover(v->offline.journal, apply_run, v, &v->report, &v->problem);
+	if (error != 0)
+		return error;
+	ush_engine_replayed(v->offline.engine, v->report.time_ns, &resume);
+	error = ush_engine_audit(v->offline.engine, &v->audit, &v->problem);
+	if (error == 0 && (v->audit.held_seats != v->ledger.seats_held ||
+				  v->audit.sold_seats != v->ledger.seats_sold)) {
+		ush_message_set(&v->problem,
+			"engine and ledger disagree: held %" PRIu64 " and %" PRIu64
+			", sold %" PRIu64 " and %" PRIu64,
+			v->audit.held_seats, v->ledger.seats_held, v->audit.sold_seats,
+			v->ledger.seats_sold);
+		error = -USH_ECORRUPT;
+	}
+	return error;
+}
+
+static uint8_t type_of_op(uint8_t op)
+{
+	switch (op) {
+	case USH_OP_RESERVE:
+		return USH_RECORD_TYPE_HOLD;
+	case USH_OP_RELEASE:
+		return USH_RECORD_TYPE_RELEASE;
+	case USH_OP_CONFIRM:
+		return USH_RECORD_TYPE_CONFIRM;
+	default:
+		return 0;
+	}
+}
+
+static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
+{
+	uint8_t type = type_of_op(ack->op);
+	const struct ledger_entry *entry;
+
+	if (ack->status != USH_STATUS_OK || type == 0)
+		return;
+	v->acks++;
+	entry = ledger_find(&v->ledger, ack->sequence);
+	if (entry == NULL) {
+		v->acks_lost++;
+		if (v->problem.text[0] == '\0')
+			ush_message_set(&v->problem,
+				"acknowledged but not in the journal: op %u user %" PRIu64
+				" request %u hold %016" PRIx64 " sequence %" PRIu64,
+				ack->op, ack->user, ack->request_id, ack->hold, ack->sequence);
+		return;
+	}
+	if (entry->type == type && entry->hold == ack->hold && entry->user == ack->user &&
+		entry->event == ack->event &&
+		(type == USH_RECORD_TYPE_CONFIRM || entry->request_id == ack->request_id))
+		return;
+	v->acks_wrong++;
+	if (v->problem.text[0] == '\0')
+		ush_message_set(&v->problem,
+			"acknowledged as something else: sequence %" PRIu64 " user %" PRIu64
+			" request %u",
+			ack->sequence, ack->user, ack->request_id);
+}
+
+static int check_acks(struct verify *v, const char *path)
+{
+	struct ush_ack_entry ack;
+	FILE *file = fopen(path, "rb");
+	size_t got = 0;
+
+	if (file == NULL) {
+		ush_message_set(&v->problem, "cannot open acknowledgement file %s", path);
+		return -USH_ENOENT;
+	}
+	if (fread(&ack, sizeof(ack), 1, file) != 1 || ack.magic != USH_ACK_MAGIC) {
+		ush_message_set(&v->problem, "%s is no acknowledgement file", path);
+		fclose(file);
+		return -USH_EPARSE;
+	}
+	for (;;) {
+		got = fread(&ack, 1, sizeof(ack), file);
+		if (got != sizeof(ack))
+			break;
+		check_ack(v, &ack);
+	}
+	fclose(file);
+	if (got != 0)
+		fprintf(stderr, "usher verify: %s ends with a cut entry, which is ignored\n", path);
+	return 0;
+}
+
+static bool is_sound(const struct verify *v)
+{
+	return v->problem.text[0] == '\0' && v->ledger.double_sold == 0 &&
+	       v->ledger.contradictions == 0 && v->acks_lost == 0 && v->acks_wrong == 0 &&
+	       v->chain_broken == 0;
+}
+
+static const char *problem_of(const struct verify *v)
+{
+	if (v->ledger.first_fault.text[0] != '\0')
+		return v->ledger.first_fault.text;
+	if (v->problem.text[0] == '\0' && v->chain_broken != 0)
+		return "the hash chain is broken: a block was changed after it was written";
+	return v->problem.text;
+}
+
+static void print_json_text(const char *text)
+{
+	putchar('"');
+	for (; *text != '\0'; text++) {
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else if ((unsigned char)*text < 0x20)
+			printf("\\u%04x", (unsigned char)*text);
+		else
+			putchar(*text);
+	}
+	putchar('"');
+}
+
+static void print_report(const struct verify *v, bool json)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{"epochs", v->report.epochs},
+		{"segments", v->report.segments},
+		{"blocks", v->report.blocks},
+		{"records", v->report.records},
+		{"torn_blocks", v->report.torn_blocks},
+		{"clean_shutdown", v->report.clean},
+		{"events", v->audit.events},
+		{"seats", v->audit.seats},
+		{"free", v->audit.free_seats},
+		{"house", v->audit.house_seats},
+		{"held", v->audit.held_seats},
+		{"sold", v->audit.sold_seats},
+		{"holds_granted", v->by_type[USH_RECORD_TYPE_HOLD]},
+		{"holds_released", v->by_type[USH_RECORD_TYPE_RELEASE]},
+		{"holds_expired", v->by_type[USH_RECORD_TYPE_EXPIRE]},
+		{"holds_confirmed", v->by_type[USH_RECORD_TYPE_CONFIRM]},
+		{"chain_checked", v->chain_checked},
+		{"chain_broken", v->chain_broken},
+		{"chain_lag_blocks_max", v->chain_lag_max},
+		{"acks_checked", v->acks},
+		{"lost", v->acks_lost + v->acks_wrong},
+		{"double_sold", v->ledger.double_sold},
+		{"contradictions", v->ledger.contradictions},
+	};
+
+	if (json)
+		putchar('{');
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (json)
+			printf("\"%s\":%" PRIu64 ",", rows[i].name, rows[i].value);
+		else
+			printf("%-22s %12" PRIu64 "\n", rows[i].name, rows[i].value);
+	}
+	if (json) {
+		printf("\"sound\":%s,\"problem\":", is_sound(v) ? "true" : "false");
+		print_json_text(problem_of(v));
+		printf("}\n");
+	} else {
+		printf("%-22s %12s\n", "verdict", is_sound(v) ? "sound" : "WRONG");
+		if (!is_sound(v))
+			printf("  %s\n", problem_of(v));
+	}
+}
+
+static int verify_all(struct verify *v, const char *state, char **acks, int ack_count)
+{
+	int error = offline_open(&v->offline, state, &v->problem);
+
+	if (error != 0)
+		return error;
+	v->chain = calloc(CHAIN_KEPT, USH_CHAIN_BYTES);
+	if (v->chain == NULL || ledger_open(&v->ledger) != 0) {
+		ush_message_set(&v->problem, "out of memory");
+		return -USH_ENOMEM;
+	}
+	error = run_replay(v);
+	for (int i = 0; i < ack_count && error == 0; i++)
+		error = check_acks(v, acks[i]);
+	return error;
+}
+
+int cmd_verify(int argc, char **argv)
+{
+	static const struct option options[] = {{"acks", required_argument, NULL, 'a'},
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	struct verify *v = calloc(1, sizeof(*v));
+	char **acks = calloc((size_t)argc + 1, sizeof(*acks));
+	int ack_count = 0, option, status = USHER_USAGE;
+	bool json = false;
+
+	if (v == NULL || acks == NULL)
+		goto done;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 'a') {
+			acks[ack_count++] = optarg;
+		} else if (option == 'j') {
+			json = true;
+		} else {
+			fputs(usage, option == 'h' ? stdout : stderr);
+			status = option == 'h' ? USHER_OK : USHER_USAGE;
+			goto done;
+		}
+	}
+	if (optind + 1 != argc) {
+		fputs(usage, stderr);
+		goto done;
+	}
+	verify_all(v, argv[optind], acks, ack_count);
+	print_report(v, json);
+	status = is_sound(v) ? USHER_OK : USHER_FAILED;
+	offline_close(&v->offline);
+	ledger_close(&v->ledger);
+	free(v->chain);
+done:
+	free(acks);
+	free(v);
+	return status;
+}

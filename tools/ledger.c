@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/ledger.h"
+
+int ledger_open(struct ledger *ledger)
+{
+	memset(ledger, 0, sizeof(*ledger));
+	ledger->index_size = 1u << 16;
+	ledger->index = calloc(ledger->index_size, sizeof(*ledger->index));
+	ledger->taken = calloc(USH_EVENT_ID_MAX + 1u, sizeof(*ledger->taken));
+	if (ledger->index != NULL && ledger->taken != NULL)
+		return 0;
+	ledger_close(ledger);
+	return -USH_ENOMEM;
+}
+
+void ledger_close(struct ledger *ledger)
+{
+	for (uint32_t i = 0; ledger->taken != NULL && i <= USH_EVENT_ID_MAX; i++)
+		free(ledger->taken[i]);
+	free(ledger->taken);
+	free(ledger->index);
+	free(ledger->entries);
+	memset(ledger, 0, sizeof(*ledger));
+}
+
+static void fault(struct ledger *ledger, const struct ush_record *r, const char *what)
+{
+	ledger->contradictions++;
+	if (ledger->first_fault.text[0] == '\0')
+		ush_message_set(&ledger->first_fault,
+			"record %" PRIu64 ": event %u row %u hold %016" PRIx64 ": %s", r->sequence,
+			r->event, r->row, r->hold, what);
+}
+
+static uint32_t *slot_of(const struct ledger *ledger, uint64_t hold)
+{
+	size_t at = (size_t)ush_mix64(hold) & (ledger->index_size - 1);
+
+	while (ledger->index[at] != 0 && ledger->entries[ledger->index[at] - 1].hold != hold)
+		at = (at + 1) & (ledger->index_size - 1);
+	return &ledger->index[at];
+}
+
+static int grow_index(struct ledger *ledger)
+{
+	uint32_t *old = ledger->index;
+	size_t old_size = ledger->index_size;
+
+	if (ledger->holds * 2 < ledger->index_size)
+		return 0;
+	ledger->index = calloc(old_size * 2, sizeof(*old));
+	if (ledger->index == NULL) {
+		ledger->index = old;
+		return -USH_ENOMEM;
+	}
+	ledger->index_size = old_size * 2;
+	for (size_t i = 0; i < old_size; i++) {
+		if (old[i] != 0)
+			*slot_of(ledger, ledger->entries[old[i] - 1].hold) = old[i];
+	}
+	free(old);
+	return 0;
+}
+
+static int add(struct ledger *ledger, const struct ush_record *r, uint64_t hold, uint64_t sequence)
+{
+	if (ledger->count == ledger->capacity) {
+		size_t capacity = ledger->capacity == 0 ? 1u << 16 : ledger->capacity * 2;
+		struct ledger_entry *entries =
+			realloc(ledger->entries, capacity * sizeof(*entries));
+		if (entries == NULL || capacity > UINT32_MAX)
+			return -USH_ENOMEM;
+		ledger->entries = entries;
+		ledger->capacity = capacity;
+	}
+	ledger->entries[ledger->count++] = (struct ledger_entry){
+		.sequence = sequence,
+		.hold = hold,
+		.user = r->user,
+		.mask = r->mask,
+		.event = r->event,
+		.request_id = r->request_id,
+		.row = r->row,
+		.leg = r->run_index,
+		.legs = r->run_count,
+		.type = r->type,
+	};
+	return 0;
+}
+
+static uint64_t *seats_of(struct ledger *ledger, uint32_t event, uint16_t row)
+{
+	if (event > USH_EVENT_ID_MAX)
+		return NULL;
+	if (ledger->taken[event] == NULL)
+		ledger->taken[event] = calloc(USH_EVENT_ROWS_MAX, sizeof(uint64_t));
+	return ledger->taken[event] == NULL ? NULL : &ledger->taken[event][row];
+}
+
+static int book_hold(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	uint64_t last = records[count - 1].sequence;
+	uint32_t first = (uint32_t)ledger->count;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ush_record *r = &records[i];
+		uint64_t *taken = seats_of(ledger, r->event, r->row);
+		if (taken == NULL || add(ledger, r, records[0].hold, last) != 0)
+			return -USH_ENOMEM;
+		if ((*taken & r->mask) != 0) {
+			ledger->double_sold += ush_popcount64(*taken & r->mask);
+			fault(ledger, r, "a seat that someone else has");
+		}
+		*taken |= r->mask;
+		ledger->seats_held += ush_popcount64(r->mask);
+	}
+	*slot_of(ledger, records[0].hold) = first + 1;
+	ledger->holds++;
+	return grow_index(ledger);
+}
+
+static int book_end(struct ledger *ledger, const struct ush_record *r)
+{
+	uint32_t index = *slot_of(ledger, r->hold);
+	struct ledger_entry *leg;
+
+	if (index == 0 || ledger->entries[index - 1].end != 0) {
+		fault(ledger, r, "ends a hold that is not held");
+		return add(ledger, r, r->hold, r->sequence);
+	}
+	leg = &ledger->entries[index - 1];
+	if (leg->user != r->user || leg->event != r->event)
+		fault(ledger, r, "ends another user's hold");
+	leg->end = r->type;
+	for (uint32_t i = 0; i < ledger->entries[index - 1].legs; i++, leg++) {
+		uint64_t *taken = seats_of(ledger, leg->event, leg->row);
+		uint32_t seats = ush_popcount64(leg->mask);
+		if (taken == NULL)
+			return -USH_ENOMEM;
+		ledger->seats_held -= seats;
+		if (r->type == USH_RECORD_TYPE_CONFIRM) {
+			ledger->seats_sold += seats;
+			continue;
+		}
+		if ((*taken & leg->mask) != leg->mask)
+			fault(ledger, r, "gives back seats that nobody has");
+		*taken &= ~leg->mask;
+	}
+	return add(ledger, r, r->hold, r->sequence);
+}
+
+static int book_house(struct ledger *ledger, const struct ush_record *r)
+{
+	uint64_t *taken = seats_of(ledger, r->event, r->row);
+
+	if (taken == NULL)
+		return -USH_ENOMEM;
+	if (r->type == USH_RECORD_TYPE_BLOCK) {
+		if ((*taken & r->mask) != 0)
+			fault(ledger, r, "blocks a seat that someone has");
+		*taken |= r->mask;
+	} else {
+		/* Seats blocked by the venue file were never booked: clearing them is right. */
+		*taken &= ~r->mask;
+	}
+	return 0;
+}
+
+int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	int error = 0;
+
+	switch (records[0].type) {
+	case USH_RECORD_TYPE_HOLD:
+		return book_hold(ledger, records, count);
+	case USH_RECORD_TYPE_RELEASE:
+	case USH_RECORD_TYPE_EXPIRE:
+	case USH_RECORD_TYPE_CONFIRM:
+		return book_end(ledger, &records[0]);
+	case USH_RECORD_TYPE_BLOCK:
+	case USH_RECORD_TYPE_UNBLOCK:
+		for (uint32_t i = 0; i < count && error == 0; i++)
+			error = book_house(ledger, &records[i]);
+		return error;
+	default:
+		return 0;
+	}
+}
+
+const struct ledger_entry *ledger_find(const struct ledger *ledger, uint64_t sequence)
+{
+	size_t low = 0, high = ledger->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (ledger->entries[middle].sequence < sequence)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < ledger->count && ledger->entries[low].sequence == sequence
+		       ? &ledger->entries[low]
+		       : NULL;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An auditor's book of who has which seat, kept from the records alone. It shares no code with the
+ * engine and none of its structures: a fault in one is not a fault in both.
+ *
+ * Owns:  every hold of the journal, and one word per row of seats that someone has.
+ * Reads: records in journal order.
+ * Never: venue images, hold tags, deadlines.
+ */
+#ifndef USH_LEDGER_H
+#define USH_LEDGER_H
+
+#include "base/base.h"
+#include "wire/wire.h"
+
+struct ledger_entry {
+	/* Last sequence of the run, as acknowledged. */
+	uint64_t sequence;
+	uint64_t hold;
+	uint64_t user;
+	uint64_t mask;
+	uint32_t event;
+	uint32_t request_id;
+	/* The hold's next leg follows at the next entry while leg < legs - 1. */
+	uint16_t row;
+	uint8_t leg;
+	uint8_t legs;
+	uint8_t type;
+	/* HOLD only: 0 live, else the record type that ended or sold it. */
+	uint8_t end;
+};
+
+struct ledger {
+	struct ledger_entry *entries;
+	size_t count;
+	size_t capacity;
+	/* Open addressing: hold id -> entry of its leg 0, plus 1. */
+	uint32_t *index;
+	size_t index_size;
+	size_t holds;
+	/* By event, then row. */
+	uint64_t **taken;
+	uint64_t seats_held;
+	uint64_t seats_sold;
+	/* Faults, counted; the first one in words. */
+	uint64_t double_sold;
+	uint64_t contradictions;
+	struct ush_message first_fault;
+};
+
+int ledger_open(struct ledger *ledger);
+void ledger_close(struct ledger *ledger);
+
+/* Books one run. err: -USH_ENOMEM. Faults are counted, not returned. */
+int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+
+/* ret: the entry with this sequence, type and hold, or NULL. cost: O(log n). */
+const struct ledger_entry *ledger_find(const struct ledger *ledger, uint64_t sequence);
+
+#endif /* USH_LEDGER_H */

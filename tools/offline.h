@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A box's state directory looked at without usherd: nothing is locked, made or changed.
+ *
+ * Owns:  a read-only journal, and an engine to replay it into when asked for.
+ * Reads: STATE/journal, STATE/events.
+ * Never: writes.
+ */
+#ifndef USH_OFFLINE_H
+#define USH_OFFLINE_H
+
+#include "base/base.h"
+#include "journal/journal.h"
+#include "loop/loop.h"
+#include "port/image.h"
+
+struct offline {
+	struct ush_disk disk;
+	bool disk_open;
+	struct ush_journal *journal;
+	struct ush_images images;
+	bool images_open;
+	struct ush_engine *engine;
+	void *memory;
+	size_t memory_bytes;
+};
+
+/* in: state: the state directory, or the journal directory itself. err: message. */
+int offline_open(struct offline *offline, const char *state, struct ush_message *message);
+
+/* Makes an engine large enough for any journal: 2^24 holds, 2^24 users, touched as used. */
+int offline_engine(struct offline *offline, struct ush_message *message);
+
+void offline_close(struct offline *offline);
+
+#endif /* USH_OFFLINE_H */
