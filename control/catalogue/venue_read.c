@@ -51,7 +51,7 @@ static void position_text(
 	vsnprintf(what, sizeof(what), format, args);
 	venue_locate(reader->text, reader->bytes, reader->path, reader->depth, reader->at_key,
 		&line, &column);
-	snprintf(text, size, "%.200s:%u:%u: %s%s", reader->file, line, column, where, what);
+	snprintf(text, size, "%.120s:%u:%u: %.150s%.200s", reader->file, line, column, where, what);
 	/* A name that is refused for its control characters must not reach a terminal with them. */
 	for (char *c = text; *c != '\0'; c++) {
 		if ((uint8_t)*c < 0x20 || *c == 0x7f)
