@@ -61,8 +61,8 @@ static int replay_block(struct scan *scan, const struct segment *segment, const 
 			return block_error(scan, segment, -USH_ECORRUPT, BLOCK_GOOD,
 				"its checksum is right but a run of records is not whole; this is a "
 				"fault of the program that wrote it");
-		scan->last_type = r->type;
 		if (r->type != USH_RECORD_TYPE_PAD) {
+			scan->last_type = r->type;
 			error = scan->apply(scan->context, r, run, scan->message);
 			if (error != 0)
 				return error;
