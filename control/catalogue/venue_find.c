@@ -162,12 +162,12 @@ static int explain_path(
 
 	ush_message_set(
 		message, "'%s' is not SECTION/ROW/SEAT (general admission: SECTION/PLACE)", path);
-	if (first == NULL || (first != last && strchr(first + 1, '/') != last))
+	if (first == NULL || last == first + 1 || (first != last && strchr(first + 1, '/') != last))
 		return -USH_ENOENT;
 	*first = '\0';
 	*last = '\0';
-	return ush_venue_find(
-		venue, copy, last > first ? first + 1 : "", last + 1, &unused, message);
+	ush_venue_find(venue, copy, last > first ? first + 1 : "", last + 1, &unused, message);
+	return -USH_ENOENT;
 }
 
 int ush_venue_find_path(const struct ush_venue *venue, const char *path,

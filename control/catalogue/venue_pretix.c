@@ -375,7 +375,9 @@ static int read_row(
 	for (uint32_t r = first; r != NO_ROW; r = join ? plan->next[r] : NO_ROW)
 		seats += json_array_size(json_object_get(json_array_get(rows, r), "seats")) > 0;
 	if (seats == 0) {
+		venue_read_into_index(reader, first);
 		venue_read_warn(reader, "row '%.63s' has no seats and is left out", label);
+		venue_read_out(reader);
 		return 0;
 	}
 	row = venue_model_add_row(model);
