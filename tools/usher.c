@@ -21,25 +21,13 @@ static int cmd_version(int argc, char **argv);
 static int cmd_help(int argc, char **argv);
 
 static const struct command commands[] = {
-#ifdef USHER_HAS_EVENT
 	{"event", cmd_event, "check, compile, load and open events (venue files)"},
-#endif
-#ifdef USHER_HAS_CLIENT
 	{"client", cmd_client,
 		"one request, one answer: reserve, release, hold, section, status, ..."},
-#endif
-#ifdef USHER_HAS_LOAD
 	{"load", cmd_load, "generate booking traffic and measure the answers"},
-#endif
-#ifdef USHER_HAS_TOP
 	{"top", cmd_top, "what a running usherd is doing, each second"},
-#endif
-#ifdef USHER_HAS_JOURNAL
 	{"journal", cmd_journal, "look into a journal directory"},
-#endif
-#ifdef USHER_HAS_VERIFY
 	{"verify", cmd_verify, "audit a journal: no double sale, nothing acknowledged lost"},
-#endif
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or `usher help COMMAND`"},
 };

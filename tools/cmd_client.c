@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `usher client`: one request, its answer, for people and scripts. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client_stats.h"
+#include "client_udp.h"
+#include "usher.h"
+
+/* A request with room for its extension. */
+struct message {
+	struct ush_request request;
+	struct ush_extension_header header;
+	uint8_t body[USH_PAYLOAD_BYTES_MAX - 72];
+};
+static_assert(sizeof(struct message) == USH_PAYLOAD_BYTES_MAX, "as long as a request can be");
+
+struct action {
+	const char *name;
+	enum ush_op op;
+	/* Letters of the options it needs. */
+	const char *needs;
+	const char *help;
+};
+
+static const struct action actions[] = {
+	{"reserve", USH_OP_RESERVE, "euirm",
+		"hold seats: --event --user --id --row --mask [--leg]"},
+	{"release", USH_OP_RELEASE, "euih", "give a hold back: --event --user --id --hold"},
+	{"hold", USH_OP_QUERY_HOLD, "euh", "look at a hold: --event --user --hold"},
+	{"section", USH_OP_QUERY_SECTION, "e", "free seats: --event --section [--row FIRST]"},
+	{"status", USH_OP_STATUS, "", "is the box there; or --event: its status, free seats"},
+	{"confirm", USH_OP_CONFIRM, "euh", "sell a hold: --event --user --hold (control port)"},
+	{"block", USH_OP_BLOCK, "erm", "house seats: --event --row --mask [--leg] (control port)"},
+	{"unblock", USH_OP_UNBLOCK, "erm", "and back on sale (control port)"},
+	{"stats", USH_OP_STATS, "", "all counters (control port)"},
+};
+#define ACTION_COUNT (sizeof(actions) / sizeof(actions[0]))
+
+struct asked {
+	const struct action *action;
+	struct message message;
+	const char *udp;
+	const char *socket;
+	uint32_t timeout_ms;
+	bool json;
+	/* Letters of the options given. */
+	char given[32];
+};
+
+static const char *status_name(uint8_t status)
+{
+	switch (status) {
+#define X(name, value) \
+	case value: \
+		return #name;
+		USH_STATUS_EACH(X)
+#undef X
+	default:
+		return "UNKNOWN";
+	}
+}
+
+static const char *state_name(uint8_t state)
+{
+	switch (state) {
+#define X(name, value) \
+	case value: \
+		return #name;
+		USH_HOLD_STATE_EACH(X)
+#undef X
+	default:
+		return "UNKNOWN";
+	}
+}
+
+static const char *event_status_name(uint32_t status)
+{
+	switch (status) {
+#define X(name, value) \
+	case value: \
+		return #name;
+		USH_EVENT_STATUS_EACH(X)
+#undef X
+	default:
+		return "UNKNOWN";
+	}
+}
+
+static const char *fault_name(uint32_t fault)
+{
+	switch (fault) {
+#define X(name, value) \
+	case value: \
+		return #name;
+		USH_FAULT_EACH(X)
+#undef X
+	default:
+		return "UNKNOWN";
+	}
+}
+
+static void print_help(void)
+{
+	printf("usage: usher client [--udp HOST:PORT | --socket PATH] ACTION [OPTIONS]\n\n");
+	for (size_t i = 0; i < ACTION_COUNT; i++)
+		printf("  %-9s %s\n", actions[i].name, actions[i].help);
+	printf("\n"
+	       "      --udp HOST:PORT   ask a public port over UDP, again until it answers\n"
+	       "      --socket PATH     ask the control port (default: %s)\n"
+	       "  -e, --event N         event id\n"
+	       "  -u, --user N          user id\n"
+	       "  -i, --id N            request id; the same id again gets the same answer\n"
+	       "  -r, --row N           row of the seats; section: first row wanted\n"
+	       "  -m, --mask BITS       seats of the row, bit i = seat i, like 0xf\n"
+	       "  -l, --leg ROW:BITS    seats of a further row; up to 7\n"
+	       "  -s, --section N       section, from 0\n"
+	       "  -h, --hold ID         hold id, as printed\n"
+	       "      --hold-ms MS      life of the hold (default: the event's)\n"
+	       "      --timeout MS      give up after this long (default 2000)\n"
+	       "      --json            print one JSON object\n"
+	       "      --help            this\n\n"
+	       "examples:\n"
+	       "  usher client --udp 10.77.0.1:7447 status --event 1\n"
+	       "  usher client --udp 10.77.0.1:7447 reserve --event 1 --user 7 --id 1 --row 3 \\\n"
+	       "      --mask 0xf --leg 4:0x3\n"
+	       "  usher client --udp 10.77.0.1:7447 hold --event 1 --user 7 --hold 0x1c5a01\n"
+	       "  usher client confirm --event 1 --user 7 --hold 0x1c5a01\n"
+	       "  usher client section --event 1 --section 2\n\n"
+	       "Exit status: 0 OK, 1 any other answer or none, 2 the command line makes no sense.\n",
+		ush_client_default_path());
+}
+
+/* ---- command line -------------------------------------------------------------------------- */
+
+static int bad_option(const char *name, const char *argument, const char *want)
+{
+	fprintf(stderr, "usher client: --%s %s: want %s\n", name, argument, want);
+	return -USH_EINVAL;
+}
+
+/* in: max: largest value. */
+static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *value)
+{
+	char *end;
+	unsigned long long number;
+
+	errno = 0;
+	number = strtoull(text, &end, 0);
+	if (end == text || *end != '\0' || errno != 0 || *text == '-' || number > max) {
+		fprintf(stderr, "usher client: --%s %s: want a number up to %llu\n", name, text,
+			(unsigned long long)max);
+		return -USH_EINVAL;
+	}
+	*value = number;
+	return 0;
+}
+
+/* "4:0x3": adds a leg to the LEGS extension. */
+static int parse_leg(struct message *message, const char *text)
+{
+	struct ush_leg *leg = (struct ush_leg *)(void *)message->body;
+	char *end, *last;
+	unsigned long row = strtoul(text, &end, 0);
+	unsigned long long mask = *end == ':' ? strtoull(end + 1, &last, 0) : 0;
+
+	if (end == text || *end != ':' || last == end + 1 || *last != '\0' || row > UINT16_MAX)
+		return bad_option("leg", text, "ROW:BITS, like 4:0x3");
+	if (message->header.value == USH_LEG_COUNT_MAX - 1)
+		return bad_option("leg", text, "at most 7 of them");
+	leg[message->header.value++] = (struct ush_leg){.row = (uint16_t)row, .mask = mask};
+	message->header.type = USH_EXTENSION_LEGS;
+	message->header.size = (uint16_t)(sizeof(message->header) +
+					  message->header.value * sizeof(struct ush_leg));
+	message->request.extension_count = 1;
+	message->request.size = (uint16_t)(sizeof(message->request) + message->header.size);
+	return 0;
+}
+
+static int take_option(struct asked *asked, int letter, const char *name, const char *text)
+{
+	struct ush_request *request = &asked->message.request;
+	uint64_t value = 0;
+	int error = 0;
+
+	switch (letter) {
+	case 'e':
+		error = parse_number(name, text, UINT32_MAX, &value);
+		request->event = (uint32_t)value;
+		break;
+	case 'u':
+		error = parse_number(name, text, UINT64_MAX, &request->user);
+		break;
+	case 'i':
+		error = parse_number(name, text, UINT32_MAX, &value);
+		request->request_id = (uint32_t)value;
+		break;
+	case 'r':
+		error = parse_number(name, text, UINT16_MAX, &value);
+		request->row = (uint16_t)value;
+		break;
+	case 'm':
+		error = parse_number(name, text, UINT64_MAX, &request->mask);
+		break;
+	case 's':
+		error = parse_number(name, text, UINT16_MAX, &value);
+		request->section = (uint16_t)value;
+		break;
+	case 'h':
+		error = parse_number(name, text, UINT64_MAX, &request->hold);
+		break;
+	case 'M':
+		error = parse_number(name, text, UINT32_MAX, &value);
+		request->hold_ms = (uint32_t)value;
+		break;
+	case 'T':
+		error = parse_number(name, text, 3600000, &value);
+		asked->timeout_ms = (uint32_t)value;
+		break;
+	case 'l':
+		error = parse_leg(&asked->message, text);
+		break;
+	default:
+		break;
+	}
+	return error;
+}
+
+/* ret: 0; 1 after --help; -USH_EINVAL after saying what is wrong. */
+static int parse(struct asked *asked, int argc, char **argv)
+{
+	static const struct option longs[] = {{"udp", required_argument, NULL, 'U'},
+		{"socket", required_argument, NULL, 'S'}, {"event", required_argument, NULL, 'e'},
+		{"user", required_argument, NULL, 'u'}, {"id", required_argument, NULL, 'i'},
+		{"row", required_argument, NULL, 'r'}, {"mask", required_argument, NULL, 'm'},
+		{"leg", required_argument, NULL, 'l'}, {"section", required_argument, NULL, 's'},
+		{"hold", required_argument, NULL, 'h'}, {"hold-ms", required_argument, NULL, 'M'},
+		{"timeout", required_argument, NULL, 'T'}, {"json", no_argument, NULL, 'J'},
+		{"help", no_argument, NULL, 'H'}, {NULL, 0, NULL, 0}};
+	int letter, index = 0;
+	size_t given = 0;
+
+	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:s:h:", longs, &index)) != -1) {
+		const char short_name[2] = {(char)letter, '\0'};
+		const char *name = short_name;
+
+		for (const struct option *o = longs; o->name != NULL; o++) {
+			if (o->val == letter)
+				name = o->name;
+		}
+		if (letter == 'H') {
+			print_help();
+			return 1;
+		}
+		if (letter == '?')
+			return -USH_EINVAL;
+		if (letter == 'U')
+			asked->udp = optarg;
+		else if (letter == 'S')
+			asked->socket = optarg;
+		else if (letter == 'J')
+			asked->json = true;
+		else if (take_option(asked, letter, name, optarg) != 0)
+			return -USH_EINVAL;
+		if (given + 1 < sizeof(asked->given))
+			asked->given[given++] = (char)letter;
+	}
+	for (size_t i = 0; optind < argc && i < ACTION_COUNT; i++) {
+		if (strcmp(argv[optind], actions[i].name) == 0)
+			asked->action = &actions[i];
+	}
+	if (asked->action == NULL || optind + 1 != argc) {
+		fprintf(stderr, "usher client: want one action; see usher client --help\n");
+		return -USH_EINVAL;
+	}
+	return 0;
+}
+
+static int check(const struct asked *asked)
+{
+	for (const char *need = asked->action->needs; *need != '\0'; need++) {
+		if (strchr(asked->given, *need) == NULL) {
+			fprintf(stderr, "usher client: %s: missing; want %s\n", asked->action->name,
+				asked->action->help);
+			return -USH_EINVAL;
+		}
+	}
+	if (asked->udp != NULL && asked->socket != NULL) {
+		fprintf(stderr, "usher client: --udp or --socket, not both\n");
+		return -USH_EINVAL;
+	}
+	return 0;
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+static void print_time(FILE *out, uint64_t unix_ns)
+{
+	time_t seconds = (time_t)(unix_ns / 1000000000);
+	char text[32];
+	struct tm when;
+
+	gmtime_r(&seconds, &when);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &when);
+	fprintf(out, "%s.%03uZ", text, (unsigned int)(unix_ns / 1000000 % 1000));
+}
+
+/* ret: the masks of the ROWS extension and how many, or NULL. */
+static const uint8_t *find_rows(const uint8_t *bytes, size_t size, uint32_t *count)
+{
+	struct ush_extension_header header;
+	size_t at = sizeof(struct ush_reply);
+
+	while (at + sizeof(header) <= size) {
+		memcpy(&header, bytes + at, sizeof(header));
+		if (header.size < sizeof(header) || header.size > size - at)
+			return NULL;
+		if (header.type == USH_EXTENSION_ROWS) {
+			*count = (uint32_t)(header.size - sizeof(header)) / 8;
+			return bytes + at + sizeof(header);
+		}
+		at += header.size;
+	}
+	return NULL;
+}
+
+static void print_rows(const struct asked *asked, const uint8_t *bytes, size_t size)
+{
+	uint32_t count = 0;
+	const uint8_t *rows = find_rows(bytes, size, &count);
+	uint64_t mask;
+
+	if (rows == NULL)
+		return;
+	if (asked->json)
+		printf(",\"first_row\":%u,\"free\":[", asked->message.request.row);
+	for (uint32_t i = 0; i < count; i++) {
+		memcpy(&mask, rows + 8 * i, sizeof(mask));
+		if (asked->json)
+			printf("%s\"0x%llx\"", i != 0 ? "," : "", (unsigned long long)mask);
+		else
+			printf("row %-6u %2u free  0x%016llx\n", asked->message.request.row + i,
+				ush_popcount64(mask), (unsigned long long)mask);
+	}
+	if (asked->json)
+		printf("]");
+}
+
+static void print_json(const struct asked *asked, const uint8_t *bytes, size_t size)
+{
+	const struct ush_reply *reply = (const struct ush_reply *)(const void *)bytes;
+
+	printf("{\"action\":\"%s\",\"status\":\"%s\",\"event\":%u,\"request_id\":%u,"
+	       "\"hold\":\"0x%llx\",\"state\":\"%s\",\"deadline_ns\":%llu,\"sequence\":%llu,"
+	       "\"amount\":%llu,\"detail\":%u",
+		asked->action->name, status_name(reply->status), reply->event, reply->request_id,
+		(unsigned long long)reply->hold, state_name(reply->state),
+		(unsigned long long)reply->deadline_ns, (unsigned long long)reply->sequence,
+		(unsigned long long)reply->amount, reply->detail);
+	if (reply->op == USH_OP_STATUS && reply->event != 0)
+		printf(",\"event_status\":\"%s\",\"free\":%llu", event_status_name(reply->detail),
+			(unsigned long long)reply->amount);
+	if (reply->status == USH_STATUS_BAD_REQUEST)
+		printf(",\"fault\":\"%s\"", fault_name(reply->detail));
+	print_rows(asked, bytes, size);
+	printf("}\n");
+}
+
+static void print_text(const struct asked *asked, const uint8_t *bytes, size_t size)
+{
+	const struct ush_reply *reply = (const struct ush_reply *)(const void *)bytes;
+
+	printf("%-10s %s", "status", status_name(reply->status));
+	if (reply->status == USH_STATUS_BAD_REQUEST)
+		printf(": %s", fault_name(reply->detail));
+	else if (reply->status == USH_STATUS_NOT_ON_SALE)
+		printf(": the event is %s", event_status_name(reply->detail));
+	else if (reply->status == USH_STATUS_TAKEN || reply->status == USH_STATUS_TAKEN_NOW)
+		printf(": leg %u, seats 0x%llx", reply->detail, (unsigned long long)reply->hold);
+	else if (reply->status == USH_STATUS_LIMIT)
+		printf(": %u seats a user", reply->detail);
+	printf("\n");
+	if (reply->status == USH_STATUS_OK && reply->op == USH_OP_STATUS && reply->event != 0)
+		printf("%-10s %s\n%-10s %llu\n", "event", event_status_name(reply->detail), "free",
+			(unsigned long long)reply->amount);
+	if (reply->status == USH_STATUS_OK && reply->op == USH_OP_QUERY_SECTION)
+		printf("%-10s %llu\n", "rows", (unsigned long long)reply->amount);
+	if (reply->state != USH_HOLD_STATE_FREE)
+		printf("%-10s 0x%llx\n%-10s %s%s\n%-10s %llu\n", "hold",
+			(unsigned long long)reply->hold, "state", state_name(reply->state),
+			reply->op == USH_OP_RESERVE && reply->detail == 1 ? " (a repeat)" : "",
+			"amount", (unsigned long long)reply->amount);
+	if (reply->deadline_ns != 0) {
+		printf("%-10s ", "deadline");
+		print_time(stdout, reply->deadline_ns);
+		printf("\n");
+	}
+	if (reply->sequence != 0)
+		printf("%-10s %llu\n", "sequence", (unsigned long long)reply->sequence);
+	print_rows(asked, bytes, size);
+}
+
+/* ---- asking -------------------------------------------------------------------------------- */
+
+/* Where to ask: one of the two. */
+struct peer {
+	struct ush_client control;
+	struct client_udp udp;
+	bool is_udp;
+};
+
+static int peer_open(struct peer *peer, const struct asked *asked, struct ush_message *message)
+{
+	peer->is_udp = asked->udp != NULL;
+	if (peer->is_udp)
+		return client_udp_open(&peer->udp, asked->udp, message);
+	return ush_client_open(&peer->control,
+		asked->socket != NULL ? asked->socket : ush_client_default_path(), message);
+}
+
+static void peer_close(struct peer *peer)
+{
+	if (peer->is_udp)
+		client_udp_close(&peer->udp);
+	else
+		ush_client_close(&peer->control);
+}
+
+static int call(struct peer *peer, struct asked *asked, uint8_t *bytes, size_t *size,
+	struct ush_message *message)
+{
+	if (peer->is_udp)
+		return client_udp_call(&peer->udp, &asked->message.request, asked->timeout_ms,
+			bytes, size, message);
+	return ush_client_call(&peer->control, &asked->message.request, -1, asked->timeout_ms,
+		bytes, size, message);
+}
+
+static int ask_stats(struct peer *peer, const struct asked *asked, struct ush_message *message)
+{
+	struct client_stats stats = {.stat = NULL};
+	int error;
+
+	if (peer->is_udp) {
+		ush_message_set(message, "stats: only on the control port (--socket)");
+		return -USH_EUNSUPPORTED;
+	}
+	error = client_stats_read(&peer->control, &stats, message);
+	if (error != 0)
+		return error;
+	for (uint32_t i = 0; i < stats.count; i++) {
+		if (asked->json)
+			printf("%s\"%s\":%llu", i == 0 ? "{" : ",", stats.stat[i].name,
+				(unsigned long long)stats.stat[i].value);
+		else
+			printf("%s %llu\n", stats.stat[i].name,
+				(unsigned long long)stats.stat[i].value);
+	}
+	if (asked->json)
+		printf("}\n");
+	client_stats_free(&stats);
+	return 0;
+}
+
+/* QUERY_SECTION on a public port: room for an answer as long as a request can be. */
+static void pad(struct message *message)
+{
+	message->header = (struct ush_extension_header){
+		.type = USH_EXTENSION_PAD, .size = sizeof(*message) - sizeof(message->request)};
+	message->request.extension_count = 1;
+	message->request.size = sizeof(*message);
+}
+
+/* Asks once, and for a section page by page. ret: an enum usher_exit. */
+static int ask(struct peer *peer, struct asked *asked, struct ush_message *message)
+{
+	static uint8_t bytes[USH_CONTROL_BYTES_MAX] USH_ALIGNED(8);
+	const struct ush_reply *reply = (const struct ush_reply *)(void *)bytes;
+
+	for (;;) {
+		size_t size = 0;
+
+		if (call(peer, asked, bytes, &size, message) != 0) {
+			fprintf(stderr, "usher client: %s\n", message->text);
+			return USHER_FAILED;
+		}
+		if (asked->json)
+			print_json(asked, bytes, size);
+		else
+			print_text(asked, bytes, size);
+		if (reply->status != USH_STATUS_OK)
+			return USHER_FAILED;
+		if (asked->action->op != USH_OP_QUERY_SECTION ||
+			reply->detail <= asked->message.request.row)
+			return USHER_OK;
+		asked->message.request.row = (uint16_t)reply->detail;
+	}
+}
+
+int cmd_client(int argc, char **argv)
+{
+	static struct asked asked;
+	struct ush_message message = {.text = ""};
+	struct peer peer;
+	int status;
+
+	asked.timeout_ms = 2000;
+	status = parse(&asked, argc, argv);
+	if (status != 0)
+		return status > 0 ? USHER_OK : USHER_USAGE;
+	if (check(&asked) != 0)
+		return USHER_USAGE;
+	asked.message.request.magic = USH_REQUEST_MAGIC;
+	asked.message.request.version = USH_VERSION;
+	asked.message.request.op = (uint8_t)asked.action->op;
+	if (asked.message.request.size == 0)
+		asked.message.request.size = sizeof(struct ush_request);
+	if (asked.action->op == USH_OP_QUERY_SECTION)
+		pad(&asked.message);
+	status = USHER_FAILED;
+	if (peer_open(&peer, &asked, &message) == 0) {
+		if (asked.action->op != USH_OP_STATS)
+			status = ask(&peer, &asked, &message);
+		else if (ask_stats(&peer, &asked, &message) == 0)
+			status = USHER_OK;
+		else
+			fprintf(stderr, "usher client: %s\n", message.text);
+		peer_close(&peer);
+	} else {
+		fprintf(stderr, "usher client: %s\n", message.text);
+	}
+	return status;
+}
