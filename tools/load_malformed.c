@@ -75,7 +75,8 @@ static struct ush_request good_request(struct load *load)
 		.op = USH_OP_RESERVE,
 		.size = sizeof(struct ush_request),
 		.event = event->id,
-		.request_id = (uint32_t)load->stats.malformed_sent + 1,
+		.request_id =
+			(uint32_t)(load->options.request_id_base + load->stats.malformed_sent),
 		.user = MALFORMED_USER,
 		.mask = event->venue->seats[row] & -event->venue->seats[row],
 		.row = (uint16_t)row,
@@ -212,18 +213,18 @@ static uint32_t break_extension(struct extended *message, enum fault fault)
 	return bytes;
 }
 
-/* Seats that the row does not have, or a row that is not there when every row is full. */
+/* A seat that the row does not have, or a row that is not there when every row is full. A house
+ * seat looks the same from here, and is refused as TAKEN. */
 static void break_seat(struct load *load, struct ush_request *request)
 {
 	const struct load_venue *venue = load->events[0].venue;
 
 	for (uint32_t i = 0; i < venue->usable_count; i++) {
-		uint32_t row = venue->usable[i];
+		uint64_t missing = ~venue->seats[venue->usable[i]];
 
-		/* House seats are refused too, as TAKEN: no need to tell them apart. */
-		if (venue->seats[row] != UINT64_MAX) {
-			request->row = (uint16_t)row;
-			request->mask = UINT64_MAX;
+		if (missing != 0) {
+			request->row = (uint16_t)venue->usable[i];
+			request->mask = 1ull << (63 - __builtin_clzll(missing));
 			return;
 		}
 	}

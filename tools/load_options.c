@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "load.h"
 
 enum option_type {
@@ -47,8 +48,8 @@ struct option_row {
 static const struct option_row rows[] = {
 	HEAD("Where to (one of --port, --vdev, --pci, --udp, --write-pcap)"),
 	STR("port", "KIND:PATH", transport.port,
-		"DPDK to a peer on this host: vhost:SOCKET (usherd holds the socket; default\n"
-		"vhost:/run/usher/port0.sock), vhost-server:SOCKET (we hold it), memif:SOCKET"),
+		"DPDK to a peer on this host: vhost:SOCKET (usherd holds the socket; the\n"
+		"default, beside the control socket), vhost-server:SOCKET (we hold it), memif:SOCKET"),
 	STR("vdev", "STRING", transport.vdev,
 		"any DPDK device, for instance net_af_packet0,iface=v1"),
 	STR("pci", "ADDRESS", transport.pci, "a NIC bound to a DPDK driver"),
@@ -299,6 +300,18 @@ static int parse_events(struct load_options *options)
 	return 0;
 }
 
+/* The socket of usherd's first port stands beside its control socket. */
+static const char *default_port(void)
+{
+	static char port[256];
+	const char *control = ush_client_default_path();
+	const char *slash = strrchr(control, '/');
+
+	snprintf(port, sizeof(port), "vhost:%.*s/port0.sock",
+		slash != NULL ? (int)(slash - control) : 1, slash != NULL ? control : ".");
+	return port;
+}
+
 static int check_together(struct load_options *options)
 {
 	const struct load_transport_options *t = &options->transport;
@@ -311,7 +324,7 @@ static int check_together(struct load_options *options)
 		return -USH_EINVAL;
 	}
 	if (ways == 0)
-		options->transport.port = "vhost:/run/usher/port0.sock";
+		options->transport.port = default_port();
 	if (t->pcap != NULL && options->venue_count == 0) {
 		fprintf(stderr, "usher load: --write-pcap needs --venue: nobody can be asked\n");
 		return -USH_EINVAL;
