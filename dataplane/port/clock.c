@@ -61,7 +61,7 @@ uint64_t ush_clock_init(struct ush_clock *clock, uint64_t counter_hz, uint64_t f
 
 void ush_clock_correct(struct ush_clock *clock)
 {
-	uint64_t counter, monotonic, shown, rate, target, ahead;
+	uint64_t counter = 0, monotonic = 0, shown, rate, target, ahead;
 	uint64_t base = atomic_load_explicit(&clock->counter_base, memory_order_relaxed);
 
 	pair_read(&counter, &monotonic);

@@ -58,24 +58,32 @@ struct usherd {
 	struct ush_journal_report report;
 };
 
-/* Signals so far. The handler does nothing else; before serving, one is enough to end. */
-static _Atomic int signals;
-static _Atomic bool serving;
-
-static void on_signal(int number)
-{
-	if (!atomic_load(&serving))
-		_exit(128 + number);
-	if (atomic_fetch_add(&signals, 1) > 0)
-		_exit(USH_EXIT_SIGNAL);
-}
-
 static uint64_t monotonic_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* A second signal within this time is taken for an echo of the first: timeout(1) and shells send
+ * one to the process and one to its group. */
+#define SIGNAL_ECHO_NS 200000000ull
+
+/* When the first signal came, 0: none yet. The handler does little else; before serving, one is
+ * enough to end. */
+static _Atomic uint64_t signal_ns;
+static _Atomic bool serving;
+
+static void on_signal(int number)
+{
+	uint64_t now = monotonic_ns(), first = 0;
+
+	if (!atomic_load(&serving))
+		_exit(128 + number);
+	if (!atomic_compare_exchange_strong(&signal_ns, &first, now) &&
+		now - first >= SIGNAL_ECHO_NS)
+		_exit(USH_EXIT_SIGNAL);
 }
 
 static uint64_t now_ns(struct usherd *u)
@@ -387,7 +395,7 @@ static void serve(struct usherd *u)
 {
 	uint64_t second_ns = monotonic_ns(), stats_ns = second_ns, seen = 0;
 
-	while (atomic_load(&signals) == 0) {
+	while (atomic_load(&signal_ns) == 0) {
 		uint64_t now;
 
 		ush_control_poll(u->control, 100);
