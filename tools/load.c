@@ -20,7 +20,7 @@
 
 #define TEND_NS (100 * LOAD_NS_PER_MS)
 
-static volatile sig_atomic_t stop_signal;
+static _Atomic int stop_signal;
 
 static void on_signal(int number)
 {
@@ -250,31 +250,43 @@ static int open_transport(struct load *load, struct ush_message *message)
 	return load_dpdk_open(&load->transport, options, message);
 }
 
-static int open_venues(struct load *load, struct ush_message *message)
+/* Seats that may be asked for together: nothing but sweeps takes them in any shape. */
+static uint32_t group_of(const struct load_options *options)
+{
+	if (options->weight[LOAD_SWEEP] == options->weight_sum)
+		return 1;
+	return (uint32_t)options->seats_per_request;
+}
+
+static int read_venues(struct load *load, struct ush_message *message)
 {
 	const struct load_options *options = &load->options;
-	uint32_t group = (uint32_t)options->seats_per_request;
-	uint32_t count = options->venue_count;
-	int error;
 
-	/* Nothing but sweeps takes the seats of a row in any shape. */
-	if (options->weight[LOAD_SWEEP] == options->weight_sum)
-		group = 1;
-	for (uint32_t i = 0; i < count; i++) {
-		error = load_venue_read(&load->venue[i], options->venue[i], group, message);
+	for (uint32_t i = 0; i < options->venue_count; i++) {
+		int error = load_venue_read(
+			&load->venue[i], options->venue[i], group_of(options), message);
+
 		if (error != 0)
 			return error;
 		load->venue_count++;
 	}
-	if (count != 0 || options->echo)
+	return 0;
+}
+
+static int ask_venues(struct load *load, struct ush_message *message)
+{
+	const struct load_options *options = &load->options;
+
+	if (load->venue_count != 0 || options->echo)
 		return 0;
 	if (options->event_count > LOAD_VENUES_MAX) {
 		ush_message_set(message, "more than %u events need --venue", LOAD_VENUES_MAX);
 		return -USH_EINVAL;
 	}
 	for (uint32_t i = 0; i < options->event_count; i++) {
-		error = load_venue_ask(&load->venue[i], load->transport, options->event_id[i],
-			group, options->transport.wait_ns, message);
+		int error = load_venue_ask(&load->venue[i], load->transport, options->event_id[i],
+			group_of(options), options->transport.wait_ns, message);
+
 		if (error != 0)
 			return error;
 		load->venue_count++;
@@ -297,10 +309,12 @@ static int echo_venue(struct load *load, struct ush_message *message)
 
 static int load_open(struct load *load, struct ush_message *message)
 {
-	int error = open_transport(load, message);
+	int error = read_venues(load, message);
 
 	if (error == 0)
-		error = open_venues(load, message);
+		error = open_transport(load, message);
+	if (error == 0)
+		error = ask_venues(load, message);
 	if (error == 0)
 		error = echo_venue(load, message);
 	if (error == 0)

@@ -83,19 +83,27 @@ static bool hugepages_free(void)
 	return found;
 }
 
-/* ret: the last CPU this process may run on. */
-static unsigned int last_core(void)
+/* in: wanted: UINT64_MAX: the last CPU this process may run on. ret: the CPU, or -USH_ERANGE. */
+static int choose_core(uint64_t wanted, struct ush_message *message)
 {
 	cpu_set_t set;
-	unsigned int last = 0;
+	int last = 0;
 
 	CPU_ZERO(&set);
 	(void)sched_getaffinity(0, sizeof(set), &set);
-	for (unsigned int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (CPU_ISSET(cpu, &set))
-			last = cpu;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET((unsigned int)cpu, &set))
+			continue;
+		last = cpu;
+		if (wanted == (uint64_t)cpu)
+			return cpu;
 	}
-	return last;
+	if (wanted == UINT64_MAX)
+		return last;
+	ush_message_set(message,
+		"--core %llu: this process may not run there; the last it may is %d",
+		(unsigned long long)wanted, last);
+	return -USH_ERANGE;
 }
 
 static int start_eal(const struct load_transport_options *options, struct ush_message *message)
@@ -107,11 +115,11 @@ static int start_eal(const struct load_transport_options *options, struct ush_me
 	static char core[24], prefix[128], more[512];
 	char *args[ARGS_MAX] = {program, lcores, core, prefix, no_telemetry};
 	bool huge = options->huge || (!options->no_huge && hugepages_free());
-	int count = 5;
+	int count = 5, cpu = choose_core(options->core, message);
 
-	snprintf(core, sizeof(core), "%llu",
-		options->core != UINT64_MAX ? (unsigned long long)options->core
-					    : (unsigned long long)last_core());
+	if (cpu < 0)
+		return cpu;
+	snprintf(core, sizeof(core), "%d", cpu);
 	if (options->file_prefix != NULL)
 		snprintf(prefix, sizeof(prefix), "--file-prefix=%s", options->file_prefix);
 	else
@@ -139,8 +147,7 @@ static int start_eal(const struct load_transport_options *options, struct ush_me
 	if (rte_eal_init(count, args) >= 0)
 		return 0;
 	ush_message_set(message,
-		"DPDK does not start: %s; --verbose shows why. Without hugepages try --no-huge; "
-		"--core must be a CPU this process may use",
+		"DPDK does not start: %s; --verbose shows why. Without hugepages try --no-huge",
 		rte_strerror(rte_errno));
 	return -USH_ESYSTEM;
 }
