@@ -20,7 +20,7 @@
 #define SCREEN_ENTER "\033[?1049h\033[?25l"
 #define SCREEN_LEAVE "\033[?25h\033[?1049l"
 
-static volatile sig_atomic_t stop_signal;
+static _Atomic int stop_signal;
 
 static void on_signal(int number)
 {
