@@ -17,9 +17,11 @@ struct ush_ack_waiting {
 	uint64_t sequence;
 	void *handle;
 	uint8_t *data;
-	uint32_t size;
+	uint16_t size;
 	uint16_t flags;
 	uint16_t payload_at;
+	uint8_t family;
+	uint8_t spare;
 };
 static_assert(sizeof(struct ush_ack_waiting) == 32, "two entries a cache line");
 
@@ -59,9 +61,11 @@ USH_INLINE void ush_acks_push(
 	entry->sequence = sequence;
 	entry->handle = packet->handle;
 	entry->data = packet->data;
-	entry->size = packet->size;
+	USH_ASSERT(packet->size <= UINT16_MAX);
+	entry->size = (uint16_t)packet->size;
 	entry->flags = (uint16_t)packet->flags;
 	entry->payload_at = packet->payload_at;
+	entry->family = packet->family;
 }
 
 /* Moves up to `max` replies that rest on sequences below `durable` to out. ret: how many. */
@@ -80,6 +84,7 @@ USH_INLINE uint32_t ush_acks_pop(
 			.handle = entry->handle,
 			.flags = entry->flags,
 			.payload_at = entry->payload_at,
+			.family = entry->family,
 		};
 		acks->head++;
 	}

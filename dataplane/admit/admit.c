@@ -269,15 +269,23 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 void ush_admit_reply(
 	struct ush_reply *reply, const struct ush_request *request, enum ush_status status)
 {
-	*reply = (struct ush_reply){
-		.magic = USH_REPLY_MAGIC,
-		.version = USH_VERSION,
-		.op = request->op,
-		.size = USH_REPLY_BYTES,
-		.status = (uint8_t)status,
-		.event = request->event,
-		.request_id = request->request_id,
-		.cookie = request->cookie,
-		.hold = request->hold,
+	/* Words as they stand in memory: a reply is copied word by word right after this, and a
+	 * word stored in pieces would have to leave the store buffer first. */
+	uint64_t words[8] = {
+		(uint64_t)USH_REPLY_MAGIC | (uint64_t)USH_VERSION << 16 |
+			(uint64_t)request->op << 24 | (uint64_t)USH_REPLY_BYTES << 32 |
+			(uint64_t)status << 56,
+		(uint64_t)request->event | (uint64_t)request->request_id << 32,
+		request->cookie,
+		request->hold,
 	};
+
+	static_assert(sizeof(words) == sizeof(*reply), "the words are the reply");
+	static_assert(offsetof(struct ush_reply, op) == 3, "op in word 0");
+	static_assert(offsetof(struct ush_reply, size) == 4, "size in word 0");
+	static_assert(offsetof(struct ush_reply, status) == 7, "status in word 0");
+	static_assert(offsetof(struct ush_reply, request_id) == 12, "request_id in word 1");
+	static_assert(offsetof(struct ush_reply, cookie) == 16, "cookie is word 2");
+	static_assert(offsetof(struct ush_reply, hold) == 24, "hold is word 3");
+	memcpy(reply, words, sizeof(words));
 }

@@ -19,16 +19,41 @@
 
 /* ---- replies ---- */
 
+/*
+ * Copies the base reply word by word and sums it on the way. The words must not be loaded in larger
+ * pieces than they were stored in a moment ago, hence the barrier against vectorisation.
+ */
+static uint64_t put_words(uint8_t *to, const struct ush_reply *reply)
+{
+	const uint8_t *from = (const uint8_t *)reply;
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < sizeof(*reply); i += sizeof(uint64_t)) {
+		uint64_t word;
+		memcpy(&word, from + i, sizeof(word));
+		__asm__("" : "+r"(word));
+		memcpy(to + i, &word, sizeof(word));
+		sum += (word & 0xffffffff) + (word >> 32);
+	}
+	return sum;
+}
+
 static void put_reply(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
 {
+	uint8_t *payload = loop_payload(packet);
+	uint64_t sum;
+
 	USH_ASSERT(reply->size <= packet->capacity - packet->payload_at);
-	memcpy(loop_payload(packet), reply, sizeof(*reply));
-	if ((packet->flags & USH_PACKET_CONTROL) != 0)
-		packet->size = reply->size;
-	else
-		ush_parse_reply(loop->net, packet, reply->size);
+	sum = put_words(payload, reply);
 	count(&loop->counters.status[reply->status]);
+	if ((packet->flags & USH_PACKET_CONTROL) != 0) {
+		packet->size = reply->size;
+		return;
+	}
+	if (ush_unlikely(reply->size > USH_REPLY_BYTES))
+		sum = ush_parse_sum(sum, payload + USH_REPLY_BYTES, reply->size - USH_REPLY_BYTES);
+	ush_parse_reply(loop->net, packet, reply->size, sum);
 }
 
 static void send_now(struct ush_loop *loop, const struct ush_packet *packet)

@@ -117,16 +117,22 @@ USH_INLINE bool ipv6_equal(const uint8_t *a, const uint8_t *b)
 	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
 }
 
-/* Adds `size` bytes to a ones' complement sum. 64 bits cannot overflow below 2^32 words. */
+/* Adds `size` bytes to a ones' complement sum. The sum stays below 2^33 per 8 bytes added, so that
+ * 64 bits cannot overflow below 2^31 of them. */
 USH_INLINE uint64_t sum_bytes(uint64_t sum, const uint8_t *data, uint32_t size)
 {
+	uint64_t word;
 	uint16_t last = 0;
 
-	for (; size >= 16; size -= 16, data += 16)
-		sum += (uint64_t)load32(data) + load32(data + 4) + load32(data + 8) +
-		       load32(data + 12);
-	for (; size >= 4; size -= 4, data += 4)
+	for (; size >= 8; size -= 8, data += 8) {
+		memcpy(&word, data, 8);
+		sum += (word & 0xffffffff) + (word >> 32);
+	}
+	if (size >= 4) {
 		sum += load32(data);
+		size -= 4;
+		data += 4;
+	}
 	if (size >= 2) {
 		sum += load16(data);
 		size -= 2;
@@ -578,44 +584,91 @@ enum ush_parse_verdict ush_parse_frame(const struct ush_net *net, struct ush_pac
 	return parse_arp(net, packet, detail);
 }
 
-void ush_parse_reply(const struct ush_net *net, struct ush_packet *packet, uint32_t payload_bytes)
+/*
+ * The IPv4 reply from values, not from memory: bytes that were just stored in smaller pieces cannot
+ * be loaded back at once, and a checksum over them would wait for the store buffer.
+ */
+USH_INLINE void reply_ipv4(
+	const struct ush_net *net, uint8_t *frame, uint32_t payload_bytes, uint64_t payload_sum)
 {
-	uint8_t *frame = packet->data;
 	uint8_t *ip = frame + ETHER_BYTES;
-	uint8_t *udp = frame + packet->payload_at - UDP_BYTES;
+	uint8_t *udp = ip + IPV4_BYTES;
 	uint32_t l4_bytes = UDP_BYTES + payload_bytes;
-	uint16_t client_port_be = load16(udp);
-	uint64_t pseudo;
-	uint16_t checksum;
+	uint32_t client_be = load32(ip + 12);
+	uint32_t ours_be = load32(ip + 16);
+	uint32_t client_port_be = load16(udp);
+	uint32_t l4_be = swap16((uint16_t)l4_bytes);
+	uint64_t addresses = (uint64_t)client_be + ours_be;
+	/* Version 4, 5 words, no DSCP, total length; id 0 with DF (RFC 6864); TTL, UDP. */
+	uint32_t word0 = 0x45u | (uint32_t)swap16((uint16_t)(IPV4_BYTES + l4_bytes)) << 16;
+	uint32_t word1 = 0x40u << 16;
+	uint32_t word2 = REPLY_TTL | (uint32_t)PROTOCOL_UDP << 8;
+	uint32_t ports = net->udp_port_be | client_port_be << 16;
+	uint64_t sum = addresses + swap16(PROTOCOL_UDP) + l4_be;
+	uint32_t checksum;
 
-	USH_ASSERT(packet->payload_at + (uint64_t)payload_bytes <= packet->capacity);
-	USH_ASSERT(packet->payload_at + (uint64_t)payload_bytes <= UINT16_MAX);
 	ether_turn(frame, net, frame + 6);
-	if (packet->family == 4) {
-		USH_ASSERT(packet->payload_at == ETHER_BYTES + IPV4_BYTES + UDP_BYTES);
-		ipv4_turn(ip, PROTOCOL_UDP, l4_bytes);
-		if (!net->checksum_tx_offload)
-			store16(ip + 10, sum_finish(sum_ipv4_header(ip)));
-		pseudo = sum_pseudo_ipv4(ip, PROTOCOL_UDP, l4_bytes);
-	} else {
-		USH_ASSERT(packet->payload_at == ETHER_BYTES + IPV6_BYTES + UDP_BYTES);
-		ipv6_turn(ip, PROTOCOL_UDP, l4_bytes);
-		pseudo = sum_pseudo_ipv6(ip, PROTOCOL_UDP, l4_bytes);
-	}
-	store16(udp, net->udp_port_be);
-	store16(udp + 2, client_port_be);
-	store16(udp + 4, swap16((uint16_t)l4_bytes));
-	store16(udp + 6, 0);
+	if (!net->checksum_tx_offload)
+		word2 |= (uint32_t)sum_finish(addresses + word0 + word1 + word2) << 16;
+	store32(ip, word0);
+	store32(ip + 4, word1);
+	store32(ip + 8, word2);
+	store32(ip + 12, ours_be);
+	store32(ip + 16, client_be);
 	if (net->checksum_tx_offload) {
 		/* The device adds the rest and inverts. */
-		checksum = sum_fold(pseudo);
+		checksum = sum_fold(sum);
 	} else {
-		checksum = sum_finish(sum_bytes(pseudo, udp, l4_bytes));
+		checksum = sum_finish(sum + ports + l4_be + payload_sum);
 		/* Zero would mean none; its other form means the same sum (RFC 768). */
 		if (checksum == 0)
 			checksum = 0xffff;
 	}
-	store16(udp + 6, checksum);
+	store32(udp, ports);
+	store32(udp + 4, l4_be | checksum << 16);
+}
+
+USH_INLINE void reply_ipv6(
+	const struct ush_net *net, uint8_t *frame, uint32_t payload_bytes, uint64_t payload_sum)
+{
+	uint8_t *ip = frame + ETHER_BYTES;
+	uint8_t *udp = ip + IPV6_BYTES;
+	uint32_t l4_bytes = UDP_BYTES + payload_bytes;
+	uint32_t l4_be = swap16((uint16_t)l4_bytes);
+	uint32_t ports = net->udp_port_be | (uint32_t)load16(udp) << 16;
+	uint64_t pseudo = sum_pseudo_ipv6(ip, PROTOCOL_UDP, l4_bytes);
+	uint32_t checksum;
+
+	ether_turn(frame, net, frame + 6);
+	ipv6_turn(ip, PROTOCOL_UDP, l4_bytes);
+	if (net->checksum_tx_offload) {
+		checksum = sum_fold(pseudo);
+	} else {
+		checksum = sum_finish(pseudo + ports + l4_be + payload_sum);
+		if (checksum == 0)
+			checksum = 0xffff;
+	}
+	store32(udp, ports);
+	store32(udp + 4, l4_be | checksum << 16);
+}
+
+uint64_t ush_parse_sum(uint64_t sum, const uint8_t *data, uint32_t size)
+{
+	return sum_bytes(sum, data, size);
+}
+
+void ush_parse_reply(const struct ush_net *net, struct ush_packet *packet, uint32_t payload_bytes,
+	uint64_t payload_sum)
+{
+	USH_ASSERT(packet->payload_at + (uint64_t)payload_bytes <= packet->capacity);
+	USH_ASSERT(packet->payload_at + (uint64_t)payload_bytes <= UINT16_MAX);
+	if (packet->family == 4) {
+		USH_ASSERT(packet->payload_at == ETHER_BYTES + IPV4_BYTES + UDP_BYTES);
+		reply_ipv4(net, packet->data, payload_bytes, payload_sum);
+	} else {
+		USH_ASSERT(packet->payload_at == ETHER_BYTES + IPV6_BYTES + UDP_BYTES);
+		reply_ipv6(net, packet->data, payload_bytes, payload_sum);
+	}
 	packet->size = packet->payload_at + payload_bytes;
 }
 

@@ -61,12 +61,19 @@ void ush_net_link_address(struct ush_net *net);
 enum ush_parse_verdict ush_parse_frame(const struct ush_net *net, struct ush_packet *packet,
 	uint32_t *payload_bytes, uint32_t *detail);
 
+/* ret: `sum` and the ones' complement sum of `size` bytes in memory order, not folded. Parts of a
+ * payload may be summed one by one if each but the last has an even size. */
+uint64_t ush_parse_sum(uint64_t sum, const uint8_t *data, uint32_t size);
+
 /*
  * Turns the request's frame in place into the frame of its reply, whose `payload_bytes` bytes
  * already stand at payload_at: swaps addresses and ports, sets lengths and checksums, sets
  * packet->size. The payload must fit packet->capacity (asserted).
- * by: the loop that received it. cost: O(payload_bytes).
+ * in: payload_sum: ush_parse_sum(0, payload, payload_bytes); whoever wrote the payload has it in
+ *     registers.
+ * by: the loop that received it. cost: O(1).
  */
-void ush_parse_reply(const struct ush_net *net, struct ush_packet *packet, uint32_t payload_bytes);
+void ush_parse_reply(const struct ush_net *net, struct ush_packet *packet, uint32_t payload_bytes,
+	uint64_t payload_sum);
 
 #endif /* USH_PARSE_H */

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vhost-user peer as cheap as can be: keeps a window of requests in flight and counts what comes
+ * back, so that the same generator measures usherd and a plain echo on the same pair of devices.
+ *
+ * Closed loop: throughput only. `usher load` measures latency.
+ *
+ * Owns:  one DPDK port.
+ * Reads: nothing.
+ * Never: retries, tracks, or checks seats; usher load and usher verify do.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include "base/base.h"
+#include "wire/wire.h"
+
+#define BURST 64u
+#define FRAME_BYTES (14u + 20u + 8u + USH_REQUEST_BYTES)
+#define PAYLOAD_AT 42u
+
+enum mode {
+	MODE_CLAIM,
+	MODE_REFUSE,
+	MODE_TAKEN,
+	MODE_MIXED
+};
+
+struct bench {
+	enum mode mode;
+	uint32_t window;
+	uint64_t milliseconds;
+	uint64_t requests;
+	uint32_t event;
+	uint32_t event_refuse;
+	uint32_t row_seats;
+	uint32_t rows;
+	uint64_t user_base;
+	uint16_t port;
+	struct rte_mempool *pool;
+	uint8_t frame[FRAME_BYTES];
+	uint64_t sum_base;
+	uint64_t sent;
+	uint64_t claims;
+	uint64_t received;
+	uint64_t lost;
+	uint64_t status[256];
+};
+
+static uint64_t sum16(const uint8_t *data, size_t size)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i + 1 < size; i += 2) {
+		uint16_t word;
+		memcpy(&word, data + i, sizeof(word));
+		sum += word;
+	}
+	return sum;
+}
+
+static uint16_t fold(uint64_t sum)
+{
+	while (sum >> 16 != 0)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+/* Sum of a 64-bit field's four 16-bit words. */
+static uint64_t sum64(uint64_t value)
+{
+	return (value & 0xffff) + (value >> 16 & 0xffff) + (value >> 32 & 0xffff) + (value >> 48);
+}
+
+static void template_init(struct bench *b, const uint8_t *peer_mac)
+{
+	uint8_t *f = b->frame;
+	struct ush_request request = {
+		.magic = USH_REQUEST_MAGIC,
+		.version = USH_VERSION,
+		.op = USH_OP_RESERVE,
+		.size = USH_REQUEST_BYTES,
+		.request_id = 1,
+	};
+	const uint8_t ip[20] = {
+		0x45, 0, 0, 92, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 77, 0, 2, 10, 77, 0, 1};
+	uint16_t check;
+
+	memcpy(f, peer_mac, 6);
+	memcpy(f + 6, "\x02\x00\x00\x00\x00\x02", 6);
+	f[12] = 8;
+	memcpy(f + 14, ip, sizeof(ip));
+	check = fold(sum16(f + 14, sizeof(ip)));
+	memcpy(f + 24, &check, sizeof(check));
+	f[34] = 0x30;
+	f[36] = USH_UDP_PORT >> 8;
+	f[37] = USH_UDP_PORT & 0xff;
+	f[39] = 8 + USH_REQUEST_BYTES;
+	memcpy(f + PAYLOAD_AT, &request, sizeof(request));
+	/* Pseudo header: addresses, protocol, length; then UDP header and payload. */
+	b->sum_base = sum16(f + 26, 8) + ((uint64_t)17 << 8) + ((uint64_t)f[39] << 8) +
+		      sum16(f + 34, 8 + USH_REQUEST_BYTES);
+}
+
+struct fields {
+	uint64_t user;
+	uint64_t mask;
+	uint32_t event;
+	uint16_t row;
+};
+
+static struct fields choose(struct bench *b)
+{
+	uint64_t n = b->sent;
+	struct fields f = {.user = b->user_base + n, .event = b->event};
+	bool claim = b->mode == MODE_CLAIM || (b->mode == MODE_MIXED && n % 10 == 0);
+
+	if (claim && b->claims < (uint64_t)b->rows * b->row_seats) {
+		f.row = (uint16_t)(b->claims / b->row_seats);
+		f.mask = 1ull << (b->claims % b->row_seats);
+		b->claims++;
+	} else if (b->mode == MODE_REFUSE || (b->mode == MODE_MIXED && n % 2 == 0)) {
+		f.event = b->event_refuse;
+		f.mask = 1ull << (n % b->row_seats);
+	} else {
+		/* Seats of the first rows, taken long ago. */
+		f.row = (uint16_t)(n & 15);
+		f.mask = 1;
+	}
+	return f;
+}
+
+static void fill(struct bench *b, struct rte_mbuf *m)
+{
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
+	struct fields f = choose(b);
+	uint64_t sum;
+	uint16_t check;
+
+	memcpy(data, b->frame, FRAME_BYTES);
+	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, event), &f.event, 4);
+	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, user), &f.user, 8);
+	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, mask), &f.mask, 8);
+	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, row), &f.row, 2);
+	sum = b->sum_base + sum64(f.event) + sum64(f.user) + sum64(f.mask) + f.row;
+	check = fold(sum);
+	if (check == 0)
+		check = 0xffff;
+	memcpy(data + 40, &check, sizeof(check));
+	m->data_len = FRAME_BYTES;
+	m->pkt_len = FRAME_BYTES;
+	b->sent++;
+}
+
+static void send_burst(struct bench *b)
+{
+	struct rte_mbuf *m[BURST];
+	uint64_t sent_before = b->sent, claims_before = b->claims;
+	uint16_t done;
+
+	if (rte_pktmbuf_alloc_bulk(b->pool, m, BURST) != 0)
+		return;
+	for (uint32_t i = 0; i < BURST; i++)
+		fill(b, m[i]);
+	done = rte_eth_tx_burst(b->port, 0, m, BURST);
+	if (done == BURST)
+		return;
+	/* What did not fit is made again next time, the same seats included. */
+	rte_pktmbuf_free_bulk(m + done, BURST - done);
+	b->sent = sent_before;
+	b->claims = claims_before;
+	for (uint32_t i = 0; i < done; i++) {
+		choose(b);
+		b->sent++;
+	}
+}
+
+static uint32_t receive_burst(struct bench *b)
+{
+	struct rte_mbuf *m[BURST];
+	uint16_t count = rte_eth_rx_burst(b->port, 0, m, BURST);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *data = rte_pktmbuf_mtod(m[i], const uint8_t *);
+		b->status[data[PAYLOAD_AT + offsetof(struct ush_reply, status)]]++;
+	}
+	if (count != 0)
+		rte_pktmbuf_free_bulk(m, count);
+	b->received += count;
+	return count;
+}
+
+/* Asks the scheduler for slices of 0.1 ms, so that the kernel's own work (disk completions on this
+ * core) does not wait until this spinning thread has used up a slice of 3 ms. */
+static void short_slices(void)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attributes = {.size = sizeof(attributes), .runtime = 100000};
+
+	if (syscall(SYS_sched_setattr, 0, &attributes, 0) != 0)
+		fprintf(stderr, "bench-peer: this kernel knows no short slices\n");
+}
+
+static void run(struct bench *b)
+{
+	uint64_t hz = rte_get_tsc_hz(), start = rte_rdtsc();
+	uint64_t end = start + b->milliseconds * hz / 1000, quiet = start;
+	double seconds;
+
+	while (b->received + b->lost < b->requests) {
+		uint64_t now = rte_rdtsc();
+		if (now >= end)
+			break;
+		if (b->sent < b->requests && b->sent - b->received - b->lost + BURST <= b->window)
+			send_burst(b);
+		if (receive_burst(b) != 0)
+			quiet = now;
+		/* Nothing for 100 ms although a window is out: it was dropped on the way. */
+		if (now - quiet > hz / 10 && b->sent != b->received + b->lost) {
+			b->lost = b->sent - b->received;
+			quiet = now;
+		}
+	}
+	seconds = (double)(rte_rdtsc() - start) / (double)hz;
+	printf("{\"sent\":%" PRIu64 ",\"received\":%" PRIu64 ",\"lost\":%" PRIu64
+	       ",\"seconds\":%.4f,\"per_second\":%.0f,\"ok\":%" PRIu64 ",\"ok_per_second\":%.0f",
+		b->sent, b->received, b->lost, seconds, (double)b->received / seconds,
+		b->status[USH_STATUS_OK], (double)b->status[USH_STATUS_OK] / seconds);
+	for (uint32_t i = 1; i < 256; i++) {
+		if (b->status[i] != 0)
+			printf(",\"status_%u\":%" PRIu64, i, b->status[i]);
+	}
+	printf("}\n");
+}
+
+static void open_port(struct bench *b)
+{
+	struct rte_eth_conf conf;
+	struct rte_eth_link link;
+
+	memset(&conf, 0, sizeof(conf));
+	b->port = rte_eth_find_next(0);
+	if (b->port >= RTE_MAX_ETHPORTS)
+		rte_exit(1, "bench-peer: no port; pass --vdev after --\n");
+	b->pool = rte_pktmbuf_pool_create(
+		"bench", 16383, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (b->pool == NULL || rte_eth_dev_configure(b->port, 1, 1, &conf) != 0 ||
+		rte_eth_rx_queue_setup(b->port, 0, 1024, SOCKET_ID_ANY, NULL, b->pool) != 0 ||
+		rte_eth_tx_queue_setup(b->port, 0, 1024, SOCKET_ID_ANY, NULL) != 0 ||
+		rte_eth_dev_start(b->port) != 0)
+		rte_exit(1, "bench-peer: cannot start the port\n");
+	for (int i = 0; i < 100; i++) {
+		rte_eth_link_get_nowait(b->port, &link);
+		if (link.link_status)
+			break;
+		rte_delay_us_sleep(20000);
+	}
+	rte_delay_us_sleep(200000);
+}
+
+/* Any MAC will do for an echo; usherd wants its own, which ARP tells. */
+static void learn_mac(struct bench *b, uint8_t *mac)
+{
+	static const uint8_t ask[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 2, 8, 6,
+		0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 77, 0, 2, 0, 0, 0, 0, 0, 0, 10, 77, 0,
+		1};
+	struct rte_mbuf *m[BURST];
+
+	memset(mac, 0xff, 6);
+	for (int try = 0; try < 200; try++) {
+		struct rte_mbuf *one = rte_pktmbuf_alloc(b->pool);
+		if (one != NULL) {
+			memcpy(rte_pktmbuf_append(one, 60), ask, sizeof(ask));
+			if (rte_eth_tx_burst(b->port, 0, &one, 1) == 0)
+				rte_pktmbuf_free(one);
+		}
+		rte_delay_us_sleep(2000);
+		uint16_t count = rte_eth_rx_burst(b->port, 0, m, BURST);
+		bool found = false;
+		for (uint32_t i = 0; i < count; i++) {
+			const uint8_t *data = rte_pktmbuf_mtod(m[i], const uint8_t *);
+			if (data[12] == 8 && data[13] == 6) {
+				memcpy(mac, data + 22, 6);
+				found = true;
+			}
+		}
+		if (count != 0)
+			rte_pktmbuf_free_bulk(m, count);
+		if (found)
+			return;
+	}
+	rte_exit(1, "bench-peer: 10.77.0.1 does not answer ARP\n");
+}
+
+static const char usage[] =
+	"usage: bench-peer [--mode claim|refuse|taken|mixed] [--window N] [--ms N] [--requests N]\n"
+	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N]\n"
+	"                  [--user-base N] [--echo] -- EAL-ARGUMENT...\n";
+
+static enum mode parse_mode(const char *text)
+{
+	static const char *const names[] = {"claim", "refuse", "taken", "mixed"};
+
+	for (int i = 0; i < 4; i++) {
+		if (strcmp(text, names[i]) == 0)
+			return (enum mode)i;
+	}
+	rte_exit(2, "%s", usage);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"mode", 1, NULL, 'm'}, {"window", 1, NULL, 'w'},
+		{"ms", 1, NULL, 't'}, {"requests", 1, NULL, 'n'}, {"event", 1, NULL, 'e'},
+		{"refuse-event", 1, NULL, 'f'}, {"rows", 1, NULL, 'r'}, {"row-seats", 1, NULL, 's'},
+		{"user-base", 1, NULL, 'u'}, {"echo", 0, NULL, 'E'}, {0}};
+	struct bench b = {.window = 2048,
+		.milliseconds = 2000,
+		.requests = UINT64_MAX,
+		.event = 1,
+		.event_refuse = 2,
+		.row_seats = 64,
+		.rows = 65536,
+		.user_base = 1};
+	uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
+	bool echo = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		uint64_t n = optarg != NULL ? strtoull(optarg, NULL, 0) : 0;
+		switch (option) {
+		case 'm':
+			b.mode = parse_mode(optarg);
+			break;
+		case 'w':
+			b.window = (uint32_t)n;
+			break;
+		case 't':
+			b.milliseconds = n;
+			break;
+		case 'n':
+			b.requests = n;
+			break;
+		case 'e':
+			b.event = (uint32_t)n;
+			break;
+		case 'f':
+			b.event_refuse = (uint32_t)n;
+			break;
+		case 'r':
+			b.rows = (uint32_t)n;
+			break;
+		case 's':
+			b.row_seats = (uint32_t)n;
+			break;
+		case 'u':
+			b.user_base = n;
+			break;
+		case 'E':
+			echo = true;
+			break;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	argv[optind - 1] = argv[0];
+	if (rte_eal_init(argc - optind + 1, argv + optind - 1) < 0)
+		return 1;
+	open_port(&b);
+	if (!echo)
+		learn_mac(&b, mac);
+	template_init(&b, mac);
+	short_slices();
+	run(&b);
+	rte_eth_dev_stop(b.port);
+	rte_eal_cleanup();
+	return 0;
+}
