@@ -185,6 +185,11 @@ static char *reader_line(char *text, int size, void *stream)
 		reader_fail(reader, "line too long; at most 198 bytes");
 		return NULL;
 	}
+	/* libinih would go on with the section before. */
+	if (text[strspn(text, " \t")] == '[' && strchr(text, ']') == NULL) {
+		reader_fail(reader, "a [section] that does not end");
+		return NULL;
+	}
 	return got;
 }
 

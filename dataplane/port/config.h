@@ -167,7 +167,7 @@ void ush_config_limits(const struct ush_config *config, struct ush_engine_limits
 /* A device as EAL wants it. */
 struct ush_device {
 	/* Argument of --vdev or -a. */
-	char argument[USH_CONFIG_TEXT_MAX + 128];
+	char argument[USH_CONFIG_TEXT_MAX + 192];
 	/* What rte_eth_dev_get_port_by_name finds. */
 	char name[64];
 	/* Socket file that this device makes, or empty: a stale one must go first. */
