@@ -64,6 +64,7 @@ void ush_config_default(struct ush_config *config, const char *state, const char
 	config->journal_place.cpu = -1;
 	config->idle = USH_IDLE_SLEEP;
 	config->hugepages = USH_HUGEPAGES_AUTO;
+	config->prefault = USH_PREFAULT_BACKGROUND;
 	config->hold_count = limits.hold_count;
 	config->user_count = limits.user_count;
 	config->answer_count = limits.answer_count;

@@ -38,6 +38,16 @@ enum ush_idle {
 	USH_IDLE_SLEEP,
 };
 
+/* When the engine's memory is really taken from the system. */
+enum ush_prefault {
+	/* As it is touched. A first touch costs a page to be zeroed, up to 2 MiB of it. */
+	USH_PREFAULT_NO = 0,
+	/* By a thread of its own, beside recovery and after. */
+	USH_PREFAULT_BACKGROUND = 1,
+	/* Before the ports open. */
+	USH_PREFAULT_YES = 2,
+};
+
 enum ush_hugepages {
 	USH_HUGEPAGES_NO,
 	USH_HUGEPAGES_YES,
@@ -108,6 +118,7 @@ struct ush_config {
 	uint32_t idle;
 
 	uint32_t hugepages;
+	uint32_t prefault;
 	/* Memory for DPDK; 0: as much as the buffers need. */
 	uint32_t megabytes;
 	/* Packet buffers; 0: as many as rings, backlogs and waiting replies can hold. */

@@ -9,6 +9,7 @@ static const char *const choices_checksum_rx[] = {"verify", "partial", "off", NU
 static const char *const choices_checksum_tx[] = {"auto", "software", "offload", NULL};
 static const char *const choices_idle[] = {"spin", "yield", "sleep", NULL};
 static const char *const choices_hugepages[] = {"no", "yes", "auto", NULL};
+static const char *const choices_prefault[] = {"no", "background", "yes", NULL};
 static const char *const choices_level[] = {"error", "warn", "info", "debug", NULL};
 static const char *const choices_format[] = {"text", "json", NULL};
 
@@ -47,6 +48,7 @@ const struct ush_config_key ush_config_keys[] = {
 	OTHER("cores", "journal", USH_CONFIG_PLACE, OF(journal_place)),
 	CHOICE("cores", "idle", OF(idle), choices_idle),
 	CHOICE("memory", "hugepages", OF(hugepages), choices_hugepages),
+	CHOICE("memory", "prefault", OF(prefault), choices_prefault),
 	AUTO("memory", "megabytes", OF(megabytes), 64, 1u << 20),
 	AUTO("memory", "mbufs", OF(mbufs), 1024, 1u << 24),
 	NUMBER("limits", "holds", OF(hold_count), 64, 1u << 24),
