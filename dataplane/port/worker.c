@@ -21,6 +21,10 @@
 #define YIELD_ROUNDS 400u
 /* A sleep: long enough to leave the core to others, short against a disk write. guess */
 #define SLEEP_NS 30000
+/* After about 0.2 s without work sleeps are longer: 8 % of a core instead of 36 %, for 0.2 ms more
+ * before the first packet after a pause is seen. */
+#define DEEP_ROUNDS (YIELD_ROUNDS + 2000u)
+#define DEEP_SLEEP_NS 250000
 
 /* A spinning thread's time slice. The kernel finishes durable writes in worker threads of its own;
  * one that lands on this core must not wait until a default slice of about 3 ms is used up. 0.1 ms
@@ -44,7 +48,8 @@ static void take_short_slices(void)
 /* Rests as the configuration says. in: hurry: something waits for a disk or a peer. */
 static void rest(enum ush_idle idle, uint32_t rounds, bool hurry)
 {
-	const struct timespec pause = {.tv_sec = 0, .tv_nsec = SLEEP_NS};
+	const struct timespec pause = {
+		.tv_sec = 0, .tv_nsec = rounds < DEEP_ROUNDS ? SLEEP_NS : DEEP_SLEEP_NS};
 
 	if (idle == USH_IDLE_SPIN || rounds < SPIN_ROUNDS)
 		rte_pause();
@@ -207,7 +212,7 @@ int ush_worker_main(void *argument)
 			atomic_store_explicit(&worker->drained,
 				!waits(worker) && rte_ring_empty(worker->mailbox.requests),
 				memory_order_release);
-		worker->idle_turns++;
+		worker->idle_turns += worker->idle_turns < DEEP_ROUNDS;
 		rest(worker->idle, worker->idle_turns,
 			waits(worker) ||
 				(worker->journal != NULL && !ush_journal_idle(worker->journal)));
@@ -237,7 +242,7 @@ void *ush_journal_thread_main(void *argument)
 			idle_rounds = 0;
 			continue;
 		}
-		idle_rounds++;
+		idle_rounds += idle_rounds < DEEP_ROUNDS;
 		rest(thread->idle, idle_rounds, !ush_journal_idle(thread->journal));
 	}
 	return NULL;
