@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Does `usher load` tell the truth? It runs against a box of a hundred lines that lies on demand.
+"""Do `usher load` and `usher client` tell the truth? They run against a box of a hundred lines
+that lies on demand.
 
 usage: test_load.py PATH-OF-USHER
 """
@@ -238,6 +239,36 @@ def test_outage_and_signal():
     check("progress is JSON lines", json.loads(err.splitlines()[0])["asked"] > 0, err)
 
 
+def client(box, *arguments):
+    return subprocess.run([usher, "client", "--udp", f"127.0.0.1:{box.port}", *arguments],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+
+
+def test_client():
+    box = started(drop=0.3)
+    reserve = ("reserve", "-e", "1", "-u", "7", "-i", "1", "-r", "3", "-m", "0xf", "-l", "4:0x3",
+               "--json")
+    first, again = client(box, *reserve), client(box, *reserve)
+    check("reserve is answered, and again the same", first.returncode == 0 and
+          json.loads(first.stdout)["state"] == "HELD" and first.stdout == again.stdout,
+          first.stderr + first.stdout + again.stdout)
+    check("its seats are taken", box.rows[3] == 0xf and box.rows[4] == 0x3)
+    other = client(box, "reserve", "-e", "1", "-u", "8", "-i", "1", "-r", "3", "-m", "0x8")
+    check("a refusal is named and fails", other.returncode == 1 and "TAKEN" in other.stdout)
+    section = client(box, "section", "-e", "1", "--json")
+    pages = [json.loads(line)["free"] for line in section.stdout.splitlines()]
+    check("a section comes page by page", section.returncode == 0 and len(pages) > 1 and
+          sum(pages, [])[3] == hex(0xffff0) and len(sum(pages, [])) == ROWS, section.stdout)
+    hold = json.loads(first.stdout)["hold"]
+    back = client(box, "release", "-e", "1", "-u", "7", "-i", "2", "--hold", hold)
+    check("release gives back", back.returncode == 0 and not any(box.rows), back.stdout)
+    box.deaf = True
+    silent = client(box, "status", "--timeout", "300")
+    check("no answer fails and says so", silent.returncode == 1 and "usherd" in silent.stderr)
+    for bad in (["reserve"], ["status", "-e", "x"], [], ["dance"], ["reserve", "-l", "4"]):
+        check(f"usage error: client {' '.join(bad)}", client(box, *bad).returncode == 2)
+
+
 def test_usage():
     for bad in (["--rate", "x"], ["--mix", "uniform"], ["--event", "0"], ["--nonsense"],
                 ["--udp", "1.2.3.4:1", "--port", "vhost:/x"], ["--write-pcap", "/tmp/x"],
@@ -256,6 +287,7 @@ test_closed_loop_and_sweep()
 test_faults_are_found()
 test_malformed()
 test_outage_and_signal()
+test_client()
 test_usage()
 print(f"1..{count}")
 sys.exit(failed != 0)
