@@ -60,6 +60,9 @@ static int remember(struct ush_state *state, const struct ush_record *r, struct 
 	uint32_t loops = state->users->loop_count;
 	uint32_t start = ush_hold_id_index(hold) % loops;
 
+	if (r->request_id == 0 || (r->request_id <= line->window_top &&
+					  line->window_top - r->request_id >= USH_REQUEST_WINDOW))
+		return bad(r, message, "a request id below the user's window");
 	for (uint32_t i = 0; i < loops; i++) {
 		uint32_t loop = (start + i) % loops;
 		if (!ush_answer_available(state->users, loop))
@@ -138,6 +141,7 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 	atomic_store_explicit(&ush_holds_line(state->holds, index)->word,
 		ush_hold_word(USH_HOLD_STATE_HELD, 0, 1, ush_hold_id_generation(r->hold)),
 		memory_order_relaxed);
+	ush_holds_line(state->holds, index)->sequence = records[count - 1].sequence;
 	state->live_holds++;
 	error = enter_user(state, r, &user, message);
 	if (error != 0)

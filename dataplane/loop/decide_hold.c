@@ -150,8 +150,7 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 void decide_refuse_done(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_user *line, struct ush_reply *reply)
 {
-	ush_user_refuse(&loop->engine->users, line, loop->index, admitted->request.request_id,
-		admitted->digest, reply->status);
+	ush_user_refuse(line, admitted->request.request_id, admitted->digest, reply->status);
 	ush_user_unlock(line);
 	loop_reply_now(loop, packet, reply);
 }
@@ -225,8 +224,8 @@ static void expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
 	ush_admit_reply(&act->reply, &admitted->request, USH_STATUS_EXPIRED);
 	act->reply.state = USH_HOLD_STATE_EXPIRED;
 	if (admitted->request.op == USH_OP_RELEASE)
-		ush_user_refuse(&loop->engine->users, user, loop->index,
-			admitted->request.request_id, admitted->digest, USH_STATUS_EXPIRED);
+		ush_user_refuse(
+			user, admitted->request.request_id, admitted->digest, USH_STATUS_EXPIRED);
 	loop_act_done(loop, act);
 }
 
@@ -272,8 +271,8 @@ void decide_release(
 		ush_admit_reply(&reply, request, USH_STATUS_WRONG_STATE);
 		reply.state = USH_HOLD_STATE_SOLD;
 		reply.sequence = hold->sequence;
-		ush_user_refuse(&engine->users, user, loop->index, request->request_id,
-			admitted->digest, USH_STATUS_WRONG_STATE);
+		ush_user_refuse(
+			user, request->request_id, admitted->digest, USH_STATUS_WRONG_STATE);
 		ush_user_unlock(user);
 		loop_reply_after(loop, packet, &reply, reply.sequence);
 		return;

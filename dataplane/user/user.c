@@ -234,8 +234,10 @@ static uint32_t answer_take(struct ush_users *users, uint32_t loop)
 	return index;
 }
 
-/* Drops answers that fell out of the window. */
-static void prune(struct ush_users *users, struct ush_user *line, uint32_t loop)
+/* Drops answers that the newly accepted `request_id` puts out of the window. Only accepted requests
+ * do that, for only they are in the journal: replay then remembers exactly what was remembered. */
+static void prune(
+	struct ush_users *users, struct ush_user *line, uint32_t loop, uint32_t request_id)
 {
 	struct ush_answer_pool *pool = &users->pools[loop];
 	uint32_t *link = &line->answer;
@@ -243,7 +245,8 @@ static void prune(struct ush_users *users, struct ush_user *line, uint32_t loop)
 	while (*link != USH_ANSWER_NONE) {
 		struct ush_accepted *answer = &users->answers[*link];
 		uint32_t index = *link;
-		if (line->window_top - answer->request_id < USH_REQUEST_WINDOW) {
+		if (answer->request_id > request_id ||
+			request_id - answer->request_id < USH_REQUEST_WINDOW) {
 			link = &answer->next;
 			continue;
 		}
@@ -255,12 +258,12 @@ static void prune(struct ush_users *users, struct ush_user *line, uint32_t loop)
 	}
 }
 
-static void mark_done(
-	struct ush_users *users, struct ush_user *line, uint32_t loop, uint32_t request_id)
+static void mark_done(struct ush_user *line, uint32_t request_id)
 {
 	uint32_t ahead;
 
 	if (request_id <= line->window_top) {
+		USH_ASSERT(line->window_top - request_id < USH_REQUEST_WINDOW);
 		line->window_bits |= 1ull << (line->window_top - request_id);
 		return;
 	}
@@ -268,8 +271,6 @@ static void mark_done(
 	line->window_bits = ahead >= USH_REQUEST_WINDOW ? 0 : line->window_bits << ahead;
 	line->window_bits |= 1;
 	line->window_top = request_id;
-	if (line->answer_count != 0)
-		prune(users, line, loop);
 }
 
 struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
@@ -278,7 +279,8 @@ struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *l
 	uint32_t index;
 	struct ush_accepted *answer;
 
-	mark_done(users, line, loop, request_id);
+	mark_done(line, request_id);
+	prune(users, line, loop, request_id);
 	index = answer_take(users, loop);
 	USH_ASSERT(index != USH_ANSWER_NONE);
 	answer = &users->answers[index];
@@ -289,12 +291,14 @@ struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *l
 	return answer;
 }
 
-void ush_user_refuse(struct ush_users *users, struct ush_user *line, uint32_t loop,
-	uint32_t request_id, uint32_t digest, uint8_t status)
+void ush_user_refuse(struct ush_user *line, uint32_t request_id, uint32_t digest, uint8_t status)
 {
 	uint32_t slot = request_id & (USH_USER_REFUSALS - 1);
 
-	mark_done(users, line, loop, request_id);
+	mark_done(line, request_id);
+	/* A late one below the eight highest would push out one of those. */
+	if (line->window_top - request_id >= USH_USER_REFUSALS)
+		return;
 	line->refusal_status[slot] = status;
 	line->refusal_digest[slot] = (uint8_t)digest;
 	line->refusal_id[slot] = (uint8_t)request_id;

@@ -157,12 +157,13 @@ enum ush_window ush_user_window(const struct ush_users *users, const struct ush_
 /* ret: true if an answer can be remembered by this loop. */
 bool ush_answer_available(const struct ush_users *users, uint32_t loop);
 
-/* Remembers an accepted request. ret: the answer, to be completed; never NULL when available. */
+/* Remembers an accepted request, and forgets those 64 or more below it; refusals forget none, so
+ * that replay, which knows no refusals, remembers the same. in: request_id: not STALE.
+ * ret: the answer, to be completed; never NULL when available. */
 struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
 	uint32_t request_id, uint32_t digest, uint8_t op);
 
-/* Remembers a refusal. */
-void ush_user_refuse(struct ush_users *users, struct ush_user *line, uint32_t loop,
-	uint32_t request_id, uint32_t digest, uint8_t status);
+/* Remembers a refusal, if it is of one of the 8 highest ids. */
+void ush_user_refuse(struct ush_user *line, uint32_t request_id, uint32_t digest, uint8_t status);
 
 #endif /* USH_USER_H */
