@@ -8,6 +8,7 @@
 #define SLOT_BIT 0x80000000u
 #define DUE_SLOT (SLOT_BIT | (USH_WHEEL_LEVELS * USH_WHEEL_SLOTS))
 #define LEVEL_BITS 8u
+#define TOP_SHIFT (LEVEL_BITS * (USH_WHEEL_LEVELS - 1))
 #define TICK_NS (1ull << USH_WHEEL_TICK_BITS)
 
 static_assert(USH_WHEEL_SLOTS == 1u << LEVEL_BITS, "a slot index is eight bits");
@@ -50,9 +51,10 @@ static void hang_by_tick(struct ush_hold_pool *pool, uint32_t index, uint64_t ti
 	while (level < USH_WHEEL_LEVELS - 1 &&
 		(tick ^ wheel->tick) >> (LEVEL_BITS * (level + 1)) != 0)
 		level++;
-	/* Beyond the top level: as far as it reaches; it moves on when it comes up. */
-	if ((tick ^ wheel->tick) >> (LEVEL_BITS * USH_WHEEL_LEVELS) != 0)
-		tick = wheel->tick | ((1ull << (LEVEL_BITS * USH_WHEEL_LEVELS)) - 1);
+	/* The top level goes round: it holds every slot but the current one. What is beyond hangs
+	 * as far as it reaches, and moves on when it comes up. */
+	if ((tick >> TOP_SHIFT) - (wheel->tick >> TOP_SHIFT) >= USH_WHEEL_SLOTS)
+		tick = wheel->tick + ((USH_WHEEL_SLOTS - 1ull) << TOP_SHIFT);
 	hang(pool, level << LEVEL_BITS | ((tick >> (LEVEL_BITS * level)) & (USH_WHEEL_SLOTS - 1)),
 		index);
 }
