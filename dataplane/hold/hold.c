@@ -19,15 +19,10 @@ static size_t pools_bytes(uint32_t loop_count)
 	return (bytes + USH_CACHE_LINE - 1) & ~(size_t)(USH_CACHE_LINE - 1);
 }
 
-static uint32_t pool_capacity(uint32_t hold_count, uint32_t loop_count)
-{
-	return hold_count / loop_count + 1;
-}
-
 size_t ush_holds_bytes(uint32_t hold_count, uint32_t loop_count)
 {
 	return lines_bytes(hold_count) + pools_bytes(loop_count) +
-	       (size_t)pool_capacity(hold_count, loop_count) * loop_count * sizeof(uint32_t);
+	       (size_t)hold_count * sizeof(uint32_t);
 }
 
 void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count, uint32_t loop_count,
@@ -48,8 +43,6 @@ void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count, 
 	for (uint32_t i = 0; i < loop_count; i++) {
 		struct ush_hold_pool *pool = &holds->pools[i];
 		pool->lines = holds->lines;
-		pool->free_capacity = pool_capacity(hold_count, loop_count);
-		pool->free = holds->free_memory + (size_t)i * pool->free_capacity;
 		pool->loop = i;
 	}
 }
@@ -78,10 +71,36 @@ static void replayed_line(struct ush_holds *holds, uint32_t index, uint32_t *liv
 	}
 }
 
+/* Deals the free lists' memory out by the number of lines each loop has: a hold's further legs go
+ * with its first, whichever loop their indices would give them to. */
+static void deal_free_lists(struct ush_holds *holds)
+{
+	uint32_t *at = holds->free_memory;
+
+	for (uint32_t i = 0; i < holds->loop_count; i++)
+		holds->pools[i].free_capacity = 0;
+	for (uint32_t index = USH_HOLD_NONE + 1; index < holds->count; index++) {
+		const struct ush_hold *hold = &holds->lines[index];
+		struct ush_hold_pool *pool = &holds->pools[index % holds->loop_count];
+		uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
+
+		if (ush_hold_word_state(word) != USH_HOLD_STATE_FREE)
+			pool->free_capacity += hold->leg_count;
+		else if (hold->leg_count == 0)
+			pool->free_capacity++;
+	}
+	for (uint32_t i = 0; i < holds->loop_count; i++) {
+		holds->pools[i].free = at;
+		at += holds->pools[i].free_capacity;
+	}
+	USH_ASSERT(at - holds->free_memory == holds->count - 1);
+}
+
 uint32_t ush_holds_replayed(struct ush_holds *holds, uint64_t now_ns)
 {
 	uint32_t live = 0;
 
+	deal_free_lists(holds);
 	for (uint32_t i = 0; i < holds->loop_count; i++)
 		ush_wheel_start(&holds->pools[i].wheel, now_ns);
 	/* Downwards, so that low indices are dealt out first and memory stays dense. */
