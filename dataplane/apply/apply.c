@@ -269,7 +269,7 @@ static int apply_house(struct ush_state *state, const struct ush_record *records
 		if (r->type == USH_RECORD_TYPE_BLOCK) {
 			if (ush_row_claim(row, r->mask, &way) != USH_CLAIM_WON)
 				return bad(r, message, "a seat to be blocked is not free");
-			ush_event_house_add(event, row, r->mask);
+			ush_event_house_add(event, row, r->mask, r->sequence);
 		} else {
 			if ((r->mask & ~atomic_load_explicit(&row->house, memory_order_relaxed)) !=
 				0)

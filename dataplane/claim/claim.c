@@ -46,10 +46,11 @@ uint64_t ush_event_price(const struct ush_event *event, const struct ush_row *ro
 
 static void bump(_Atomic uint64_t *word, uint64_t by)
 {
-	/* One writer: a plain read and a store that others may read. */
+	/* One writer. Release: who reads the sum also sees that the log slot behind it is
+	 * reserved. */
 	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
 
-	atomic_store_explicit(word, value + by, memory_order_relaxed);
+	atomic_store_explicit(word, value + by, memory_order_release);
 }
 
 void ush_event_count_taken(struct ush_event *event, uint32_t loop, uint32_t seats)
@@ -62,19 +63,31 @@ void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t s
 	bump(&event->tally[loop].returned, seats);
 }
 
-void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequence)
+/* Seats came off sale by the record at `sequence`. The highest of these sequences counts: loops
+ * that sell the last seats together may raise the counts in another order than that of the log. */
+static void raise_sold_out_sequence(struct ush_event *event, uint64_t sequence)
 {
-	uint32_t sold =
-		atomic_fetch_add_explicit(&event->sold_count, seats, memory_order_acq_rel) + seats;
-	uint32_t house = atomic_load_explicit(&event->house_count, memory_order_acquire);
+	uint64_t at = atomic_load_explicit(&event->sold_out_sequence, memory_order_relaxed);
 
-	USH_ASSERT(sold <= event->seat_count);
-	if (sold + house >= event->seat_count)
-		atomic_store_explicit(&event->sold_out_sequence, sequence, memory_order_release);
+	while (at < sequence && !atomic_compare_exchange_weak_explicit(&event->sold_out_sequence,
+					&at, sequence, memory_order_release, memory_order_relaxed))
+		;
 }
 
-void ush_event_house_add(struct ush_event *event, struct ush_row *row, uint64_t mask)
+void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequence)
 {
+	uint32_t sold;
+
+	/* Before the count: who sees the last seat sold must see its sequence. */
+	raise_sold_out_sequence(event, sequence);
+	sold = atomic_fetch_add_explicit(&event->sold_count, seats, memory_order_acq_rel) + seats;
+	USH_ASSERT(sold <= event->seat_count);
+}
+
+void ush_event_house_add(
+	struct ush_event *event, struct ush_row *row, uint64_t mask, uint64_t sequence)
+{
+	raise_sold_out_sequence(event, sequence);
 	atomic_fetch_or_explicit(&row->house, mask, memory_order_release);
 	atomic_fetch_add_explicit(&event->house_count, ush_popcount64(mask), memory_order_acq_rel);
 }
@@ -99,20 +112,18 @@ uint64_t ush_event_free_count(const struct ush_event *event)
 	for (uint32_t i = 0; i < event->tally_count; i++)
 		returned += atomic_load_explicit(&event->tally[i].returned, memory_order_acquire);
 	for (uint32_t i = 0; i < event->tally_count; i++)
-		taken += atomic_load_explicit(&event->tally[i].taken, memory_order_relaxed);
+		taken += atomic_load_explicit(&event->tally[i].taken, memory_order_acquire);
 	used = taken - returned + house;
 	return used > event->seat_count ? 0 : event->seat_count - used;
 }
 
 bool ush_event_sold_out(const struct ush_event *event, uint64_t durable)
 {
-	uint64_t at = atomic_load_explicit(&event->sold_out_sequence, memory_order_acquire);
-	uint32_t sold, house;
+	/* Counts first: see ush_event_count_sold. */
+	uint32_t sold = atomic_load_explicit(&event->sold_count, memory_order_acquire);
+	uint32_t house = atomic_load_explicit(&event->house_count, memory_order_acquire);
 
-	if (ush_likely(at == 0) || at >= durable)
+	if (ush_likely(sold + house < event->seat_count) || sold == 0)
 		return false;
-	/* House seats may have been put on sale since. */
-	sold = atomic_load_explicit(&event->sold_count, memory_order_relaxed);
-	house = atomic_load_explicit(&event->house_count, memory_order_relaxed);
-	return sold + house >= event->seat_count;
+	return atomic_load_explicit(&event->sold_out_sequence, memory_order_acquire) < durable;
 }

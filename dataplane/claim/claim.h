@@ -66,7 +66,7 @@ struct ush_event {
 	_Alignas(USH_CACHE_LINE) _Atomic uint32_t status;
 	_Atomic uint32_t house_count;
 	_Atomic uint32_t sold_count;
-	/* Sequence of the record that sold the last seat; 0: not sold out. */
+	/* Highest sequence of a record that took seats off sale; 0: none. */
 	_Atomic uint64_t sold_out_sequence;
 };
 
@@ -167,8 +167,10 @@ void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t s
 /* Counts seats sold by the record at `sequence`. */
 void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequence);
 
-/* Seats already claimed become house seats. by: the loop whose record blocks them, or replay. */
-void ush_event_house_add(struct ush_event *event, struct ush_row *row, uint64_t mask);
+/* Seats already claimed become house seats by the record at `sequence`. by: the loop whose record
+ * blocks them, or replay. */
+void ush_event_house_add(
+	struct ush_event *event, struct ush_row *row, uint64_t mask, uint64_t sequence);
 
 /* House seats become free. by: the loop whose record unblocks them, or replay. */
 void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64_t mask);

@@ -230,14 +230,14 @@ static void show_confirm(struct ush_loop *loop, struct act *act, uint64_t last)
 	live_by(loop, -1);
 }
 
-static void show_house(struct ush_loop *loop, struct act *act)
+static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	const struct ush_record *record = &loop->records[act->record_first];
 
 	for (uint32_t i = 0; i < act->record_count; i++, record++) {
 		struct ush_row *row = &act->event->rows[record->row];
 		if (act->kind == ACT_BLOCK)
-			ush_event_house_add(act->event, row, record->mask);
+			ush_event_house_add(act->event, row, record->mask, last);
 		else
 			ush_event_house_remove(act->event, row, record->mask);
 	}
@@ -258,7 +258,7 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		break;
 	case ACT_BLOCK:
 	case ACT_UNBLOCK:
-		show_house(loop, act);
+		show_house(loop, act, last);
 		break;
 	case ACT_EVENT:
 		ush_event_publish(&loop->engine->inventory, act->event);
