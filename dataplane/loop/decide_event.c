@@ -182,11 +182,11 @@ void decide_event_status(
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_ARGUMENT);
 		return;
 	}
+	loop_flush(loop);
 	if (!loop->room_kept) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BUSY, 0);
 		return;
 	}
-	loop_flush(loop);
 	act = event_act(
 		loop, packet, admitted, event, ACT_EVENT_STATUS, USH_RECORD_TYPE_EVENT_STATUS);
 	record = &loop->records[act->record_first];

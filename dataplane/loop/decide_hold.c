@@ -105,7 +105,9 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 	struct ush_engine *engine = loop->engine;
 	const struct ush_accepted *answer = NULL;
 	struct ush_request named = admitted->request;
+	const struct ush_hold *hold;
 	struct ush_reply reply;
+	uint64_t rests_on;
 	uint32_t index;
 	uint8_t status = 0;
 
@@ -119,11 +121,19 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 		reply.sequence = answer->sequence;
 		reply.detail = 1;
 		named.hold = answer->hold;
-		if (decide_find_hold(engine, &named, &index) != NULL)
+		/* It tells what became of the hold, so it also waits for that: a sale, or whatever
+		 * ended it. */
+		rests_on = answer->sequence;
+		hold = decide_find_hold(engine, &named, &index);
+		if (hold != NULL) {
 			decide_describe(engine, index, &reply);
+			rests_on = ush_max64(rests_on, hold->sequence);
+		} else if (answer->op == USH_OP_RESERVE) {
+			rests_on = ush_log_reserved(&engine->log) - 1;
+		}
 		ush_user_unlock(line);
 		count(&loop->counters.repeated);
-		loop_reply_after(loop, packet, &reply, reply.sequence);
+		loop_reply_after(loop, packet, &reply, rests_on);
 		return true;
 	case USH_WINDOW_REFUSED:
 		break;
