@@ -410,28 +410,23 @@ static void test_venue_pretix_sample_imported(void)
  * the same seats, a seat twice in a row, empty numbers, empty rows and zones, zones of one name. */
 static void test_venue_pretix_odd_plans(void)
 {
+	/* clang-format off */
 	static const char plan[] =
 		"{\"name\": \"P\", \"categories\": [{\"name\": \"C\"}, {\"name\": \"C\"}], \"zones\": [\n"
 		"{\"name\": \"Z\", \"rows\": [\n"
-		" {\"row_number\": \"1\", \"seats\": [" PLAN_SEAT("a", "1") "," PLAN_SEAT("b",
-			"2") "]},\n"
-			     " {\"row_number\": \"1\", \"seats\": [" PLAN_SEAT(
-				     "c", "2") "," PLAN_SEAT("d",
-				     "3") "]},\n"
-					  " {\"row_number\": \"\", \"seats\": [" PLAN_SEAT(
-						  "e", "7") "," PLAN_SEAT("f",
-						  "7") "]},\n"
-						       " {\"row_number\": \"9\", \"seats\": []},\n"
-						       " {\"row_number\": \"8\", \"seats\": [" PLAN_SEAT(
-							       "g",
-							       "") "]}]},\n"
-								   "{\"name\": \"Z\", \"rows\": [{\"row_number\": \"1\", \"seats\": [" PLAN_SEAT(
-									   "h",
-									   "1") "]}]},\n"
-										"{\"name\": \"Empty\", \"rows\": []},\n"
-										"{\"rows\": [{\"row_number\": \"1\", \"seats\": [" PLAN_SEAT(
-											"i",
-											"1") "]}]}]}";
+		" {\"row_number\": \"1\", \"seats\": ["
+			PLAN_SEAT("a", "1") "," PLAN_SEAT("b", "2") "]},\n"
+		" {\"row_number\": \"1\", \"seats\": ["
+			PLAN_SEAT("c", "2") "," PLAN_SEAT("d", "3") "]},\n"
+		" {\"row_number\": \"\", \"seats\": ["
+			PLAN_SEAT("e", "7") "," PLAN_SEAT("f", "7") "]},\n"
+		" {\"row_number\": \"9\", \"seats\": []},\n"
+		" {\"row_number\": \"8\", \"seats\": [" PLAN_SEAT("g", "") "]}]},\n"
+		"{\"name\": \"Z\", \"rows\": ["
+			"{\"row_number\": \"1\", \"seats\": [" PLAN_SEAT("h", "1") "]}]},\n"
+		"{\"name\": \"Empty\", \"rows\": []},\n"
+		"{\"rows\": [{\"row_number\": \"1\", \"seats\": [" PLAN_SEAT("i", "1") "]}]}]}";
+	/* clang-format on */
 	static const char *const seats[] = {"Z/1/1", "Z/1/2", "Z/1 (2)/2", "Z/1 (2)/3", "Z/row 3/7",
 		"Z/row 3/7 (2)", "Z/8/g", "Z (2)/1/1", "Zone 4/1/1"};
 	static const char *const warned[] = {"bad:1:45: category 'C' is listed twice",

@@ -79,7 +79,7 @@ static const struct bad bad_files[] = {
 	/* Tiers. */
 	{"{\"name\": \"V\", \"currency\": \"EUR\", \"tiers\": @[],\n" GOOD_SECTIONS, "at least 1",
 		0},
-	{"{\"name\": \"V\", \"currency\": \"EUR\", \"tiers\": [@{\"name\": \"A\"}],\n" GOOD_SECTIONS,
+	{"{\"name\": \"V\", \"currency\": \"EUR\",\"tiers\": [@{\"name\": \"A\"}],\n" GOOD_SECTIONS,
 		"key 'price_minor' is missing", 0},
 	{"{\"name\": \"V\", \"currency\": \"EUR\",\n\"tiers\": [{\"name\": \"A\", "
 	 "\"price_minor\": @67108864}],\n" GOOD_SECTIONS,
