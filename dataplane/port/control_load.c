@@ -7,8 +7,9 @@
  *      that a restart cannot find;
  *   4. pass request and event to the loop, which journals EVENT and makes it visible;
  *   5. unless the loop took it, give the event back.
- * Failure modes: a bad image is answered with a text; a crash after 3 leaves a file that no record
- * names, which is harmless and replaced by the next load of the same image.
+ * Failure modes: a bad image, a full inventory or a full disk is answered with a text; a crash
+ * after 3 leaves a file that no record names, which is harmless and replaced by the next load of
+ * the same image.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,19 @@ static int load_prepare(struct ush_control *control, uint32_t event, int fd,
 	return error;
 }
 
+/* Whose fault it is: the image's, or ours for want of room or of a disk that takes it. */
+static enum ush_status load_status(int error)
+{
+	switch (error) {
+	case -USH_EINVAL:
+	case -USH_ECORRUPT:
+	case -USH_EVERSION:
+		return USH_STATUS_BAD_IMAGE;
+	default:
+		return USH_STATUS_BUSY;
+	}
+}
+
 void control_load(struct ush_control *control, struct ush_control_message *message, int fd)
 {
 	struct ush_control_message **slot;
@@ -84,9 +98,7 @@ void control_load(struct ush_control *control, struct ush_control_message *messa
 		} else {
 			ush_diag(USH_DIAG_WARN, "event_load_refused",
 				USH_U64("event_id", request.event), USH_TEXT("why", why.text));
-			control_answer(control, message,
-				error == -USH_EFULL ? USH_STATUS_BUSY : USH_STATUS_BAD_IMAGE, 0,
-				why.text);
+			control_answer(control, message, load_status(error), 0, why.text);
 		}
 	}
 	close(fd);
