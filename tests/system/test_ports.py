@@ -362,12 +362,44 @@ def test_answers_survive(number):
     box.start()
     ready = box.events("ready")[-1]
     assert ready["clean"] == ("yes" if number == signal.SIGTERM else "no"), ready
+    # Live holds got the outage back.
+    assert box.events("resume")[-1]["live_holds"] >= len(granted)
     with bench.udp(OUR4) as s:
         for user, hold in granted.items():
             reply = ask(s, op="QUERY_HOLD", event=1, user=user, hold=hold)
             assert reply.status == "OK" and reply.hold == hold, (user, reply.status)
     counters = finish(box)
     assert counters["usher_event_1_free"] <= 16 * 63 - len(granted)
+
+
+# Goal: one loop with two ports sends each reply out of the port its request came by, also when it
+# waited for the disk through turns of the other. Method: reservations from a capture and from a
+# socket at the same time.
+def test_two_ports():
+    bench.offload("off")
+    box = Box(BUILD, "af_packet:ush0", [], bench.a).start()
+    open_event(box).close()
+    assert box.stop() == 0
+    given, got = os.path.join(box.directory, "in.pcap"), os.path.join(box.directory, "out.pcap")
+    with open(given, "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+        for i in range(500):
+            data = frame(request("RESERVE", event=1, request_id=1, user=1000 + i, row=i // 63,
+                                 mask=1 << i % 63, cookie=1000 + i))
+            f.write(struct.pack("<IIII", 1, i, len(data), len(data)) + data)
+    box.command += ["--set", "port.second.mac=02:00:00:00:00:01",
+                    "--set", f"port.second.device=pcap:rx={given},tx={got}"]
+    box.start()
+    with bench.udp(OUR4) as s:
+        for i in range(300):
+            seat = 500 + i
+            reply = ask(s, op="RESERVE", event=1, request_id=1, user=1 + i, row=seat // 63,
+                        mask=1 << seat % 63, cookie=i)
+            assert reply.status == "OK" and reply.cookie == i
+    finish(box)
+    replies = [Reply(data[42:]) for data in pcap_read(got)]
+    assert sorted(r.cookie for r in replies) == list(range(1000, 1500))
+    assert all(r.status == "OK" for r in replies)
 
 
 # Goal: the control port under bad manners. Method: a stranger, a flood of clients, messages of wrong
@@ -470,7 +502,7 @@ def main():
             (test_af_packet_verified_checksums,), (test_af_packet_two_loops, "sleep"),
             (test_af_packet_two_loops, "yield"), (test_af_xdp,), (test_pcap,), (test_vhost,),
             (test_vhost_after_kill,), (test_memif,), (test_hugepages,), (test_random_frames,),
-            (test_control_port,), (test_answers_survive, signal.SIGTERM),
+            (test_two_ports,), (test_control_port,), (test_answers_survive, signal.SIGTERM),
             (test_answers_survive, signal.SIGKILL)):
         if not wanted or any(part in test.__name__ for part in wanted):
             # No neighbour of an earlier test is remembered.
