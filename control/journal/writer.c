@@ -23,11 +23,15 @@
 
 _Noreturn void journal_fail(const struct ush_journal *journal, const char *what, int64_t result)
 {
-	fprintf(stderr,
+	char text[1024];
+	int size = snprintf(text, sizeof(text),
 		"usherd: journal %s: %s (%s). Stopped at once: nothing that was not durable has been "
 		"acknowledged. Mend the disk and start again; the journal is replayed.\n",
 		journal->directory, what, result < 0 ? ush_error_text((int)result) : "short write");
-	fflush(NULL);
+
+	/* Not through stdio: another thread may hold its locks and be stuck on the same disk. */
+	if (write(STDERR_FILENO, text, (size_t)size) < 0)
+		_exit(3);
 	_exit(3);
 }
 
@@ -69,12 +73,17 @@ static void advance_durable(struct ush_journal *journal)
 	/* Release: whoever sees it may reuse the slots and let replies go. */
 	atomic_store_explicit(&journal->log->durable, journal->durable_block * USH_BLOCK_SLOTS,
 		memory_order_release);
-	if (journal->closing_file >= 0 && journal->durable_block >= journal->closing_end &&
-		atomic_load_explicit(&journal->old_file, memory_order_acquire) < 0) {
-		atomic_store_explicit(
-			&journal->old_file, journal->closing_file, memory_order_release);
-		journal->closing_file = -1;
-	}
+}
+
+/* Hands a full segment, all durable, to housekeeping to be closed. Tried at every step: the hand
+ * may be taken while nothing is in flight, and the next segment waits for it. */
+static void hand_over(struct ush_journal *journal)
+{
+	if (journal->closing_file < 0 || journal->durable_block < journal->closing_end ||
+		atomic_load_explicit(&journal->old_file, memory_order_acquire) >= 0)
+		return;
+	atomic_store_explicit(&journal->old_file, journal->closing_file, memory_order_release);
+	journal->closing_file = -1;
 }
 
 static uint32_t reap(struct ush_journal *journal)
@@ -125,21 +134,20 @@ static bool enter_segment(struct ush_journal *journal)
 	return true;
 }
 
-/* Makes the block that is being filled a whole one. ret: false if others were quicker. */
-static bool seal(struct ush_journal *journal)
+/* Makes the block that is being filled a whole one, unless others are quicker. */
+static void seal(struct ush_journal *journal)
 {
 	struct ush_log *log = journal->log;
 	uint64_t reserved = ush_log_reserved(log);
 	uint64_t end = (reserved + USH_BLOCK_SLOTS - 1) & ~(uint64_t)(USH_BLOCK_SLOTS - 1);
 
 	if (reserved == end)
-		return true;
+		return;
 	if (!atomic_compare_exchange_strong_explicit(
 		    &log->reserved, &reserved, end, memory_order_acq_rel, memory_order_relaxed))
-		return false;
+		return;
 	ush_log_publish_pads(log, reserved, end);
 	bump(&journal->counters.pads, end - reserved);
-	return true;
 }
 
 /* Whole blocks wanted before a further write is started beside those in flight: one write at once
@@ -148,7 +156,7 @@ static bool seal(struct ush_journal *journal)
 static uint64_t group_wanted(uint32_t in_flight)
 {
 	static const uint8_t wanted[DEPTH_MAX] = {
-		1, 4, 16, 32, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64};
+		1, 16, 32, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64};
 
 	return wanted[in_flight];
 }
@@ -164,6 +172,21 @@ static bool is_published(const struct ush_log *log, uint64_t block)
 			return false;
 	}
 	return true;
+}
+
+/* With nothing in flight: takes the partial block along, if it fits the write and the write can
+ * start. While the next block waits for a slow producer, sealing would only fill the ring with
+ * pads: one block a step. */
+static void seal_partial(struct ush_journal *journal)
+{
+	const struct ush_log *log = journal->log;
+	uint64_t whole = ush_log_reserved(log) / USH_BLOCK_SLOTS;
+	uint64_t ahead = whole - journal->next_block;
+
+	if (ahead >= journal->config.write_bytes_max / USH_BLOCK_BYTES)
+		return;
+	if (ahead == 0 || is_published(log, journal->next_block))
+		seal(journal);
 }
 
 static void prepare_block(struct ush_journal *journal, uint64_t block)
@@ -200,17 +223,13 @@ static uint64_t start_write(struct ush_journal *journal)
 {
 	const struct ush_log *log = journal->log;
 	uint32_t in_flight = journal->flight_tail - journal->flight_head;
-	uint64_t whole = ush_log_reserved(log) / USH_BLOCK_SLOTS;
-	uint64_t count, limit, ring_left;
+	uint64_t whole, count, limit, ring_left;
 
 	if (in_flight >= journal->config.depth || !enter_segment(journal))
 		return 0;
-	if (in_flight == 0 && (ush_log_reserved(log) & (USH_BLOCK_SLOTS - 1)) != 0 &&
-		whole - journal->next_block < journal->config.write_bytes_max / USH_BLOCK_BYTES) {
-		if (!seal(journal))
-			return 0;
-		whole = ush_log_reserved(log) / USH_BLOCK_SLOTS;
-	}
+	if (in_flight == 0)
+		seal_partial(journal);
+	whole = ush_log_reserved(log) / USH_BLOCK_SLOTS;
 	if (whole - journal->next_block < group_wanted(in_flight))
 		return 0;
 	limit = journal->config.write_bytes_max / USH_BLOCK_BYTES;
@@ -238,11 +257,19 @@ uint32_t ush_journal_step(struct ush_journal *journal, uint64_t now_ns)
 
 	journal->now_ns = ush_max64(now_ns, journal->now_ns);
 	work = reap(journal);
+	hand_over(journal);
 	while (start_write(journal) != 0)
 		work++;
 	__atomic_store_n(&journal->counters.in_flight,
 		(uint64_t)(journal->flight_tail - journal->flight_head), __ATOMIC_RELAXED);
 	return work;
+}
+
+bool journal_is_full(const struct ush_journal *journal)
+{
+	return journal->flight_head == journal->flight_tail && journal->closing_file < 0 &&
+	       journal->next_block == journal->file_first + journal->segment_blocks &&
+	       atomic_load_explicit(&journal->next_file, memory_order_acquire) < 0;
 }
 
 bool ush_journal_idle(const struct ush_journal *journal)

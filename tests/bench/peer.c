@@ -261,8 +261,9 @@ static void open_port(struct bench *b)
 	b->pool = rte_pktmbuf_pool_create(
 		"bench", 16383, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (b->pool == NULL || rte_eth_dev_configure(b->port, 1, 1, &conf) != 0 ||
-		rte_eth_rx_queue_setup(b->port, 0, 1024, SOCKET_ID_ANY, NULL, b->pool) != 0 ||
-		rte_eth_tx_queue_setup(b->port, 0, 1024, SOCKET_ID_ANY, NULL) != 0 ||
+		rte_eth_rx_queue_setup(
+			b->port, 0, 1024, (unsigned int)SOCKET_ID_ANY, NULL, b->pool) != 0 ||
+		rte_eth_tx_queue_setup(b->port, 0, 1024, (unsigned int)SOCKET_ID_ANY, NULL) != 0 ||
 		rte_eth_dev_start(b->port) != 0)
 		rte_exit(1, "bench-peer: cannot start the port\n");
 	for (int i = 0; i < 100; i++) {
