@@ -53,6 +53,7 @@ int ush_pid_file_take(const char *run_directory, struct ush_message *message)
 		ush_message_set(message,
 			"%s: another usherd runs with this run directory; stop it, or give --run-dir",
 			path);
+		close(fd);
 		return -USH_EBUSY;
 	}
 	size = snprintf(text, sizeof(text), "%d\n", getpid());

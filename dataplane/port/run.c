@@ -33,6 +33,8 @@
 struct usherd {
 	const struct ush_config *config;
 	int pid_file;
+	/* When a lock was first found taken, 0: never. */
+	uint64_t lock_wait_ns;
 	struct ush_eal eal;
 	struct ush_images images;
 	struct ush_disk disk;
@@ -93,6 +95,25 @@ static uint64_t now_ns(struct usherd *u)
 
 /* ---- steps of start() ---- */
 
+/* A usherd that was killed keeps its locks until the kernel has taken its memory apart, which takes
+ * tenths of a second; its supervisor may be quicker. in: path: whose lock is taken. ret: true after
+ * a short pause: try again; false: too long for one that is dying. */
+static bool wait_for_lock(struct usherd *u, const char *path)
+{
+	const struct timespec pause = {.tv_sec = 0, .tv_nsec = 10000000};
+	uint64_t now = monotonic_ns();
+
+	if (u->lock_wait_ns == 0) {
+		u->lock_wait_ns = now;
+		ush_diag(USH_DIAG_INFO, "lock_wait", USH_TEXT("directory", path),
+			USH_TEXT("why", "another usherd has it; waiting 3 s for it to end"));
+	}
+	if (now - u->lock_wait_ns >= USH_LOCK_NS_MAX)
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
 static int start_directories(struct usherd *u, struct ush_message *message)
 {
 	struct rlimit limit;
@@ -108,7 +129,9 @@ static int start_directories(struct usherd *u, struct ush_message *message)
 		error = ush_directory_make(u->config->run_directory, 0755, message);
 	if (error != 0)
 		return error;
-	u->pid_file = ush_pid_file_take(u->config->run_directory, message);
+	do {
+		u->pid_file = ush_pid_file_take(u->config->run_directory, message);
+	} while (u->pid_file == -USH_EBUSY && wait_for_lock(u, u->config->run_directory));
 	return u->pid_file < 0 ? u->pid_file
 			       : ush_images_open(&u->images, u->config->state_directory, message);
 }
@@ -132,6 +155,7 @@ static int open_journal(struct usherd *u, struct ush_message *message)
 		.write_bytes_max = c->journal_write_kb << 10,
 	};
 	struct timespec t;
+	uint64_t now;
 	int error;
 
 	error = ush_directory_make(c->journal_directory, 0700, message);
@@ -141,8 +165,11 @@ static int open_journal(struct usherd *u, struct ush_message *message)
 	if (error != 0)
 		return error;
 	clock_gettime(CLOCK_REALTIME, &t);
-	return ush_journal_open(&u->journal, &journal, &u->disk,
-		(uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec, message);
+	now = (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+	do {
+		error = ush_journal_open(&u->journal, &journal, &u->disk, now, message);
+	} while (error == -USH_EBUSY && wait_for_lock(u, c->journal_directory));
+	return error;
 }
 
 static int make_engine(struct usherd *u, struct ush_message *message)

@@ -17,6 +17,9 @@
 /* Longest wait for withheld replies at the end. */
 #define USH_DRAIN_NS_MAX (5ull * 1000000000ull)
 
+/* Longest wait at start for a usherd that was killed to give up its locks. */
+#define USH_LOCK_NS_MAX (3ull * 1000000000ull)
+
 /* Exit statuses. A disk failure ends the process inside the journal with USH_EXIT_DISK. */
 enum ush_exit {
 	USH_EXIT_OK = 0,
