@@ -328,6 +328,7 @@ static int load_open(struct load *load, struct ush_message *message)
 	for (uint32_t i = 0; i < LOAD_CLASS_COUNT; i++)
 		ush_histogram_init(&load->latency[i]);
 	ush_histogram_init(&load->second);
+	ush_histogram_init(&load->steady);
 	return error;
 }
 

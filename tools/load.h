@@ -285,6 +285,8 @@ struct load {
 	struct load_stats stats_before;
 	struct ush_histogram latency[LOAD_CLASS_COUNT];
 	struct ush_histogram second;
+	/* Answers that came before the first outage of the link. */
+	struct ush_histogram steady;
 	uint64_t second_ns;
 
 	/* load.c: the schedule. */

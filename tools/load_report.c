@@ -185,6 +185,11 @@ static void print_json(FILE *out, const struct load *load, const struct ush_hist
 		fprintf(out, "}");
 		first = false;
 	}
+	if (t->outages != 0 && load->steady.count != 0) {
+		fprintf(out, "},\"before_outage\":{\"count\":%llu,",
+			(unsigned long long)load->steady.count);
+		json_latency(out, &load->steady);
+	}
 	fprintf(out,
 		"},\"packets\":{\"sent\":%llu,\"received\":%llu,\"stray\":%llu,\"bad\":%llu},"
 		"\"outages\":%llu,\"ack_entries\":%llu,\"request_id_next\":%u,\"rate\":%llu,"
@@ -203,19 +208,22 @@ static void table_row(FILE *out, const char *name, uint64_t value)
 		fprintf(out, "  %-28s %14llu\n", name, (unsigned long long)value);
 }
 
-static void table_latency(FILE *out, const struct load *load)
+static void latency_row(FILE *out, const char *name, const struct ush_histogram *h)
 {
-	fprintf(out, "\n  %-10s %12s %10s %10s %10s %10s   us, from the intended moment\n",
-		"answers", "count", "p50", "p99", "p99.9", "max");
-	for (uint32_t i = 0; i < LOAD_CLASS_COUNT; i++) {
-		const struct ush_histogram *h = &load->latency[i];
-
-		if (h->count == 0)
-			continue;
-		fprintf(out, "  %-10s %12llu %10.1f %10.1f %10.1f %10.1f\n", class_name[i],
+	if (h->count != 0)
+		fprintf(out, "  %-14s %12llu %10.1f %10.1f %10.1f %10.1f\n", name,
 			(unsigned long long)h->count, us_at(h, 500000), us_at(h, 990000),
 			us_at(h, 999000), (double)h->max / 1e3);
-	}
+}
+
+static void table_latency(FILE *out, const struct load *load)
+{
+	fprintf(out, "\n  %-14s %12s %10s %10s %10s %10s   us, from the intended moment\n",
+		"answers", "count", "p50", "p99", "p99.9", "max");
+	for (uint32_t i = 0; i < LOAD_CLASS_COUNT; i++)
+		latency_row(out, class_name[i], &load->latency[i]);
+	if (load->transport->outages != 0)
+		latency_row(out, "before outage", &load->steady);
 }
 
 static void print_table(FILE *out, const struct load *load, uint64_t span_ns)

@@ -202,6 +202,8 @@ static void count_answer(
 	load->stats.last_ns = now_ns;
 	ush_histogram_add(&load->latency[class], latency_ns);
 	ush_histogram_add(&load->second, latency_ns);
+	if (load->transport->outages == 0)
+		ush_histogram_add(&load->steady, latency_ns);
 }
 
 /* A final answer to the request in `slot`. */
