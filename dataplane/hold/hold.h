@@ -21,8 +21,8 @@
 #define USH_HOLD_NONE 0u
 
 struct ush_hold {
-	/* state | owner loop << 8 | version << 16 | generation << 32 | leg << 48 (1: a further leg
-	 * of another hold). */
+	/* state | owner loop << 8 | version << 16 | generation << 32. Further legs of a hold
+	 * stay FREE; leg_count tells them from free lines. */
 	_Atomic uint64_t word;
 	uint64_t user;
 	uint64_t mask;

@@ -46,7 +46,7 @@ struct ush_engine_limits {
 };
 
 /* The defaults: one loop, 2^20 holds, 2^21 users, 2^20 answers, 2^20 rows, 4,096 log blocks,
- * 2^15 waiting replies; about 300 MiB, touched only as used. */
+ * 2^15 waiting replies; 342 MiB, touched only as used. */
 void ush_engine_limits_default(struct ush_engine_limits *limits);
 
 /* ret: bytes that ush_engine_init needs, or 0 when the limits contradict themselves (message). */
@@ -55,7 +55,7 @@ size_t ush_engine_bytes(const struct ush_engine_limits *limits, struct ush_messa
 /*
  * Afterwards the engine is empty: no event, no hold, log at `sequence` 64 (block 1).
  * in:  memory: ush_engine_bytes() zeroed bytes, 4,096-byte aligned; stays the caller's.
- *      hold_key: secret of hold-id tags; box: the box id.
+ *      hold_key: secret of hold-id tags.
  * ret: the engine (inside memory). by: the starting thread.
  */
 struct ush_engine *ush_engine_init(

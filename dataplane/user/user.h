@@ -49,7 +49,7 @@ struct ush_user {
 	/* Refusals of ids top - 7 .. top, by id & 7: status, and the low byte of the digest. */
 	uint8_t refusal_status[USH_USER_REFUSALS];
 	uint8_t refusal_digest[USH_USER_REFUSALS];
-	/* Ids of those refusals, low byte; 8 bytes kept for attempt and hold-time budgets. */
+	/* Ids of those refusals, low byte. */
 	uint8_t refusal_id[USH_USER_REFUSALS];
 };
 static_assert(sizeof(struct ush_user) == USH_CACHE_LINE, "a user line is one cache line");
