@@ -52,9 +52,9 @@ enum block_kind block_classify(const void *data, uint32_t box, uint32_t epoch, u
 		return BLOCK_FOREIGN;
 	if (header.epoch > epoch)
 		return BLOCK_FUTURE;
-	if (header.epoch < epoch || header.sequence != block * USH_BLOCK_SLOTS)
+	if (header.epoch < epoch || header.sequence < block * USH_BLOCK_SLOTS)
 		return BLOCK_LEFTOVER;
-	return BLOCK_GOOD;
+	return header.sequence == block * USH_BLOCK_SLOTS ? BLOCK_GOOD : BLOCK_FUTURE;
 }
 
 /*
@@ -64,7 +64,7 @@ enum block_kind block_classify(const void *data, uint32_t box, uint32_t epoch, u
  * LEFTOVER  corrupt         the end: the segment was recycled and this place not yet written
  * TORN      corrupt         a torn tail
  * FOREIGN   refuse          refuse: someone put another box's file here
- * FUTURE    corrupt         corrupt: a newer epoch never writes into an older one's segment
+ * FUTURE    corrupt         corrupt: neither a newer epoch nor a later place is written here
  * VERSION   refuse          refuse
  */
 enum block_action block_decide(enum block_kind kind, bool known)
@@ -104,7 +104,7 @@ const char *block_kind_text(enum block_kind kind)
 	case BLOCK_FOREIGN:
 		return "written by another box";
 	case BLOCK_FUTURE:
-		return "of a newer epoch than its segment";
+		return "of a newer epoch, or a later place, than its segment's (was a file renamed?)";
 	case BLOCK_VERSION:
 		return "of another format version";
 	case BLOCK_KIND_COUNT:

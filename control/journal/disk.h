@@ -32,7 +32,8 @@ struct ush_disk {
 	void (*unlock)(void *context);
 	/* Calls `each` for every name; stops at a non-zero return and returns it. */
 	int (*list)(void *context, int (*each)(void *argument, const char *name), void *argument);
-	/* Opens for reading and, if `write`, for durable direct writes. ret: handle. */
+	/* Opens for reading and, if `write`, for durable direct writes: then no write that an
+	 * earlier process started can reach the file any more. ret: handle. */
 	int (*open)(void *context, const char *name, bool write);
 	/* Makes a file of `bytes` zero bytes, all blocks written, and syncs it. */
 	int (*create)(void *context, const char *name, uint64_t bytes);

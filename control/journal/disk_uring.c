@@ -98,6 +98,17 @@ static int open_direct(int directory, const char *name, int flags)
 	return fd;
 }
 
+/* Direct writes of a process that was killed may still be on their way to this file, which may have
+ * been recycled since, and would land on ours. Allocating what is allocated changes nothing, but
+ * waits for them (inode_dio_wait in ext4, XFS and Btrfs); where it is not supported, so be it. */
+static void wait_for_late_writes(int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) == 0 && status.st_size > 0)
+		(void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, status.st_size);
+}
+
 static int uring_open(void *context, const char *name, bool write)
 {
 	struct uring *u = context;
@@ -108,6 +119,8 @@ static int uring_open(void *context, const char *name, bool write)
 
 	if (fd < 0)
 		return error_now();
+	if (write)
+		wait_for_late_writes(fd);
 	pthread_mutex_lock(&u->mutex);
 	while (slot < FILES_MAX && u->fd[slot] >= 0)
 		slot++;
@@ -120,8 +133,10 @@ static int uring_open(void *context, const char *name, bool write)
 	}
 	if (write && u->files_registered &&
 		io_uring_register_files_update(&u->ring, (unsigned)slot, &fd, 1) != 1) {
+		pthread_mutex_lock(&u->mutex);
 		close(fd);
 		u->fd[slot] = -1;
+		pthread_mutex_unlock(&u->mutex);
 		return -USH_ESYSTEM;
 	}
 	return slot;
@@ -352,9 +367,16 @@ static int open_ring(struct uring *u, uint32_t depth, struct ush_message *messag
 int ush_disk_uring_open(
 	struct ush_disk *disk, const char *directory, uint32_t depth, struct ush_message *message)
 {
-	struct uring *u = calloc(1, sizeof(*u));
+	struct uring *u;
 	int error;
 
+	if (strlen(directory) >= sizeof(u->path)) {
+		ush_message_set(message,
+			"the name of the journal directory is longer than %zu bytes",
+			sizeof(u->path) - 1);
+		return -USH_EINVAL;
+	}
+	u = calloc(1, sizeof(*u));
 	if (u == NULL) {
 		ush_message_set(message, "out of memory");
 		return -USH_ENOMEM;

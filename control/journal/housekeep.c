@@ -8,23 +8,24 @@
 
 #include "journal/internal.h"
 
-static int take_spare(struct ush_journal *journal, char *name)
+static void count_spares(struct ush_journal *journal)
 {
-	struct segment_list *list = &journal->segments;
-
-	if (list->spare_count == 0)
-		return -USH_ENOENT;
-	spare_name(name, list->spares[--list->spare_count]);
-	return 0;
+	atomic_store_explicit(
+		&journal->spares_ready, journal->segments.spare_count, memory_order_relaxed);
 }
 
-static int make_spare(struct ush_journal *journal, char *name, struct ush_message *message)
+static int make_spare(struct ush_journal *journal, struct ush_message *message)
 {
+	/* A number is used up only by success: what failed is made anew under the same name. */
+	uint32_t number = journal->segments.spare_next;
+	char name[USH_DISK_NAME_MAX];
 	int error;
 
-	spare_name(name, journal->segments.spare_next++);
+	spare_name(name, number);
 	error = journal->disk->create(
 		journal->disk->context, name, journal->segment_blocks * USH_BLOCK_BYTES);
+	if (error == 0)
+		error = segment_list_add_spare(&journal->segments, number);
 	if (error != 0)
 		ush_message_set(message,
 			"journal %s: cannot make a segment of %llu MiB: %s; free space on this disk, or "
@@ -32,42 +33,109 @@ static int make_spare(struct ush_journal *journal, char *name, struct ush_messag
 			journal->directory,
 			(unsigned long long)(journal->segment_blocks * USH_BLOCK_BYTES >> 20),
 			ush_error_text(error));
+	count_spares(journal);
 	return error;
 }
 
-int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_message *message)
+/* Takes spares that are not as large as a segment off the list and the disk: someone cut them. */
+static int drop_bad_spares(struct ush_journal *journal)
 {
-	char spare[USH_DISK_NAME_MAX], name[USH_DISK_NAME_MAX];
-	int error, file;
+	struct segment_list *list = &journal->segments;
+	const struct ush_disk *disk = journal->disk;
+	char name[USH_DISK_NAME_MAX];
 
-	if (take_spare(journal, spare) != 0) {
-		error = make_spare(journal, spare, message);
+	while (list->spare_count != 0) {
+		int64_t size;
+		int file, error;
+
+		spare_name(name, list->spares[list->spare_count - 1]);
+		file = disk->open(disk->context, name, false);
+		if (file < 0 && file != -USH_ENOENT)
+			return file;
+		size = file < 0 ? 0 : disk->size(disk->context, file);
+		if (file >= 0)
+			disk->close(disk->context, file);
+		if (size < 0)
+			return (int)size;
+		if ((uint64_t)size == journal->segment_blocks * USH_BLOCK_BYTES)
+			return 0;
+		error = file < 0 ? 0 : disk->unlink(disk->context, name);
+		if (error != 0)
+			return error;
+		list->spare_count--;
+	}
+	return 0;
+}
+
+/* Gives the newest spare a segment's name. Whatever fails, the spare stays one. */
+static int name_segment(struct ush_journal *journal, uint64_t first, struct ush_message *message)
+{
+	struct segment_list *list = &journal->segments;
+	char spare[USH_DISK_NAME_MAX], name[USH_DISK_NAME_MAX];
+	int error = drop_bad_spares(journal);
+
+	if (error != 0) {
+		ush_message_set(message, "journal %s: cannot look at the spare segments: %s",
+			journal->directory, ush_error_text(error));
+		return error;
+	}
+	if (list->spare_count == 0) {
+		error = make_spare(journal, message);
 		if (error != 0)
 			return error;
 	}
+	spare_name(spare, list->spares[list->spare_count - 1]);
 	segment_name(name, journal->box.epoch, first);
-	error = journal->disk->rename(journal->disk->context, spare, name);
+	error = segment_list_reserve(list);
 	if (error == 0)
-		error = segment_list_add(&journal->segments, journal->box.epoch, first);
+		error = journal->disk->rename(journal->disk->context, spare, name);
 	if (error != 0) {
 		ush_message_set(message, "journal %s: cannot name segment %s: %s",
 			journal->directory, name, ush_error_text(error));
 		return error;
 	}
-	file = journal->disk->open(journal->disk->context, name, true);
+	list->spare_count--;
+	count_spares(journal);
+	error = segment_list_add(list, journal->box.epoch, first);
+	USH_ASSERT(error == 0);
+	return 0;
+}
+
+int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_message *message)
+{
+	const struct segment_list *list = &journal->segments;
+	const struct segment *last = list->count != 0 ? &list->items[list->count - 1] : NULL;
+	int error, file;
+
+	/* It has its name already when only opening it failed the last time. */
+	if (last == NULL || last->epoch != journal->box.epoch || last->first != first) {
+		error = name_segment(journal, first, message);
+		if (error != 0)
+			return error;
+		last = &list->items[list->count - 1];
+	}
+	file = journal->disk->open(journal->disk->context, last->name, true);
 	if (file < 0) {
 		ush_message_set(message, "journal %s: cannot open segment %s: %s",
-			journal->directory, name, ush_error_text(file));
+			journal->directory, last->name, ush_error_text(file));
 		return file;
 	}
 	journal->prepare_first = first + journal->segment_blocks;
 	return file;
 }
 
-static bool keep_segments(struct ush_journal *journal)
+/* A sync that failed is never tried again: what the kernel says the second time means nothing. */
+static bool stop_if_lying(const struct ush_journal *journal, int error)
 {
-	char name[USH_DISK_NAME_MAX];
+	if (error == -USH_EIO)
+		journal_fail(journal, "cannot make a segment ready", error);
+	return false;
+}
+
+static bool keep_segments(struct ush_journal *journal, struct ush_message *trouble)
+{
 	int old = atomic_load_explicit(&journal->old_file, memory_order_acquire);
+	int error;
 
 	if (old >= 0) {
 		journal->disk->close(journal->disk->context, old);
@@ -75,24 +143,17 @@ static bool keep_segments(struct ush_journal *journal)
 	}
 	if (atomic_load_explicit(&journal->next_file, memory_order_acquire) < 0) {
 		uint64_t first = journal->prepare_first;
-		int file = housekeep_prepare(journal, first, &journal->trouble);
+		int file = housekeep_prepare(journal, first, trouble);
 		if (file < 0)
-			return false;
+			return stop_if_lying(journal, file);
 		atomic_store_explicit(&journal->next_first, first, memory_order_relaxed);
 		atomic_store_explicit(&journal->next_file, file, memory_order_release);
 		return true;
 	}
-	if (journal->segments.spare_count < journal->config.spare_count) {
-		if (make_spare(journal, name, &journal->trouble) != 0)
-			return false;
-		if (segment_list_add_spare(&journal->segments, journal->segments.spare_next - 1) !=
-			0)
-			return false;
-		atomic_store_explicit(&journal->spares_ready, journal->segments.spare_count,
-			memory_order_relaxed);
-		return true;
-	}
-	return false;
+	if (journal->segments.spare_count >= journal->config.spare_count)
+		return false;
+	error = make_spare(journal, trouble);
+	return error == 0 || stop_if_lying(journal, error);
 }
 
 /* ret: place in the list of the segment that holds a block: the last one that starts at or before
@@ -107,8 +168,20 @@ static uint32_t find_segment(const struct segment_list *list, uint64_t block)
 	return i - 1;
 }
 
+static bool chain_trouble(struct ush_journal *journal, struct ush_message *trouble, int64_t error)
+{
+	/* A missing segment is the worse trouble. */
+	if (trouble->text[0] == '\0')
+		ush_message_set(trouble,
+			"journal %s: cannot read segment %s for the hash chain: %s; sales go on, but the "
+			"chain stands still until it can be read",
+			journal->directory, journal->segments.items[journal->chain_segment].name,
+			error < 0 ? ush_error_text((int)error) : "it is too short");
+	return false;
+}
+
 /* Adds up to 256 durable blocks to the chain. */
-static bool keep_chain(struct ush_journal *journal)
+static bool keep_chain(struct ush_journal *journal, struct ush_message *trouble)
 {
 	uint64_t durable = ush_log_durable(journal->log) / USH_BLOCK_SLOTS;
 	struct chain *chain = &journal->chain;
@@ -128,7 +201,7 @@ static bool keep_chain(struct ush_journal *journal)
 		journal->chain_file =
 			journal->disk->open(journal->disk->context, segment->name, false);
 		if (journal->chain_file < 0)
-			return false;
+			return chain_trouble(journal, trouble, journal->chain_file);
 	}
 	count = ush_min64(durable - chain->block, READ_BYTES / USH_BLOCK_BYTES);
 	count = ush_min64(count, segment->first + journal->segment_blocks - chain->block);
@@ -136,22 +209,31 @@ static bool keep_chain(struct ush_journal *journal)
 		count = ush_min64(count, journal->segments.items[at + 1].first - chain->block);
 	got = segment_read(journal, journal->chain_file, chain->block - segment->first, count);
 	if (got <= 0)
-		return false;
+		return chain_trouble(journal, trouble, got);
 	for (int64_t i = 0; i < got; i++)
 		chain_add(chain, journal->read_buffer + i * USH_BLOCK_BYTES);
 	chain_publish(chain);
-	atomic_store_explicit(&journal->chain_reached, chain->block, memory_order_relaxed);
+	atomic_store_explicit(&journal->chain_reached, chain->block, memory_order_release);
 	return true;
+}
+
+bool housekeep(struct ush_journal *journal, struct ush_message *trouble)
+{
+	bool segments, chain;
+
+	trouble->text[0] = '\0';
+	/* ush_journal_finish may be at it on another thread. */
+	if (atomic_exchange_explicit(&journal->keeping, true, memory_order_acquire))
+		return false;
+	segments = keep_segments(journal, trouble);
+	chain = keep_chain(journal, trouble);
+	atomic_store_explicit(&journal->keeping, false, memory_order_release);
+	return segments || chain;
 }
 
 bool ush_journal_housekeep(struct ush_journal *journal)
 {
-	bool segments, chain;
-
-	journal->trouble.text[0] = '\0';
-	segments = keep_segments(journal);
-	chain = keep_chain(journal);
-	return segments || chain;
+	return housekeep(journal, &journal->trouble);
 }
 
 const char *ush_journal_trouble(const struct ush_journal *journal)

@@ -25,14 +25,15 @@ enum block_kind {
 	BLOCK_ZERO,
 	/* Right box, right epoch, right place, checksum right. */
 	BLOCK_GOOD,
-	/* Checksum right, this box, but another place or an older epoch: left over in a recycled
-	 * segment. */
+	/* Checksum right, this box, but an older epoch, or this one and an earlier place: left over
+	 * in a recycled segment. */
 	BLOCK_LEFTOVER,
 	/* Neither zero nor whole. */
 	BLOCK_TORN,
 	/* Checksum right, another box. */
 	BLOCK_FOREIGN,
-	/* Checksum right, this box, a newer epoch than the segment's. */
+	/* Checksum right, this box, a newer epoch than the segment's, or its own and a later
+	 * place. */
 	BLOCK_FUTURE,
 	/* The magic of another format version. */
 	BLOCK_VERSION,
@@ -93,6 +94,8 @@ void spare_name(char *name, uint32_t number);
 /* Lists the directory; segments sorted by epoch and first block. */
 int segment_list_read(
 	struct segment_list *list, const struct ush_disk *disk, struct ush_message *message);
+/* Afterwards the next segment_list_add cannot fail. */
+int segment_list_reserve(struct segment_list *list);
 int segment_list_add(struct segment_list *list, uint32_t epoch, uint64_t first);
 int segment_list_add_spare(struct segment_list *list, uint32_t number);
 void segment_list_free(struct segment_list *list);
@@ -177,6 +180,8 @@ struct ush_journal {
 	uint32_t chain_segment;
 	uint8_t *read_buffer;
 	struct ush_message trouble;
+	/* Housekeeping is under way, on whichever thread. */
+	_Atomic bool keeping;
 	_Atomic uint64_t spares_ready;
 	_Atomic uint64_t chain_reached;
 	/* The writer's own, read by anyone. */
@@ -186,10 +191,17 @@ struct ush_journal {
 /* Prints the message and ends the process: exit status 3. Nothing is retried. */
 _Noreturn void journal_fail(const struct ush_journal *journal, const char *what, int64_t result);
 
+/* writer.c. ret: true if nothing is in flight and nothing can be: the segment is full and there is
+ * no next one. by: as step. */
+bool journal_is_full(const struct ush_journal *journal);
+
 /* recover.c: opens and reads segments. ret: blocks read into the buffer, or an error. */
 int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, uint64_t blocks);
 
-/* housekeep.c: makes the next segment ready: a spare renamed, or a new file. */
+/* housekeep.c: makes the next segment ready: a spare renamed, or a new file. ret: its handle. */
 int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_message *message);
+
+/* Housekeeping, with what went wrong in `trouble`, which is set empty first. */
+bool housekeep(struct ush_journal *journal, struct ush_message *trouble);
 
 #endif /* USH_JOURNAL_INTERNAL_H */

@@ -8,6 +8,7 @@
 
 #define SEGMENT_BYTES_DEFAULT (64ull << 20)
 #define SEGMENT_BYTES_MIN (1ull << 20)
+#define SEGMENT_BYTES_MAX (1ull << 40)
 #define WRITE_NS_DEFAULT (30ull * 1000000000ull)
 
 static int check_config(struct ush_journal_config *config, struct ush_message *message)
@@ -22,7 +23,8 @@ static int check_config(struct ush_journal_config *config, struct ush_message *m
 		config->write_bytes_max = 1u << 20;
 	if (config->write_ns_max == 0)
 		config->write_ns_max = WRITE_NS_DEFAULT;
-	if (config->segment_bytes % SEGMENT_BYTES_MIN != 0 || config->segment_bytes > 1ull << 40)
+	if (config->segment_bytes % SEGMENT_BYTES_MIN != 0 ||
+		config->segment_bytes > SEGMENT_BYTES_MAX)
 		ush_message_set(message, "journal segment size must be a multiple of 1 MiB");
 	else if (config->depth > DEPTH_MAX)
 		ush_message_set(
@@ -36,7 +38,29 @@ static int check_config(struct ush_journal_config *config, struct ush_message *m
 	return -USH_EINVAL;
 }
 
-static int load(struct ush_journal *journal, uint64_t now_ns, struct ush_message *message)
+/* Spares that an earlier journal left in this directory: of another size, perhaps, and with blocks
+ * of another box. */
+static int drop_spares(struct ush_journal *journal, struct ush_message *message)
+{
+	struct segment_list *list = &journal->segments;
+
+	while (list->spare_count != 0) {
+		char name[USH_DISK_NAME_MAX];
+		int error;
+
+		spare_name(name, list->spares[list->spare_count - 1]);
+		error = journal->disk->unlink(journal->disk->context, name);
+		if (error != 0) {
+			ush_message_set(message, "cannot remove %s, left by another journal: %s",
+				name, ush_error_text(error));
+			return error;
+		}
+		list->spare_count--;
+	}
+	return 0;
+}
+
+static int load_box(struct ush_journal *journal, uint64_t now_ns, struct ush_message *message)
 {
 	int error = segment_list_read(&journal->segments, journal->disk, message);
 
@@ -44,19 +68,20 @@ static int load(struct ush_journal *journal, uint64_t now_ns, struct ush_message
 		return error;
 	if (!journal->segments.has_box) {
 		if (journal->config.read_only) {
-			ush_message_set(message, "%s is no journal directory: there is no box file",
-				journal->directory);
+			ush_message_set(
+				message, "this is no journal directory: there is no box file");
 			return -USH_ENOENT;
 		}
 		if (journal->segments.count != 0) {
 			ush_message_set(message,
-				"journal %s: there are segments but no box file; restore `box` from a "
-				"backup, or start with an empty directory",
-				journal->directory);
+				"there are segments but no box file; restore `box` from a backup, or "
+				"start with an empty directory");
 			return -USH_ECORRUPT;
 		}
-		error = box_make(journal->disk, &journal->box, journal->config.segment_bytes,
-			now_ns, message);
+		error = drop_spares(journal, message);
+		if (error == 0)
+			error = box_make(journal->disk, &journal->box,
+				journal->config.segment_bytes, now_ns, message);
 	} else {
 		error = box_read(journal->disk, &journal->box, message);
 	}
@@ -64,13 +89,24 @@ static int load(struct ush_journal *journal, uint64_t now_ns, struct ush_message
 		return error;
 	/* The size was fixed when the journal was made. */
 	if (journal->box.segment_bytes == 0 ||
-		journal->box.segment_bytes % SEGMENT_BYTES_MIN != 0) {
+		journal->box.segment_bytes % SEGMENT_BYTES_MIN != 0 ||
+		journal->box.segment_bytes > SEGMENT_BYTES_MAX) {
 		ush_message_set(message, "the box file names an impossible segment size");
 		return -USH_ECORRUPT;
 	}
 	journal->segment_blocks = journal->box.segment_bytes / USH_BLOCK_BYTES;
 	journal->key = (struct ush_key){journal->box.key0, journal->box.key1};
 	return 0;
+}
+
+static int load(struct ush_journal *journal, uint64_t now_ns, struct ush_message *message)
+{
+	struct ush_message what = {{0}};
+	int error = load_box(journal, now_ns, &what);
+
+	if (error != 0)
+		ush_message_set(message, "journal %s: %s", journal->directory, what.text);
+	return error;
 }
 
 int ush_journal_open(struct ush_journal **out, const struct ush_journal_config *config,
@@ -146,17 +182,15 @@ uint32_t ush_journal_epoch(const struct ush_journal *journal)
 static int recycle_unused(struct ush_journal *journal, struct ush_message *message)
 {
 	struct segment_list *list = &journal->segments;
-	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < list->count; i++) {
+	/* From the end, so that a crash on the way leaves no gap before a segment. */
+	for (uint32_t i = list->count; i-- > 0;) {
 		char name[USH_DISK_NAME_MAX];
 		uint32_t number = list->spare_next;
 		int error;
 
-		if (list->items[i].first < journal->end_block) {
-			list->items[kept++] = list->items[i];
+		if (list->items[i].first < journal->end_block)
 			continue;
-		}
 		spare_name(name, number);
 		error = journal->disk->rename(journal->disk->context, list->items[i].name, name);
 		if (error == 0)
@@ -166,8 +200,10 @@ static int recycle_unused(struct ush_journal *journal, struct ush_message *messa
 				journal->directory, list->items[i].name, ush_error_text(error));
 			return error;
 		}
+		list->count--;
+		memmove(&list->items[i], &list->items[i + 1],
+			(list->count - i) * sizeof(list->items[0]));
 	}
-	list->count = kept;
 	return 0;
 }
 
@@ -190,6 +226,7 @@ int ush_journal_start(struct ush_journal *journal, struct ush_log *log, uint64_t
 	struct ush_message *message)
 {
 	uint32_t previous = journal->end_epoch;
+	struct ush_message what = {{0}};
 	int error, file;
 
 	USH_ASSERT(journal->recovered);
@@ -199,17 +236,25 @@ int ush_journal_start(struct ush_journal *journal, struct ush_log *log, uint64_t
 	if (error != 0)
 		return error;
 	journal->box.epoch++;
-	error = box_write(journal->disk, &journal->box, message);
-	if (error != 0)
+	journal->box.first_block = (uint32_t)ush_min64(journal->end_block, UINT32_MAX);
+	error = box_write(journal->disk, &journal->box, &what);
+	if (error != 0) {
+		ush_message_set(message, "journal %s: %s", journal->directory, what.text);
 		return error;
+	}
 	file = housekeep_prepare(journal, journal->end_block, message);
 	if (file < 0)
 		return file;
 	error = journal->disk->register_buffer(
 		journal->disk->context, log->ring, log->slot_count * USH_RECORD_BYTES);
 	if (error != 0) {
-		ush_message_set(
-			message, "cannot register the log buffer: %s", ush_error_text(error));
+		ush_message_set(message,
+			"journal %s: cannot register the log buffer of %" PRIu64
+			" KiB: %s; raise the limit on locked memory (ulimit -l, LimitMEMLOCK), or make "
+			"log_blocks smaller (at most 262,144)",
+			journal->directory, log->slot_count * USH_RECORD_BYTES >> 10,
+			ush_error_text(error));
+		journal->disk->close(journal->disk->context, file);
 		return error;
 	}
 	journal->log = log;
@@ -230,21 +275,31 @@ int ush_journal_start(struct ush_journal *journal, struct ush_log *log, uint64_t
 	return 0;
 }
 
-void ush_journal_finish(struct ush_journal *journal, uint64_t now_ns)
+/* Until all is durable. ret: false if that cannot be: the segment is full and there is no next. */
+static bool settle(struct ush_journal *journal, uint64_t now_ns)
+{
+	struct ush_message trouble;
+
+	while (!ush_journal_idle(journal)) {
+		uint32_t work = ush_journal_step(journal, now_ns);
+		bool more = housekeep(journal, &trouble);
+
+		if (work == 0 && !more && trouble.text[0] != '\0' && journal_is_full(journal))
+			return false;
+	}
+	return true;
+}
+
+bool ush_journal_finish(struct ush_journal *journal, uint64_t now_ns)
 {
 	struct ush_record record = {
 		.type = USH_RECORD_TYPE_CLOSE, .run_count = 1, .deadline_ns = now_ns};
 	uint64_t sequence;
 
-	while (!ush_journal_idle(journal)) {
-		ush_journal_step(journal, now_ns);
-		ush_journal_housekeep(journal);
-	}
+	if (!settle(journal, now_ns))
+		return false;
 	ush_log_append(journal->log, &record, 1, &sequence);
-	while (!ush_journal_idle(journal)) {
-		ush_journal_step(journal, now_ns);
-		ush_journal_housekeep(journal);
-	}
+	return settle(journal, now_ns);
 }
 
 static void close_file(struct ush_journal *journal, int file)
@@ -272,6 +327,7 @@ void ush_journal_counters_read(
 {
 	const struct ush_journal_counters *from = &journal->counters;
 	const struct ush_log *log = journal->log;
+	uint64_t chain;
 
 	*counters = (struct ush_journal_counters){
 		.writes = __atomic_load_n(&from->writes, __ATOMIC_RELAXED),
@@ -288,9 +344,9 @@ void ush_journal_counters_read(
 	};
 	if (log == NULL)
 		return;
+	/* The chain follows the durable sequence: read in this order it is never ahead of it. */
+	chain = atomic_load_explicit(&journal->chain_reached, memory_order_acquire);
 	counters->durable = ush_log_durable(log);
 	counters->reserved = ush_log_reserved(log);
-	counters->chain_lag_blocks =
-		counters->durable / USH_BLOCK_SLOTS -
-		atomic_load_explicit(&journal->chain_reached, memory_order_relaxed);
+	counters->chain_lag_blocks = counters->durable / USH_BLOCK_SLOTS - chain;
 }

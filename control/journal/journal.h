@@ -113,8 +113,13 @@ const char *ush_journal_trouble(const struct ush_journal *journal);
 /* ret: true when everything reserved is durable and nothing is in flight. by: as step. */
 bool ush_journal_idle(const struct ush_journal *journal);
 
-/* Writes CLOSE and waits until all is durable. by: as step, after the loops have stopped. */
-void ush_journal_finish(struct ush_journal *journal, uint64_t now_ns);
+/*
+ * Writes CLOSE and waits until all is durable, keeping house meanwhile.
+ * ret: false if the segment is full and no other can be made (full disk): then what is not durable
+ *      was never acknowledged, and the next start replays as after a crash.
+ * by:  as step, after the loops have stopped. The housekeeping thread may still be running.
+ */
+bool ush_journal_finish(struct ush_journal *journal, uint64_t now_ns);
 
 /* Frees everything and gives up the lock. by: the starting thread. */
 void ush_journal_close(struct ush_journal *journal);

@@ -3,11 +3,12 @@
  * Recovery. Segments are read by epoch and place. An epoch ends where the next one starts: that
  * start is in the name of the next epoch's first segment, whose rename was durable before anything
  * was written there. The last epoch ends at its first block that is not good, if that block is not
- * known to have been durable; a later good block's header may know better (its watermark), and then
- * the journal is corrupt and nothing is started.
+ * known to have been durable; a later good block's header may know better (its watermark), or the
+ * box file (where the newest epoch began), and then the journal is corrupt and nothing is started.
  *
- * Failure modes, each with file, place, kind and what to do: a missing segment, a bad block known
- * durable, a block of another box or format, a run that is not whole, a record apply() refuses.
+ * Failure modes, each with file, place, kind and what to do: a missing segment, one of another
+ * size than it was made with, a bad block known durable, a block of another box or format, a run
+ * that is not whole, a record apply() refuses, a journal that ends before its newest epoch began.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -42,6 +43,34 @@ static int block_error(struct scan *scan, const struct segment *segment, int err
 		scan->journal->directory, segment->name, scan->at,
 		(scan->at - segment->first) * USH_BLOCK_BYTES, block_kind_text(kind), mend);
 	return error;
+}
+
+/* The disk refused: nothing is known of what stands there. */
+static int disk_error(struct scan *scan, const struct segment *segment, int error)
+{
+	ush_message_set(scan->message,
+		"journal %s: cannot read segment %s near block %" PRIu64
+		": %s; mend the disk, or restore the file from a copy. Nothing was changed",
+		scan->journal->directory, segment->name, scan->at, ush_error_text(error));
+	return error;
+}
+
+/* A segment file is made whole before it gets its name, and never changes its size. */
+static int check_size(struct scan *scan, const struct segment *segment, int file)
+{
+	const struct ush_journal *journal = scan->journal;
+	uint64_t wanted = journal->segment_blocks * USH_BLOCK_BYTES;
+	int64_t size = journal->disk->size(journal->disk->context, file);
+
+	if (size < 0)
+		return disk_error(scan, segment, (int)size);
+	if ((uint64_t)size == wanted)
+		return 0;
+	ush_message_set(scan->message,
+		"journal %s: segment %s is %" PRId64 " bytes, it was made with %" PRIu64
+		": cut or copied badly; restore the file from a copy. Nothing was changed",
+		journal->directory, segment->name, size, wanted);
+	return -USH_ECORRUPT;
 }
 
 static int replay_block(struct scan *scan, const struct segment *segment, const uint8_t *data)
@@ -159,9 +188,12 @@ static int settle_bad(
 	uint64_t watermark = 0, torn = 0;
 	int error = look_ahead(scan, segment_index, &watermark, &torn);
 
+	bool known = limit != UINT64_MAX || watermark > scan->at ||
+		     scan->journal->box.first_block > scan->at;
+
 	if (error != 0)
-		return block_error(scan, segment, error, kind, "cannot read what follows it");
-	switch (block_decide(kind, limit != UINT64_MAX || watermark > scan->at)) {
+		return disk_error(scan, segment, error);
+	switch (block_decide(kind, known)) {
 	case BLOCK_END:
 	case BLOCK_END_TORN:
 		scan->report->torn_blocks = torn;
@@ -191,14 +223,15 @@ static int scan_segment(struct scan *scan, uint32_t segment_index, uint64_t limi
 	int error = 0;
 
 	if (file < 0)
-		return block_error(scan, segment, file, BLOCK_ZERO, "cannot open the segment");
+		return disk_error(scan, segment, file);
+	error = check_size(scan, segment, file);
 	while (scan->at < stop && error == 0 && !scan->ended) {
 		uint64_t want = ush_min64(READ_BYTES / USH_BLOCK_BYTES, stop - scan->at);
 		int64_t got = segment_read(journal, file, scan->at - segment->first, want);
 		if (got < 0)
-			error = block_error(scan, segment, (int)got, BLOCK_ZERO, "cannot read it");
+			error = disk_error(scan, segment, (int)got);
 		else if (got == 0)
-			error = settle_bad(scan, segment_index, BLOCK_ZERO, limit);
+			error = disk_error(scan, segment, -USH_ESHORT);
 		for (int64_t i = 0; i < got && error == 0 && !scan->ended; i++) {
 			const uint8_t *data = journal->read_buffer + i * USH_BLOCK_BYTES;
 			enum block_kind kind = block_classify(
@@ -289,6 +322,14 @@ int ush_journal_recover(struct ush_journal *journal, ush_journal_apply *apply, v
 		if (error != 0)
 			return error;
 		from = to;
+	}
+	if (scan.at < journal->box.first_block) {
+		ush_message_set(message,
+			"journal %s: ends before block %" PRIu64
+			", but epoch %u began at block %u: put the missing segments back. Nothing was "
+			"changed",
+			journal->directory, scan.at, journal->box.epoch, journal->box.first_block);
+		return -USH_ECORRUPT;
 	}
 	report->end_sequence = scan.at * USH_BLOCK_SLOTS;
 	report->clean = scan.last_type == USH_RECORD_TYPE_CLOSE;

@@ -24,7 +24,7 @@ void spare_name(char *name, uint32_t number)
 	snprintf(name, USH_DISK_NAME_MAX, "spare-%08" PRIx32 ".ush", number);
 }
 
-static int reserve(struct segment_list *list)
+int segment_list_reserve(struct segment_list *list)
 {
 	uint32_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
 	struct segment *items;
@@ -41,7 +41,7 @@ static int reserve(struct segment_list *list)
 
 int segment_list_add(struct segment_list *list, uint32_t epoch, uint64_t first)
 {
-	int error = reserve(list);
+	int error = segment_list_reserve(list);
 
 	if (error != 0)
 		return error;

@@ -735,8 +735,8 @@ struct ush_box_file {
 	uint64_t created_ns;
 	/* 48: Size of a segment file. [bytes] */
 	uint64_t segment_bytes;
-	/* 56: Zero. */
-	uint32_t reserved0;
+	/* 56: Block where the newest epoch begins: the journal reaches at least this far. 0xffffffff: that far or farther. */
+	uint32_t first_block;
 	/* 60: CRC-32C of the bytes before it. */
 	uint32_t crc;
 };
@@ -749,7 +749,7 @@ static_assert(offsetof(struct ush_box_file, key0) == 24, "ush_box_file.key0");
 static_assert(offsetof(struct ush_box_file, key1) == 32, "ush_box_file.key1");
 static_assert(offsetof(struct ush_box_file, created_ns) == 40, "ush_box_file.created_ns");
 static_assert(offsetof(struct ush_box_file, segment_bytes) == 48, "ush_box_file.segment_bytes");
-static_assert(offsetof(struct ush_box_file, reserved0) == 56, "ush_box_file.reserved0");
+static_assert(offsetof(struct ush_box_file, first_block) == 56, "ush_box_file.first_block");
 static_assert(offsetof(struct ush_box_file, crc) == 60, "ush_box_file.crc");
 
 /* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */

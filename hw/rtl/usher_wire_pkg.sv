@@ -706,16 +706,17 @@ package usher_wire_pkg;
   localparam int unsigned BoxFileCreatedNsWidthBits = 64;
   localparam int unsigned BoxFileSegmentBytesOffsetBytes = 48;
   localparam int unsigned BoxFileSegmentBytesWidthBits = 64;
-  localparam int unsigned BoxFileReserved0OffsetBytes = 56;
-  localparam int unsigned BoxFileReserved0WidthBits = 32;
+  localparam int unsigned BoxFileFirstBlockOffsetBytes = 56;
+  localparam int unsigned BoxFileFirstBlockWidthBits = 32;
   localparam int unsigned BoxFileCrcOffsetBytes = 60;
   localparam int unsigned BoxFileCrcWidthBits = 32;
 
   typedef struct packed {
     // 60: CRC-32C of the bytes before it.
     logic [31:0] crc;
-    // 56: Zero.
-    logic [31:0] reserved0;
+    // 56: Block where the newest epoch begins: the journal reaches at least this far. 0xffffffff:
+    // that far or farther.
+    logic [31:0] first_block;
     // 48: Size of a segment file. [bytes]
     logic [63:0] segment_bytes;
     // 40: When the journal was made. [ns]

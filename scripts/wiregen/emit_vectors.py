@@ -401,7 +401,7 @@ def journal_vectors(e: Encoder, by_name: dict) -> list:
     head = e.plain("block_header", "block_header", **header)
     box = {"magic": e.constants["BOX_MAGIC"], "version": e.constants["JOURNAL_VERSION"], "epoch": 3, "box": BOX,
            "key0": 0x0706050403020100, "key1": 0x0F0E0D0C0B0A0908, "created_ns": TIME_NS - 86_400 * SECOND_NS,
-           "segment_bytes": 256 << 20}
+           "segment_bytes": 256 << 20, "first_block": first // 64}
     box["crc"] = crc32c(e.pack("box_file", box)[:60])
     return [head, *records, e.plain("box_file", "box_file", **box),
             join("block_whole", "block", [head, *records, *pads[1:]])]
