@@ -56,13 +56,11 @@ static inline void replay_push(struct replay *replay, const struct ush_record *r
 	replay->records[replay->count++] = *record;
 }
 
-/* Takes what became durable since the last call: every slot must be published, runs whole and
- * inside their block. by: whoever raises the durable sequence, before the ring comes round. */
-static inline void replay_collect(struct replay *replay, const struct ush_log *log)
+/* Takes the slots up to `end`: every one must be published, runs whole and inside their block.
+ * by: whoever raises the durable sequence, before the ring comes round. */
+static inline void replay_collect_to(struct replay *replay, const struct ush_log *log, uint64_t end)
 {
-	uint64_t durable = ush_log_durable(log);
-
-	for (; replay->next < durable; replay->next++) {
+	for (; replay->next < end; replay->next++) {
 		const struct ush_record *slot = ush_log_slot(log, replay->next);
 
 		if (ush_log_is_header(replay->next))
@@ -80,6 +78,12 @@ static inline void replay_collect(struct replay *replay, const struct ush_log *l
 		if (slot->type != USH_RECORD_TYPE_PAD)
 			replay_push(replay, slot);
 	}
+}
+
+/* Takes what became durable since the last call. */
+static inline void replay_collect(struct replay *replay, const struct ush_log *log)
+{
+	replay_collect_to(replay, log, ush_log_durable(log));
 }
 
 static inline int replay_find(void *context, uint32_t event_id, uint64_t digest, const void **image,

@@ -522,7 +522,7 @@ static void judge_confirm(
 	struct oracle *o, const struct oracle_request *q, const struct ush_reply *y)
 {
 	uint32_t index = find_hold(o, &q->r);
-	struct oracle_hold *hold = &o->hold[index];
+	struct oracle_hold *hold;
 
 	if (index == ORACLE_NO_HOLD) {
 		WANT_EQ(o, y->status, USH_STATUS_NO_HOLD);
@@ -530,6 +530,7 @@ static void judge_confirm(
 	}
 	if (judge_lapsed(o, index, y))
 		return;
+	hold = &o->hold[index];
 	WANT_EQ(o, y->status, USH_STATUS_OK);
 	WANT_EQ(o, y->detail, hold->state == USH_HOLD_STATE_SOLD);
 	if (hold->state == USH_HOLD_STATE_SOLD) {
@@ -683,7 +684,7 @@ void oracle_judge(struct oracle *o, const struct oracle_request *q, const struct
 		judge_event_status(o, q, y);
 		break;
 	default:
-		WANT(o, !"an operation the oracle knows");
+		WANT_EQ(o, q->r.op, USH_OP_RESERVE);
 		break;
 	}
 }
