@@ -4,11 +4,13 @@
  * independent ledger beside it, recomputes the hash chain, audits the state that comes out, and
  * looks up every acknowledgement a client kept.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tools/ledger.h"
 #include "tools/offline.h"
@@ -160,29 +162,52 @@ static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
 			ack->sequence, ack->user, ack->request_id);
 }
 
-static int check_acks(struct verify *v, const char *path)
+/* An acknowledgement file, and how many bytes it had before the journal was read: a client may be
+ * writing it, and what is acknowledged later may stand later in the journal than was read. */
+struct acks {
+	const char *path;
+	uint64_t bytes;
+};
+
+static int measure_acks(struct verify *v, struct acks *acks)
 {
+	struct stat status;
+
+	if (stat(acks->path, &status) != 0) {
+		ush_message_set(
+			&v->problem, "acknowledgement file %s: %s", acks->path, strerror(errno));
+		return -USH_ENOENT;
+	}
+	acks->bytes = (uint64_t)status.st_size;
+	return 0;
+}
+
+static int check_acks(struct verify *v, const struct acks *acks)
+{
+	const char *path = acks->path;
 	struct ush_ack_entry ack;
 	FILE *file = fopen(path, "rb");
+	uint64_t left = acks->bytes;
 	size_t got = 0;
 
 	if (file == NULL) {
 		ush_message_set(&v->problem, "cannot open acknowledgement file %s", path);
 		return -USH_ENOENT;
 	}
-	if (fread(&ack, sizeof(ack), 1, file) != 1 || ack.magic != USH_ACK_MAGIC) {
+	if (left < sizeof(ack) || fread(&ack, sizeof(ack), 1, file) != 1 ||
+		ack.magic != USH_ACK_MAGIC) {
 		ush_message_set(&v->problem, "%s is no acknowledgement file", path);
 		fclose(file);
 		return -USH_EPARSE;
 	}
-	for (;;) {
-		got = fread(&ack, 1, sizeof(ack), file);
+	for (left -= sizeof(ack); left != 0; left -= got) {
+		got = fread(&ack, 1, ush_min64(sizeof(ack), left), file);
 		if (got != sizeof(ack))
 			break;
 		check_ack(v, &ack);
 	}
 	fclose(file);
-	if (got != 0)
+	if (left != 0)
 		fprintf(stderr, "usher verify: %s ends with a cut entry, which is ignored\n", path);
 	return 0;
 }
@@ -267,10 +292,14 @@ static void print_report(const struct verify *v, bool json)
 	}
 }
 
-static int verify_all(struct verify *v, const char *state, char **acks, int ack_count)
+static int verify_all(struct verify *v, const char *state, struct acks *acks, int ack_count)
 {
-	int error = offline_open(&v->offline, state, &v->problem);
+	int error = 0;
 
+	for (int i = 0; i < ack_count && error == 0; i++)
+		error = measure_acks(v, &acks[i]);
+	if (error == 0)
+		error = offline_open(&v->offline, state, &v->problem);
 	if (error != 0)
 		return error;
 	v->chain = calloc(CHAIN_KEPT, USH_CHAIN_BYTES);
@@ -280,7 +309,7 @@ static int verify_all(struct verify *v, const char *state, char **acks, int ack_
 	}
 	error = run_replay(v);
 	for (int i = 0; i < ack_count && error == 0; i++)
-		error = check_acks(v, acks[i]);
+		error = check_acks(v, &acks[i]);
 	return error;
 }
 
@@ -289,7 +318,7 @@ int cmd_verify(int argc, char **argv)
 	static const struct option options[] = {{"acks", required_argument, NULL, 'a'},
 		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
 	struct verify *v = calloc(1, sizeof(*v));
-	char **acks = calloc((size_t)argc + 1, sizeof(*acks));
+	struct acks *acks = calloc((size_t)argc + 1, sizeof(*acks));
 	int ack_count = 0, option, status = USHER_USAGE;
 	bool json = false;
 
@@ -297,7 +326,7 @@ int cmd_verify(int argc, char **argv)
 		goto done;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'a') {
-			acks[ack_count++] = optarg;
+			acks[ack_count++].path = optarg;
 		} else if (option == 'j') {
 			json = true;
 		} else {

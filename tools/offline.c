@@ -4,18 +4,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "hold/hold.h"
 #include "tools/offline.h"
+
+#define HOLD_LINES_MAX (1u << USH_HOLD_INDEX_BITS)
 
 int offline_open(struct offline *offline, const char *state, struct ush_message *message)
 {
 	struct ush_journal_config config = {.read_only = true};
-	char directory[512], box[560];
+	char *directory = offline->directory, box[560], events[560];
 	int error;
 
 	memset(offline, 0, sizeof(*offline));
-	snprintf(directory, sizeof(directory), "%s/journal", state);
+	snprintf(directory, sizeof(offline->directory), "%s/journal", state);
 	if (access(directory, R_OK | X_OK) != 0)
-		snprintf(directory, sizeof(directory), "%s", state);
+		snprintf(directory, sizeof(offline->directory), "%s", state);
 	snprintf(box, sizeof(box), "%s/box", directory);
 	if (access(box, R_OK) != 0) {
 		ush_message_set(message,
@@ -31,8 +34,8 @@ int offline_open(struct offline *offline, const char *state, struct ush_message 
 	error = ush_journal_open(&offline->journal, &config, &offline->disk, 0, message);
 	if (error != 0)
 		goto fail;
-	snprintf(directory, sizeof(directory), "%s/events", state);
-	if (access(directory, R_OK | X_OK) == 0) {
+	snprintf(events, sizeof(events), "%s/events", state);
+	if (access(events, R_OK | X_OK) == 0) {
 		error = ush_images_open(&offline->images, state, message);
 		if (error != 0)
 			goto fail;
@@ -44,15 +47,63 @@ fail:
 	return error;
 }
 
+/* What an engine needs that replays a journal. */
+struct need {
+	uint64_t hold_index_max;
+	uint64_t runs;
+};
+
+static int measure_run(void *context, const struct ush_record *records, uint32_t count,
+	struct ush_message *message)
+{
+	struct need *need = context;
+
+	(void)message;
+	need->runs++;
+	if (records[0].type != USH_RECORD_TYPE_HOLD)
+		return 0;
+	/* The first leg names the hold, further ones the index of their line. */
+	need->hold_index_max = ush_max64(need->hold_index_max, ush_hold_id_index(records[0].hold));
+	for (uint32_t i = 1; i < count; i++)
+		need->hold_index_max =
+			ush_max64(need->hold_index_max, ush_min64(records[i].hold, HOLD_LINES_MAX));
+	return 0;
+}
+
+/* A journal that cannot be read to its end is measured as far as it goes: the replay will say. */
+static void measure(const struct offline *offline, struct need *need)
+{
+	struct ush_journal_config config = {.directory = offline->directory, .read_only = true};
+	struct ush_journal_report report;
+	struct ush_message ignored;
+	struct ush_journal *journal;
+
+	if (ush_journal_open(&journal, &config, &offline->disk, 0, &ignored) != 0)
+		return;
+	(void)ush_journal_recover(journal, measure_run, need, &report, &ignored);
+	ush_journal_close(journal);
+}
+
+/* in: used: lines the journal uses. Sparse, for hash tables' sake, with room for what a live usherd
+ * adds between measuring and replaying, and no more than a journal can name. */
+static uint32_t lines_for(uint64_t used)
+{
+	uint64_t wanted = ush_min64(used * 4 + (1u << 18), HOLD_LINES_MAX);
+
+	return ush_pow2_ceil32((uint32_t)wanted);
+}
+
 int offline_engine(struct offline *offline, struct ush_message *message)
 {
 	struct ush_engine_limits limits;
+	struct need need = {0};
 	void *memory;
 
+	measure(offline, &need);
 	ush_engine_limits_default(&limits);
-	limits.hold_count = 1u << USH_HOLD_INDEX_BITS;
-	limits.user_count = 1u << 24;
-	limits.answer_count = 1u << 24;
+	limits.hold_count = lines_for(need.hold_index_max);
+	limits.user_count = lines_for(need.runs);
+	limits.answer_count = lines_for(need.runs);
 	limits.row_count = 1u << 24;
 	limits.log_block_count = 256;
 	limits.ack_count = 64;

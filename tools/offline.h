@@ -15,6 +15,8 @@
 #include "port/image.h"
 
 struct offline {
+	/* Of the journal. */
+	char directory[512];
 	struct ush_disk disk;
 	bool disk_open;
 	struct ush_journal *journal;
@@ -28,7 +30,8 @@ struct offline {
 /* in: state: the state directory, or the journal directory itself. err: message. */
 int offline_open(struct offline *offline, const char *state, struct ush_message *message);
 
-/* Makes an engine large enough for any journal: 2^24 holds, 2^24 users, touched as used. */
+/* Makes an engine large enough for this journal, and for what a live usherd may add meanwhile.
+ * cost: reads the journal once. */
 int offline_engine(struct offline *offline, struct ush_message *message);
 
 void offline_close(struct offline *offline);
