@@ -64,7 +64,8 @@ static enum fate begin(struct fake_disk *fake, enum fake_op op, int *error)
 		fake->hook(fake->hook_context, op);
 	pthread_mutex_lock(&fake->mutex);
 	fake->counts.ops[op]++;
-	*error = -USH_EIO;
+	/* Not EIO, which ends the process: here it is over anyway. */
+	*error = -USH_ESYSTEM;
 	if (fake->cut)
 		return FATE_FAILS;
 	if (fake->cut_armed && fake->cut_after-- == 0) {
@@ -85,7 +86,7 @@ static enum fate begin(struct fake_disk *fake, enum fake_op op, int *error)
 static int64_t end(struct fake_disk *fake, enum fate fate, int64_t result)
 {
 	pthread_mutex_unlock(&fake->mutex);
-	return fate == FATE_LAST ? -USH_EIO : result;
+	return fate == FATE_LAST ? -USH_ESYSTEM : result;
 }
 
 /* ---- files ---- */

@@ -125,6 +125,28 @@ static void test_durable_never_passes_a_missing_write(void)
 	expect_all_after_crash();
 }
 
+/* Power fails with any subset of the four completed: what comes back is an unbroken beginning, not
+ * shorter than what was durable. */
+static void test_crash_keeps_an_unbroken_beginning(void)
+{
+	for (uint32_t subset = 0; subset < 16; subset++) {
+		uint64_t end[4], was_durable;
+
+		start_four(end);
+		for (uint32_t i = 4; i-- > 0;) {
+			if ((subset >> i & 1) != 0)
+				finish_write(i);
+		}
+		was_durable = ush_log_durable(&rig.log);
+		rig_down(&rig);
+		CHECK_EQ(rig_open(&rig), 0);
+		CHECK_EQ(rig_recover(&rig), 0);
+		CHECK(rig.report.end_sequence >= was_durable);
+		CHECK(rig_saw(&rig, rig.seen_count));
+		rig_free(&rig);
+	}
+}
+
 /* ---- sealing ---- */
 
 static void publish(uint64_t sequence)
@@ -633,6 +655,7 @@ int main(void)
 {
 	TAP_RUN(test_durable_advances_in_order_only);
 	TAP_RUN(test_durable_never_passes_a_missing_write);
+	TAP_RUN(test_crash_keeps_an_unbroken_beginning);
 	TAP_RUN(test_seal_waits_for_a_slow_producer);
 	TAP_RUN(test_seal_spends_one_block_on_a_slow_producer);
 	TAP_RUN(test_seal_writes_what_is_whole_before_a_hole);
