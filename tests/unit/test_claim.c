@@ -103,64 +103,66 @@ static void test_claim_image_good_becomes_event(void)
 	free(image);
 }
 
+/* What is broken, and words of the message. */
+static const struct {
+	size_t at;
+	uint64_t value;
+	size_t size;
+	const char *words;
+} faults[] = {
+	{HEADER(magic), 1, 8, "magic"},
+	{HEADER(version), 2, 4, "version 2"},
+	{HEADER(version), 0, 4, "version 0"},
+	{HEADER(file_bytes), 1, 8, "length"},
+	{HEADER(tier_count), 0, 4, "tier count"},
+	{HEADER(tier_count), 256, 4, "tier count"},
+	{HEADER(section_count), 0, 4, "section count"},
+	{HEADER(section_count), 4097, 4, "section count"},
+	{HEADER(row_count), 0, 4, "row count"},
+	{HEADER(row_count), 65537, 4, "row count"},
+	{HEADER(row_count), 5, 4, "add up"},
+	{HEADER(row_count), 3, 4, "add up"},
+	{HEADER(tier_count), 2, 4, "add up"},
+	{HEADER(label_bytes), 3, 8, "add up"},
+	{HEADER(label_bytes), UINT64_MAX, 8, "add up"},
+	{HEADER(hold_ms), 9, 4, "hold times"},
+	{HEADER(hold_ms), 600001, 4, "hold times"},
+	{HEADER(hold_ms_max), 3600001, 4, "hold times"},
+	{HEADER(user_seats_max), 0, 4, "seats per user"},
+	{HEADER(user_seats_max), 65536, 4, "seats per user"},
+	{HEADER(seat_count), 39, 4, "seat count"},
+	{TIERS_AT + 8, USH_TIER_PRICE_MAX + 1, 4, "price"},
+	{TIERS_AT + 4, 1, 4, "price"},
+	{SECTIONS_AT, 1, 4, "follow one another"},
+	{SECTIONS_AT + 8, 2, 4, "follow one another"},
+	{SECTIONS_AT + 4, 0, 4, "follow one another"},
+	{SECTIONS_AT + 12, 0, 4, "follow one another"},
+	{SECTIONS_AT + 12, 4, 4, "follow one another"},
+	{SECTIONS_AT + 12, UINT32_MAX, 4, "follow one another"},
+	{SECTIONS_AT + 12, 2, 4, "cover all rows"},
+	{ROW(0, seats), 0, 8, "without seats"},
+	{ROW(0, house), 0x400, 8, "does not exist"},
+	{ROW(0, accessible), 1ull << 63, 8, "does not exist"},
+	{ROW(0, companion), 0x400, 8, "does not exist"},
+	{ROW(0, tier_mask), 0x400, 8, "does not exist"},
+	{ROW(0, tier_mask) + 8, 0x400, 8, "does not exist"},
+	{ROW(0, tier_mask) + 16, 0x400, 8, "does not exist"},
+	{ROW(1, tier_mask) + 8, 0xe, 8, "two tiers"},
+	{ROW(1, tier_mask) + 16, 1, 8, "two tiers"},
+	{ROW(1, tier_mask) + 16, 8, 8, "two tiers"},
+	{ROW(0, tier), 3, 1, "unknown tier"},
+	{ROW(0, tier) + 3, 255, 1, "unknown tier"},
+	{ROW(0, section), 2, 2, "unknown section"},
+	{ROW(0, section), 1, 2, "outside its section"},
+	{ROW(3, section), 0, 2, "outside its section"},
+	{ROW(0, flags), 4, 2, "flags"},
+	{ROW(0, flags), 0x8000, 2, "flags"},
+};
+
 /* Goal: each rule for images is enforced, by name. Method: break one thing, make the checksum right
  * again, look for the rule's words in the message. */
 static void test_claim_image_each_fault_is_refused(void)
 {
-	static const struct {
-		size_t at;
-		uint64_t value;
-		size_t size;
-		const char *words;
-	} faults[] = {
-		{HEADER(magic), 1, 8, "magic"},
-		{HEADER(version), 2, 4, "version 2"},
-		{HEADER(version), 0, 4, "version 0"},
-		{HEADER(file_bytes), 1, 8, "length"},
-		{HEADER(tier_count), 0, 4, "tier count"},
-		{HEADER(tier_count), 256, 4, "tier count"},
-		{HEADER(section_count), 0, 4, "section count"},
-		{HEADER(section_count), 4097, 4, "section count"},
-		{HEADER(row_count), 0, 4, "row count"},
-		{HEADER(row_count), 65537, 4, "row count"},
-		{HEADER(row_count), 5, 4, "add up"},
-		{HEADER(row_count), 3, 4, "add up"},
-		{HEADER(tier_count), 2, 4, "add up"},
-		{HEADER(label_bytes), 3, 8, "add up"},
-		{HEADER(label_bytes), UINT64_MAX, 8, "add up"},
-		{HEADER(hold_ms), 9, 4, "hold times"},
-		{HEADER(hold_ms), 600001, 4, "hold times"},
-		{HEADER(hold_ms_max), 3600001, 4, "hold times"},
-		{HEADER(user_seats_max), 0, 4, "seats per user"},
-		{HEADER(user_seats_max), 65536, 4, "seats per user"},
-		{HEADER(seat_count), 39, 4, "seat count"},
-		{TIERS_AT + 8, USH_TIER_PRICE_MAX + 1, 4, "price"},
-		{TIERS_AT + 4, 1, 4, "price"},
-		{SECTIONS_AT, 1, 4, "follow one another"},
-		{SECTIONS_AT + 8, 2, 4, "follow one another"},
-		{SECTIONS_AT + 4, 0, 4, "follow one another"},
-		{SECTIONS_AT + 12, 0, 4, "follow one another"},
-		{SECTIONS_AT + 12, 4, 4, "follow one another"},
-		{SECTIONS_AT + 12, UINT32_MAX, 4, "follow one another"},
-		{SECTIONS_AT + 12, 2, 4, "cover all rows"},
-		{ROW(0, seats), 0, 8, "without seats"},
-		{ROW(0, house), 0x400, 8, "does not exist"},
-		{ROW(0, accessible), 1ull << 63, 8, "does not exist"},
-		{ROW(0, companion), 0x400, 8, "does not exist"},
-		{ROW(0, tier_mask), 0x400, 8, "does not exist"},
-		{ROW(0, tier_mask) + 8, 0x400, 8, "does not exist"},
-		{ROW(0, tier_mask) + 16, 0x400, 8, "does not exist"},
-		{ROW(1, tier_mask) + 8, 0xe, 8, "two tiers"},
-		{ROW(1, tier_mask) + 16, 1, 8, "two tiers"},
-		{ROW(1, tier_mask) + 16, 8, 8, "two tiers"},
-		{ROW(0, tier), 3, 1, "unknown tier"},
-		{ROW(0, tier) + 3, 255, 1, "unknown tier"},
-		{ROW(0, section), 2, 2, "unknown section"},
-		{ROW(0, section), 1, 2, "outside its section"},
-		{ROW(3, section), 0, 2, "outside its section"},
-		{ROW(0, flags), 4, 2, "flags"},
-		{ROW(0, flags), 0x8000, 2, "flags"},
-	};
 	size_t bytes;
 	uint8_t *image;
 
