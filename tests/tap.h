@@ -20,39 +20,38 @@ static int tap_count;
 static int tap_failed;
 static int tap_failures_here;
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			tap_failures_here++;                                                       \
-			printf("# %s:%d: %s: not so: %s\n", __FILE__, __LINE__, __func__,          \
-				#condition);                                                       \
-		}                                                                                  \
+#define CHECK(condition) \
+	do { \
+		if (!(condition)) { \
+			tap_failures_here++; \
+			printf("# %s:%d: %s: not so: %s\n", __FILE__, __LINE__, __func__, \
+				#condition); \
+		} \
 	} while (0)
 
 /* Both sides as unsigned 64-bit integers, printed when they differ. */
-#define CHECK_EQ(a, b)                                                                             \
-	do {                                                                                       \
-		uint64_t tap_a = (uint64_t)(a), tap_b = (uint64_t)(b);                             \
-		if (tap_a != tap_b) {                                                              \
-			tap_failures_here++;                                                       \
+#define CHECK_EQ(a, b) \
+	do { \
+		uint64_t tap_a = (uint64_t)(a), tap_b = (uint64_t)(b); \
+		if (tap_a != tap_b) { \
+			tap_failures_here++; \
 			printf("# %s:%d: %s: %s is %" PRIu64 " (0x%" PRIx64 "), expected %" PRIu64 \
-			       " (0x%" PRIx64 ")\n",                                               \
-				__FILE__, __LINE__, __func__, #a, tap_a, tap_a, tap_b, tap_b);     \
-		}                                                                                  \
+			       " (0x%" PRIx64 ")\n", \
+				__FILE__, __LINE__, __func__, #a, tap_a, tap_a, tap_b, tap_b); \
+		} \
 	} while (0)
 
-#define TAP_RUN(test)                                                                              \
-	do {                                                                                       \
-		tap_failures_here = 0;                                                             \
-		test();                                                                            \
-		tap_count++;                                                                       \
-		tap_failed += tap_failures_here != 0;                                              \
-		printf("%s %d - %s\n", tap_failures_here ? "not ok" : "ok", tap_count, #test);     \
-		fflush(stdout);                                                                    \
+#define TAP_RUN(test) \
+	do { \
+		tap_failures_here = 0; \
+		test(); \
+		tap_count++; \
+		tap_failed += tap_failures_here != 0; \
+		printf("%s %d - %s\n", tap_failures_here ? "not ok" : "ok", tap_count, #test); \
+		fflush(stdout); \
 	} while (0)
 
-#define TAP_SKIP(name, reason)                                                                     \
-	printf("ok %d - %s # SKIP %s\n", ++tap_count, name, reason)
+#define TAP_SKIP(name, reason) printf("ok %d - %s # SKIP %s\n", ++tap_count, name, reason)
 
 static inline int tap_end(void)
 {

@@ -58,18 +58,17 @@ static bool legs_exist(const struct legs *legs, const struct ush_event *event, u
 
 /* ret: how a claim on all legs would end now; when lost, *place and *way tell of the first leg, in
  * the order of the request, that has a seat in the way. */
-static enum ush_claim legs_test(const struct legs *legs, const struct ush_event *event,
-	uint32_t *place, uint64_t *way)
+static enum ush_claim legs_test(
+	const struct legs *legs, const struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	enum ush_claim result = USH_CLAIM_WON;
 
 	for (uint32_t i = 0; i < legs->count; i++) {
 		uint64_t leg_way;
-		enum ush_claim claim = ush_row_test(
-			&event->rows[legs->row[i]], legs->mask[i], &leg_way);
+		enum ush_claim claim =
+			ush_row_test(&event->rows[legs->row[i]], legs->mask[i], &leg_way);
 
-		if (claim == USH_CLAIM_WON ||
-			(result != USH_CLAIM_WON && legs->place[i] > *place))
+		if (claim == USH_CLAIM_WON || (result != USH_CLAIM_WON && legs->place[i] > *place))
 			continue;
 		result = claim;
 		*place = legs->place[i];
@@ -79,8 +78,8 @@ static enum ush_claim legs_test(const struct legs *legs, const struct ush_event 
 }
 
 /* Claims all legs or none. out: *place and *way: the leg that was lost and the seats in the way. */
-static enum ush_claim legs_claim(const struct legs *legs, struct ush_event *event, uint32_t *place,
-	uint64_t *way)
+static enum ush_claim legs_claim(
+	const struct legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	enum ush_claim claim = USH_CLAIM_WON;
 

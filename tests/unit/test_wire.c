@@ -75,9 +75,11 @@ static bool test_wire_magic_spells_its_name(const char *name, uint64_t magic, co
 
 int main(void)
 {
+	const size_t count = sizeof(wire_vectors) / sizeof(wire_vectors[0]);
 	bool ok = true;
 
-	for (size_t i = 0; i < sizeof(wire_vectors) / sizeof(wire_vectors[0]); i++)
+	printf("1..%zu\n", count + 6);
+	for (size_t i = 0; i < count; i++)
 		ok &= test_wire_encode_gives_vector(&wire_vectors[i]);
 	ok &= test_wire_magic_spells_its_name("REQUEST", USH_REQUEST_MAGIC, "UQ");
 	ok &= test_wire_magic_spells_its_name("REPLY", USH_REPLY_MAGIC, "UR");
