@@ -45,18 +45,29 @@ static void take_short_slices(void)
 	(void)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
-/* Rests as the configuration says. in: hurry: something waits for a disk or a peer. */
+/* A nap: the shortest that lets the kernel's threads run. */
+#define NAP_NS 10000
+
+/* Rests as the configuration says. in: hurry: something waits for a disk or a peer. Nobody yields
+ * for ever: the kernel may have to finish a write on this very core, and a thread that only ever
+ * yields can keep Linux 6.18 from running anything else there for seconds. */
 static void rest(enum ush_idle idle, uint32_t rounds, bool hurry)
 {
-	const struct timespec pause = {
-		.tv_sec = 0, .tv_nsec = rounds < DEEP_ROUNDS ? SLEEP_NS : DEEP_SLEEP_NS};
+	struct timespec pause = {.tv_nsec = DEEP_SLEEP_NS};
 
-	if (idle == USH_IDLE_SPIN || rounds < SPIN_ROUNDS)
+	if (idle == USH_IDLE_SPIN || rounds < SPIN_ROUNDS) {
 		rte_pause();
-	else if (idle == USH_IDLE_YIELD || rounds < YIELD_ROUNDS || hurry)
+		return;
+	}
+	if (rounds < YIELD_ROUNDS || (rounds < DEEP_ROUNDS && (hurry || idle == USH_IDLE_YIELD))) {
 		sched_yield();
-	else
-		nanosleep(&pause, NULL);
+		return;
+	}
+	if (idle == USH_IDLE_YIELD)
+		pause.tv_nsec = NAP_NS;
+	else if (hurry || rounds < DEEP_ROUNDS)
+		pause.tv_nsec = SLEEP_NS;
+	nanosleep(&pause, NULL);
 }
 
 static void mail_post(struct ush_worker *worker, const struct ush_packet *packet, uint32_t size)
