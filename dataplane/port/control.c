@@ -15,6 +15,7 @@
 
 #include <rte_ring.h>
 
+#include "admit/admit.h"
 #include "port/control_internal.h"
 
 /* Requests read from one client before the next one has its turn. */
@@ -194,29 +195,28 @@ static void answer_stats(struct ush_control *control, struct ush_control_message
 static bool message_take(struct ush_control *control, struct client *client,
 	struct ush_control_message *message, int fd)
 {
-	struct ush_request request;
+	struct ush_admitted admitted;
 	bool ours;
 
-	if (message->size < sizeof(request)) {
+	if (message->size < sizeof(admitted.request)) {
 		if (fd >= 0)
 			close(fd);
 		control_message_free(control, message);
 		client_malformed(control, client, "shorter than a request");
 		return false;
 	}
-	memcpy(&request, message->data, sizeof(request));
 	/* What is not well-formed is refused by the loop, as on the public ports. */
-	ours = request.magic == USH_REQUEST_MAGIC && request.version == USH_VERSION &&
-	       request.size == message->size;
+	ush_admit(message->data, message->size, true, &admitted);
+	ours = admitted.verdict == USH_ADMIT_PASS;
 	control->counters.requests++;
 	client->outstanding++;
-	if (ours && request.op == USH_OP_EVENT_LOAD) {
+	if (ours && admitted.request.op == USH_OP_EVENT_LOAD) {
 		control_load(control, message, fd);
 		return true;
 	}
 	if (fd >= 0)
 		close(fd);
-	if (ours && request.op == USH_OP_STATS)
+	if (ours && admitted.request.op == USH_OP_STATS)
 		answer_stats(control, message);
 	else
 		control_pass(control, message);

@@ -83,7 +83,8 @@ void control_load(struct ush_control *control, struct ush_control_message *messa
 		return;
 	}
 	if (request.event == 0 || request.event > USH_EVENT_ID_MAX) {
-		control_answer(control, message, USH_STATUS_UNKNOWN_EVENT, 0, NULL);
+		control_answer(
+			control, message, USH_STATUS_BAD_IMAGE, 0, "event ids are 1 to 65,535");
 	} else if (slot == NULL || *slot != NULL) {
 		control_answer(
 			control, message, USH_STATUS_BUSY, 0, "this event is being loaded already");

@@ -429,7 +429,7 @@ def test_control_port():
     assert reply.status == "BAD_IMAGE" and "checksum" in reply.text, reply.text
     with open("/dev/null") as null:
         assert c.call("EVENT_LOAD", fd=null.fileno(), event=1).status == "BAD_IMAGE"
-    assert c.load(0, image).status == "UNKNOWN_EVENT"
+    assert c.load(0, image).status == "BAD_IMAGE"
     assert c.load(1, image).status == "OK"
     assert c.load(1, image).status == "OK"
     assert c.load(1, venue_image(rows=5)).status == "EVENT_EXISTS"
