@@ -318,7 +318,7 @@ def house_vectors(e: Encoder) -> list:
 
 
 def other_vectors(e: Encoder) -> list:
-    counters = "status.OK 120345\ndrop.MAGIC 2\n"
+    counters = "usher_status_OK 120345\nusher_drop_MAGIC 2\n"
     return [
         e.message("stats_request", "request", [], op="STATS", cookie=0xD1),
         e.message("stats_request_numbered", "request", [], op="STATS", request_id=4, cookie=0xD2),

@@ -315,7 +315,7 @@ local USES = {
 	[66] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, request_id = true},
 	[67] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, row = true, mask = true, request_id = true},
 	[68] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, row = true, mask = true, request_id = true},
-	[69] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, request_id = true},
+	[69] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, arg = true, request_id = true},
 }
 
 -- ---------------------------------------------------------------------------------------------
