@@ -1,0 +1,539 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of Usher, written from docs/protocol.md alone, so that the document is tested, too.
+
+Public ports over UDP (UdpPort), the control port (ControlPort), every operation (Client), every
+extension, every field of a reply, and a refusal class for each status.
+"""
+import array
+import dataclasses
+import enum
+import os
+import random
+import select
+import socket
+import struct
+import time
+
+REQUEST_MAGIC, REPLY_MAGIC, VERSION = 0x5155, 0x5255, 1
+BASE_BYTES, PAYLOAD_BYTES_MAX, CONTROL_BYTES_MAX = 64, 1408, 32768
+EXTENSION_COUNT_MAX, LEG_COUNT_MAX, ROW_SEATS_MAX = 8, 8, 64
+REQUEST_WINDOW, REFUSALS_REMEMBERED = 64, 8
+UDP_PORT = 7447
+
+_REQUEST = struct.Struct("<HBBHBBIIQQQHHIQQ")
+_REPLY = struct.Struct("<HBBHBBIIQQQQQIBBH")
+_HEADER = struct.Struct("<BBHI")
+_LEG = struct.Struct("<HHIQ")
+assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG.size == 16
+
+Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
+                             EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67, UNBLOCK=68,
+                             STATS=69))
+CONTROL_OPS = [op for op in Op if op >= 64]
+Status = enum.IntEnum("Status", (
+    "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
+    "EXPIRED RETRY BUSY MISMATCH STALE NOT_PERMITTED BAD_VERSION BAD_OP BAD_REQUEST EVENT_EXISTS "
+    "BAD_IMAGE"), start=0)
+DONE = {Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT, Status.WRONG_STATE, Status.EXPIRED}
+AGAIN = {Status.RETRY, Status.BUSY}
+Fault = enum.IntEnum("Fault", ("NONE RESERVED EXTENSION LEG_EMPTY LEG_TWICE LEG_COUNT REQUEST_ID "
+                               "USER HOLD_TIME UNUSED SECTION ARGUMENT"), start=0)
+EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED", start=0)
+HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED", start=0)
+Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
+                                           TICKET=7, ROWS=16, TEXT=17))
+
+
+# ---------------------------------------------------------------------------------------------
+# Requests
+
+
+def extension(kind, value, body=b"", size=None):
+    """Header and body; `size` only to tell a lie."""
+    return _HEADER.pack(kind, 0, _HEADER.size + len(body) if size is None else size, value) + body
+
+
+def legs(pairs):
+    """Further legs, as (row, mask)."""
+    return extension(Extension.LEGS, len(pairs), b"".join(_LEG.pack(r, 0, 0, m) for r, m in pairs))
+
+
+def client_address(text):
+    if ":" in text:
+        packed = socket.inet_pton(socket.AF_INET6, text)
+    else:
+        packed = bytes(10) + b"\xff\xff" + socket.inet_aton(text)
+    return extension(Extension.CLIENT, 0, packed)
+
+
+def token(tier, key_id, expiry_ns, tag):
+    return extension(Extension.TOKEN, tier | key_id << 8, struct.pack("<QQ", expiry_ns, tag))
+
+
+def mac(gateway_id, key_id, time_ns, tag):
+    return extension(Extension.MAC, gateway_id | key_id << 16, struct.pack("<QQ", time_ns, tag))
+
+
+def work(difficulty, challenge_time_ns, nonce):
+    return extension(Extension.WORK, difficulty, struct.pack("<QQ", challenge_time_ns, nonce))
+
+
+def ticket(tier, key_id, number, tag):
+    return extension(Extension.TICKET, tier | key_id << 8, struct.pack("<QQ", number, tag))
+
+
+def pad(rows):
+    """Room for a page of so many rows: what the reply has beyond its base."""
+    return extension(Extension.PAD, 0, bytes(8 * rows))
+
+
+def encode(op, event=0, request_id=0, user=0, hold=0, mask=0, row=0, section=0, hold_ms=0, cookie=0,
+           arg=0, extensions=(), magic=REQUEST_MAGIC, version=VERSION, size=None, count=None,
+           reserved=0):
+    """A request. The arguments after `extensions` are there to write wrong ones."""
+    tail = b"".join(extensions)
+    return _REQUEST.pack(magic, version, op, BASE_BYTES + len(tail) if size is None else size,
+                         len(extensions) if count is None else count, reserved, event, request_id,
+                         user, hold, mask, row, section, hold_ms, cookie, arg) + tail
+
+
+# ---------------------------------------------------------------------------------------------
+# Replies
+
+
+class Violation(Exception):
+    """The box sent what the protocol does not allow."""
+
+
+class NoReply(Exception):
+    """Undecided: it was done or not. Sending it again tells."""
+
+
+class Refused(Exception):
+    """A status that is not OK."""
+
+    def __init__(self, reply):
+        self.reply = reply
+        super().__init__(f"{name_of(Op, reply.op)}: {name_of(Status, reply.status)}, detail {reply.detail}")
+
+    done = property(lambda self: self.reply.done)
+
+
+class Taken(Refused):
+    leg = property(lambda self: self.reply.detail)
+    in_the_way = property(lambda self: self.reply.hold)
+
+
+class Limit(Refused):
+    seats_max = property(lambda self: self.reply.detail)
+
+
+class NotOnSale(Refused):
+    event_status = property(lambda self: EventStatus(self.reply.detail))
+
+
+class NoSuchSeat(Refused):
+    leg = property(lambda self: self.reply.detail)
+
+
+class WrongState(Refused):
+    state = property(lambda self: self.reply.state)
+
+
+class BadVersion(Refused):
+    spoken = property(lambda self: self.reply.detail)
+
+
+class BadRequest(Refused):
+    fault = property(lambda self: Fault(self.reply.detail))
+
+
+class BadImage(Refused):
+    why = property(lambda self: self.reply.text)
+
+
+REFUSAL = {Status.TAKEN: Taken, Status.LIMIT: Limit, Status.NOT_ON_SALE: NotOnSale,
+           Status.NO_SUCH_SEAT: NoSuchSeat, Status.WRONG_STATE: WrongState,
+           Status.BAD_VERSION: BadVersion, Status.BAD_REQUEST: BadRequest,
+           Status.BAD_IMAGE: BadImage}
+for _status, _base in [(s, Refused) for s in Status] + [(Status.TAKEN_NOW, Taken)]:
+    if _status != Status.OK and (_status not in REFUSAL or _base is not Refused):
+        REFUSAL[_status] = type("".join(p.capitalize() for p in _status.name.split("_")), (_base,), {})
+globals().update({c.__name__: c for c in REFUSAL.values()})
+
+
+def name_of(kind, value):
+    """A number this client does not know stays a number."""
+    try:
+        return kind(value).name
+    except ValueError:
+        return str(value)
+
+
+@dataclasses.dataclass
+class Reply:
+    """All fields of a reply, and its extensions as (type, value, body)."""
+    magic: int
+    version: int
+    op: int
+    size: int
+    extension_count: int
+    status: int
+    event: int
+    request_id: int
+    cookie: int
+    hold: int
+    deadline_ns: int
+    sequence: int
+    amount: int
+    detail: int
+    state: int
+    extensions: list
+    data: bytes
+
+    def body(self, kind):
+        return next(((value, body) for k, value, body in self.extensions if k == kind), None)
+
+    @property
+    def rows(self):
+        """(first row, masks), or None."""
+        found = self.body(Extension.ROWS)
+        return found and (found[0], list(struct.unpack(f"<{len(found[1]) // 8}Q", found[1])))
+
+    @property
+    def text(self):
+        found = self.body(Extension.TEXT)
+        return found and found[1][:found[0]].decode()
+
+    name = property(lambda self: name_of(Status, self.status))
+    # An unknown status is a refusal that is done.
+    done = property(lambda self: self.status in DONE or self.status not in list(Status))
+    fault = property(lambda self: Fault(self.detail) if self.status == Status.BAD_REQUEST else None)
+
+    def check(self):
+        """Itself if OK; raises the refusal otherwise."""
+        if self.status != Status.OK:
+            raise REFUSAL.get(self.status, Refused)(self)
+        return self
+
+
+def decode(data):
+    """Reads a reply strictly: raises Violation for what the protocol rules out."""
+    def need(condition, what):
+        if not condition:
+            raise Violation(f"{what}: {data.hex()}")
+
+    need(len(data) >= BASE_BYTES, "short")
+    *fields, reserved0, reserved1 = _REPLY.unpack_from(data)
+    reply = Reply(*fields, [], bytes(data))
+    need(reply.magic == REPLY_MAGIC, "magic")
+    need(reply.size == len(data), "size")
+    need(reserved0 == reserved1 == 0, "reserved")
+    need(reply.extension_count <= EXTENSION_COUNT_MAX, "extension count")
+    at = BASE_BYTES
+    for _ in range(reply.extension_count):
+        need(at + 8 <= len(data), "extension outside")
+        kind, zero, size, value = _HEADER.unpack_from(data, at)
+        need(zero == 0 and size >= 8 and size % 8 == 0 and at + size <= len(data), "extension")
+        need(reply.body(kind) is None, "extension twice")
+        body = data[at + 8:at + size]
+        if kind == Extension.TEXT:
+            need(value <= len(body) < value + 8 and not any(body[value:]), "text")
+        need(kind not in list(Extension) or kind >= 16, "extension of requests")
+        reply.extensions.append((kind, value, body))
+        at += size
+    need(at == len(data), "more than its extensions")
+    return reply
+
+
+# ---------------------------------------------------------------------------------------------
+# Ports
+
+
+class UdpPort:
+    """A public port. `udp` is a connected socket: only the box's datagrams come."""
+
+    def __init__(self, udp, attempts=6, wait_s=0.2):
+        self.socket, self.attempts, self.wait_s = udp, attempts, wait_s
+        self.ignored = self.resent = 0
+        udp.setblocking(False)
+
+    def send(self, data):
+        self.socket.send(data)
+
+    def receive(self, seconds=2.0):
+        """The next datagram decoded, whatever it answers; None if none comes."""
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.socket], [], [], left)[0]:
+                return None
+            try:
+                return decode(self.socket.recv(65536))
+            except ConnectionRefusedError:
+                continue
+
+    def exchange(self, data, fd=None):
+        """The reply to a request; sends it again until it comes."""
+        assert fd is None, "a file goes to the control port"
+        wanted = struct.unpack_from("<8xII", data) + struct.unpack_from("<48xQ", data)
+        wait = self.wait_s
+        for attempt in range(self.attempts):
+            self.resent += attempt != 0
+            try:
+                self.send(data)
+            except ConnectionRefusedError:
+                pass
+            end = time.monotonic() + wait * random.uniform(0.9, 1.1)
+            while time.monotonic() < end:
+                reply = self.receive(end - time.monotonic())
+                if reply is None:
+                    break
+                if reply.op == data[3] and (reply.event, reply.request_id, reply.cookie) == wanted:
+                    if reply.size > len(data):
+                        raise Violation("a reply longer than its request")
+                    return reply
+                self.ignored += 1
+            wait = min(2 * wait, 2.0)
+        raise NoReply(data.hex())
+
+    def close(self):
+        self.socket.close()
+
+
+class ControlPort:
+    """The control port."""
+
+    def __init__(self, path, seconds=10):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(seconds)
+        self.socket.connect(path)
+        self.ignored = self.resent = 0
+
+    def send(self, data, fd=None):
+        rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        self.socket.sendmsg([data], rights)
+
+    def receive(self):
+        data = self.socket.recv(65536)
+        if not data:
+            raise NoReply("closed")
+        if len(data) > CONTROL_BYTES_MAX:
+            raise Violation("too long")
+        return decode(data)
+
+    def exchange(self, data, fd=None):
+        self.send(data, fd)
+        cookie = struct.unpack_from("<Q", data, 48)[0]
+        while True:
+            reply = self.receive()
+            if reply.cookie == cookie and reply.op == data[3]:
+                return reply
+            self.ignored += 1
+
+    def close(self):
+        self.socket.close()
+
+
+# ---------------------------------------------------------------------------------------------
+# Client
+
+
+class Client:
+    """Every operation, on either port. `call` gives the reply whatever its status; the operations
+    raise the refusal, and have patience with RETRY and BUSY."""
+
+    def __init__(self, port, seed=None):
+        self.port = port
+        self.random = random.Random(seed)
+        self.ids = {}
+
+    def close(self):
+        self.port.close()
+
+    def next_id(self, user, event):
+        self.ids[user, event] = self.ids.get((user, event), 0) + 1
+        return self.ids[user, event]
+
+    def call(self, op, fd=None, **fields):
+        fields.setdefault("cookie", self.random.getrandbits(64))
+        data = encode(op, **fields)
+        reply = self.port.exchange(data, fd)
+        if reply.version != VERSION:
+            raise Violation(f"version {reply.version}")
+        return reply
+
+    def patient(self, op, fd=None, seconds=5, **fields):
+        """The same request until it is decided."""
+        retry, busy, end = 0.001, 0.01, time.monotonic() + seconds
+        while True:
+            reply = self.call(op, fd, **fields)
+            if reply.status not in AGAIN or time.monotonic() > end:
+                return reply.check()
+            if reply.status == Status.RETRY:
+                time.sleep(retry)
+                retry = min(2 * retry, 0.1)
+            else:
+                time.sleep(self.random.uniform(0, busy))
+                busy = min(2 * busy, 1)
+
+    @staticmethod
+    def spread(seats):
+        """Legs [(row, mask), ...] as fields: the first is the base leg."""
+        (row, mask), *further = seats
+        return dict(row=row, mask=mask, extensions=[legs(further)] if further else [])
+
+    def status(self, event=0):
+        return self.patient(Op.STATUS, event=event)
+
+    def reserve(self, event, user, seats, hold_ms=0, request_id=None):
+        request_id = request_id or self.next_id(user, event)
+        return self.patient(Op.RESERVE, event=event, user=user, request_id=request_id,
+                            hold_ms=hold_ms, **self.spread(seats))
+
+    def release(self, event, user, hold, request_id=None):
+        request_id = request_id or self.next_id(user, event)
+        return self.patient(Op.RELEASE, event=event, user=user, request_id=request_id, hold=hold)
+
+    def query_hold(self, event, user, hold):
+        return self.patient(Op.QUERY_HOLD, event=event, user=user, hold=hold)
+
+    def query_page(self, event, section, row=0, rows=0):
+        return self.patient(Op.QUERY_SECTION, event=event, section=section, row=row,
+                            extensions=[pad(rows)] if rows else [])
+
+    def query_section(self, event, section, rows=167):
+        """Free seats of a section: {row of the event: mask}."""
+        free, row = {}, 0
+        while True:
+            reply = self.query_page(event, section, row, rows)
+            first, masks = reply.rows
+            free.update((first + i, m) for i, m in enumerate(masks))
+            if reply.detail == 0:
+                if len(free) != reply.amount:
+                    raise Violation(f"{len(free)} rows of {reply.amount}")
+                return free
+            if reply.detail != row + len(masks) or not masks:
+                raise Violation(f"page from {row} with {len(masks)} rows goes on at {reply.detail}")
+            row = reply.detail
+
+    def event_load(self, event, image):
+        """`image`: bytes of a venue image, or a file descriptor."""
+        if isinstance(image, int):
+            return self.patient(Op.EVENT_LOAD, fd=image, event=event)
+        fd = os.memfd_create("venue")
+        try:
+            os.write(fd, image)
+            return self.patient(Op.EVENT_LOAD, fd=fd, event=event)
+        finally:
+            os.close(fd)
+
+    def event_status(self, event, status):
+        return self.patient(Op.EVENT_STATUS, event=event, arg=status)
+
+    def confirm(self, event, user, hold):
+        return self.patient(Op.CONFIRM, event=event, user=user, hold=hold)
+
+    def block(self, event, seats):
+        return self.patient(Op.BLOCK, event=event, **self.spread(seats))
+
+    def unblock(self, event, seats):
+        return self.patient(Op.UNBLOCK, event=event, **self.spread(seats))
+
+    def stats(self):
+        """All counters; a page ends with a whole line."""
+        counters, at = {}, 0
+        while True:
+            reply = self.patient(Op.STATS, arg=at)
+            if reply.text and not reply.text.endswith("\n"):
+                raise Violation("a line cut in two")
+            for line in reply.text.splitlines():
+                name, value = line.split(" ")
+                counters[name] = int(value)
+            at = reply.detail
+            if at == 0:
+                return counters
+
+
+# ---------------------------------------------------------------------------------------------
+# Venue images
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = _CRC[(crc ^ byte) & 255] ^ (crc >> 8)
+    return crc ^ 0xffffffff
+
+
+def _crc_entry(value):
+    for _ in range(8):
+        value = (value >> 1) ^ (0x82f63b78 if value & 1 else 0)
+    return value
+
+
+_CRC = [_crc_entry(i) for i in range(256)]
+assert crc32c(b"123456789") == 0xe3069283
+VENUE_MAGIC, VENUE_VERSION = 0x314e455648535355, 1
+_VENUE_HEADER = struct.Struct("<QIIQIIIIQIII4s64s")
+_VENUE_ROW = struct.Struct("<QQ3QQQ4BHH")
+assert _VENUE_HEADER.size == 128 and _VENUE_ROW.size == 64
+
+
+@dataclasses.dataclass
+class Row:
+    """tiers: {tier: mask}; seats in none of them are of tier 0."""
+    seats: int
+    house: int = 0
+    tiers: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Venue:
+    """sections: lists of Row; rows number through them. prices: by tier."""
+    sections: list
+    prices: tuple = (2500,)
+    hold_ms: int = 600_000
+    hold_ms_max: int = 3_600_000
+    user_seats_max: int = 8
+    labels: bytes = b"{}"
+    name: str = "test"
+
+    @property
+    def rows(self):
+        return [row for section in self.sections for row in section]
+
+    @property
+    def seat_count(self):
+        return sum(bin(row.seats).count("1") for row in self.rows)
+
+    def price(self, seats):
+        """Of [(row, mask), ...]."""
+        total = 0
+        for index, mask in seats:
+            row = self.rows[index]
+            for seat in (i for i in range(ROW_SEATS_MAX) if mask >> i & 1):
+                tier = next((t for t, m in row.tiers.items() if m >> seat & 1), 0)
+                total += self.prices[tier]
+        return total
+
+    def image(self):
+        body = b"".join(struct.pack("<II", price, 0) for price in self.prices)
+        first = 0
+        for section in self.sections:
+            body += struct.pack("<II", first, len(section))
+            first += len(section)
+        for number, section in enumerate(self.sections):
+            for row in section:
+                tiers = list(row.tiers) + [0] * (3 - len(row.tiers))
+                masks = list(row.tiers.values()) + [0] * (3 - len(row.tiers))
+                body += _VENUE_ROW.pack(row.seats, row.house, *masks, 0, 0, 0, *tiers, number, 0)
+        body += self.labels
+
+        def head(crc):
+            return _VENUE_HEADER.pack(
+                VENUE_MAGIC, VENUE_VERSION, crc, _VENUE_HEADER.size + len(body), len(self.prices),
+                len(self.sections), first, self.seat_count, len(self.labels), self.hold_ms,
+                self.hold_ms_max, self.user_seats_max, b"EUR\0", self.name.encode())
+
+        return head(crc32c(head(0) + body)) + body
