@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "hold/hold.h"
 #include "tools/offline.h"
 
 #define HOLD_LINES_MAX (1u << USH_HOLD_INDEX_BITS)
@@ -63,7 +62,8 @@ static int measure_run(void *context, const struct ush_record *records, uint32_t
 	if (records[0].type != USH_RECORD_TYPE_HOLD)
 		return 0;
 	/* The first leg names the hold, further ones the index of their line. */
-	need->hold_index_max = ush_max64(need->hold_index_max, ush_hold_id_index(records[0].hold));
+	need->hold_index_max =
+		ush_max64(need->hold_index_max, records[0].hold & (HOLD_LINES_MAX - 1));
 	for (uint32_t i = 1; i < count; i++)
 		need->hold_index_max =
 			ush_max64(need->hold_index_max, ush_min64(records[i].hold, HOLD_LINES_MAX));
