@@ -341,10 +341,11 @@ static void serve(bool keeper)
 		uint32_t count = 0, room = ush_loop_room(ush_engine_loop(c.h.engine, 0));
 
 		while (count < BURST && count < room && c.asks < due && c.free_count != 0) {
-			packets[count] = ask_something();
-			count += packets[count].size != 0;
-			/* No client has anything left to ask. */
-			if (packets[count].size == 0 && ush_random_below(&c.random, 64) == 0)
+			struct ush_packet packet = ask_something();
+			if (packet.size != 0)
+				packets[count++] = packet;
+			else if (ush_random_below(&c.random, 64) == 0)
+				/* No client may have anything left to ask. */
 				break;
 		}
 		turn(packets, count);
