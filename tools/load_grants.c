@@ -95,6 +95,12 @@ static void leg_add(struct load *load, struct load_event *event, uint32_t row, u
 	}
 }
 
+/* ret: true when this hold was granted to us before. */
+static bool is_known(const struct load_event *event, uint32_t row, uint64_t mask, uint64_t hold)
+{
+	return event->owner[seat_number(event->venue, row, mask & -mask)].hold == hold;
+}
+
 void load_grants_add(struct load *load, const struct load_slot *slot, const struct ush_reply *reply,
 	uint64_t wall_ns)
 {
@@ -103,6 +109,10 @@ void load_grants_add(struct load *load, const struct load_slot *slot, const stru
 
 	/* An answer that comes late, after a repeat, may be about a hold that is over. */
 	if (reply->state != USH_HOLD_STATE_HELD && reply->state != USH_HOLD_STATE_SOLD)
+		return;
+	/* Two repeats of a refusal that a restart forgot are both answered with the one hold. The
+	 * second tells nothing new, and the hold's RELEASE may have been sent meanwhile. */
+	if (is_known(event, slot->request.row, slot->request.mask, reply->hold))
 		return;
 	leg_add(load, event, slot->request.row, slot->request.mask, reply, wall_ns);
 	for (uint32_t i = 0; i + 1u < slot->leg_count; i++)
