@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,11 @@
 #define TRY_NS 100000000ull
 /* Empty turns before the core is offered to others. */
 #define IDLE_TURNS 32u
+/* Offers without an answer, about 1 ms of them, before each becomes a nap: the kernel may have to
+ * finish the appliance's writes on this very core, and a thread that only ever yields can keep
+ * Linux 6.18 from running anything else there for seconds. */
+#define IDLE_YIELDS 1000u
+#define NAP_NS 10000u
 
 struct load_dpdk {
 	struct load_transport base;
@@ -42,6 +48,7 @@ struct load_dpdk {
 	bool peer_known;
 	uint16_t held_count;
 	uint32_t idle_turns;
+	uint32_t idle_yields;
 	uint64_t asked_ns;
 	uint64_t retried_ns;
 	char device[32];
@@ -144,6 +151,8 @@ static int start_eal(const struct load_transport_options *options, struct ush_me
 	for (char *word = strtok(more, " "); word != NULL && count < ARGS_MAX - 1;
 		word = strtok(NULL, " "))
 		args[count++] = word;
+	/* Naps as short as asked for. */
+	(void)prctl(PR_SET_TIMERSLACK, 1ul);
 	if (rte_eal_init(count, args) >= 0)
 		return 0;
 	ush_message_set(message,
@@ -379,24 +388,28 @@ static uint32_t dpdk_receive(struct load_transport *transport, struct load_recei
 			break;
 		}
 	}
-	dpdk->idle_turns = dpdk->held_count != 0 ? 0 : dpdk->idle_turns;
+	if (dpdk->held_count != 0)
+		dpdk->idle_turns = dpdk->idle_yields = 0;
 	transport->received_packets += count;
 	return count;
 }
 
-/* Never sleeps, since waking costs tens of microseconds; but with nothing to do the core is
- * offered to others that share it, above all when the appliance does. */
+/* Does not sleep while answers come, since waking costs some microseconds; but with nothing to do
+ * the core is offered to others that share it, above all when the appliance does. */
 static void dpdk_wait(struct load_transport *transport, uint64_t ns)
 {
 	struct load_dpdk *dpdk = (struct load_dpdk *)transport;
+	const struct timespec nap = {.tv_nsec = NAP_NS};
 
-	(void)ns;
 	if (++dpdk->idle_turns < IDLE_TURNS) {
 		__builtin_ia32_pause();
 		return;
 	}
 	dpdk->idle_turns = 0;
-	sched_yield();
+	if (++dpdk->idle_yields < IDLE_YIELDS || ns < NAP_NS)
+		sched_yield();
+	else
+		nanosleep(&nap, NULL);
 }
 
 /* ---- coming and going ---------------------------------------------------------------------- */
