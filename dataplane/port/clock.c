@@ -32,6 +32,26 @@ static void pair_read(uint64_t *counter, uint64_t *monotonic_ns)
 	}
 }
 
+/* ret: CLOCK_REALTIME minus CLOCK_MONOTONIC. As above: a thread that is put aside between the two
+ * would run ahead of the world by as long. */
+static uint64_t offset_read(void)
+{
+	uint64_t best = UINT64_MAX, offset = 0;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		uint64_t before = clock_read(CLOCK_MONOTONIC);
+		uint64_t wall = clock_read(CLOCK_REALTIME);
+		uint64_t took = clock_read(CLOCK_MONOTONIC) - before;
+
+		if (took < best) {
+			best = took;
+			offset = wall - (before + took / 2);
+		}
+	}
+	return offset;
+}
+
 static void publish(struct ush_clock *clock, uint64_t counter, uint64_t ns, uint64_t multiplier)
 {
 	uint32_t version = atomic_load_explicit(&clock->version, memory_order_relaxed);
@@ -51,7 +71,7 @@ uint64_t ush_clock_init(struct ush_clock *clock, uint64_t counter_hz, uint64_t f
 
 	USH_ASSERT(counter_hz != 0);
 	pair_read(&clock->counter_first, &clock->monotonic_first);
-	wall = clock_read(CLOCK_REALTIME);
+	wall = clock->monotonic_first + offset_read();
 	behind = wall < floor_ns ? floor_ns - wall : 0;
 	clock->offset_ns = wall + behind - clock->monotonic_first;
 	publish(clock, clock->counter_first, wall + behind,
