@@ -91,7 +91,6 @@ static void template_init(struct bench *b, const uint8_t *peer_mac)
 		.version = USH_VERSION,
 		.op = USH_OP_RESERVE,
 		.size = USH_REQUEST_BYTES,
-		.request_id = 1,
 	};
 	const uint8_t ip[20] = {
 		0x45, 0, 0, 92, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 77, 0, 2, 10, 77, 0, 1};
@@ -117,18 +116,24 @@ struct fields {
 	uint64_t user;
 	uint64_t mask;
 	uint32_t event;
+	uint32_t request_id;
 	uint16_t row;
 };
+
+/* Users of a claim run: each claims up to eight seats, one request after another, far apart. */
+#define CLAIM_USERS (1u << 19)
 
 static struct fields choose(struct bench *b)
 {
 	uint64_t n = b->sent;
-	struct fields f = {.user = b->user_base + n, .event = b->event};
+	struct fields f = {.user = b->user_base + n, .event = b->event, .request_id = 1};
 	bool claim = b->mode == MODE_CLAIM || (b->mode == MODE_MIXED && n % 10 == 0);
 
 	if (claim && b->claims < (uint64_t)b->rows * b->row_seats) {
 		f.row = (uint16_t)(b->claims / b->row_seats);
 		f.mask = 1ull << (b->claims % b->row_seats);
+		f.user = b->user_base + b->claims % CLAIM_USERS;
+		f.request_id = (uint32_t)(1 + b->claims / CLAIM_USERS);
 		b->claims++;
 	} else if (b->mode == MODE_REFUSE || (b->mode == MODE_MIXED && n % 2 == 0)) {
 		f.event = b->event_refuse;
@@ -150,10 +155,11 @@ static void fill(struct bench *b, struct rte_mbuf *m)
 
 	memcpy(data, b->frame, FRAME_BYTES);
 	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, event), &f.event, 4);
+	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, request_id), &f.request_id, 4);
 	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, user), &f.user, 8);
 	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, mask), &f.mask, 8);
 	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, row), &f.row, 2);
-	sum = b->sum_base + sum64(f.event) + sum64(f.user) + sum64(f.mask) + f.row;
+	sum = b->sum_base + sum64(f.event) + sum64(f.user) + sum64(f.mask) + f.row + f.request_id;
 	check = fold(sum);
 	if (check == 0)
 		check = 0xffff;
