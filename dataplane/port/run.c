@@ -485,7 +485,10 @@ static void stop(struct usherd *u)
 	drain(u);
 	stop_threads(u);
 	/* The keeper still makes the segment that CLOSE may need. */
-	ush_journal_finish(u->journal, now_ns(u));
+	if (!ush_journal_finish(u->journal, now_ns(u)))
+		ush_diag(USH_DIAG_ERROR, "journal_not_closed",
+			USH_TEXT("mend", "the disk is full: replies that were not durable were not "
+					 "sent; free space, the next start replays"));
 	atomic_store_explicit(&u->housekeeper_stop, true, memory_order_release);
 	pthread_join(u->housekeeper, NULL);
 	say_stats(u, &seen);
