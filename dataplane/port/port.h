@@ -56,7 +56,8 @@ struct ush_port_queue {
 };
 
 /* ret: the pool, or NULL with a message. by: the main thread. */
-struct rte_mempool *ush_port_pool_make(uint32_t mbuf_count, struct ush_message *message);
+struct rte_mempool *ush_port_pool_make(
+	uint32_t mbuf_count, bool last_in_first_out, struct ush_message *message);
 
 /*
  * Configures and starts a device, one queue pair for each loop as far as it has them.

@@ -17,13 +17,17 @@
 #define TX_CHECKSUMS (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM)
 #define RX_CHECKSUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
 
-struct rte_mempool *ush_port_pool_make(uint32_t mbuf_count, struct ush_message *message)
+struct rte_mempool *ush_port_pool_make(
+	uint32_t mbuf_count, bool last_in_first_out, struct ush_message *message)
 {
 	/* Last in, first out: the default pool is a ring, which would deal out the buffer that has
 	 * been cold for longest and walk through all of them, since replies that wait for the disk
-	 * keep theirs. Drivers that need a pool of their own are not among those supported. */
-	struct rte_mempool *pool = rte_pktmbuf_pool_create_by_ops("usher", mbuf_count,
-		USH_PORT_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY, "lf_stack");
+	 * keep theirs. */
+	struct rte_mempool *pool =
+		!last_in_first_out
+			? NULL
+			: rte_pktmbuf_pool_create_by_ops("usher", mbuf_count, USH_PORT_CACHE, 0,
+				  RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY, "lf_stack");
 
 	if (pool == NULL)
 		pool = rte_pktmbuf_pool_create("usher", mbuf_count, USH_PORT_CACHE, 0,

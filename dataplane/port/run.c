@@ -239,10 +239,17 @@ static int start_engine(struct usherd *u, struct ush_message *message)
 static int start_ports(struct usherd *u, struct ush_message *message)
 {
 	const struct ush_config *c = u->config;
+	bool last_in_first_out = true;
 	uint32_t i;
 	int error;
 
-	u->pool = ush_port_pool_make(u->eal.mbuf_count, message);
+	for (i = 0; i < c->port_count; i++) {
+		/* net_af_xdp shares the pool's memory with the kernel and receives nothing from a
+		 * pool that is not a ring (DPDK 22.11). */
+		if (strstr(c->port[i].device, "af_xdp") != NULL)
+			last_in_first_out = false;
+	}
+	u->pool = ush_port_pool_make(u->eal.mbuf_count, last_in_first_out, message);
 	if (u->pool == NULL)
 		return -USH_ENOMEM;
 	for (i = 0; i < c->port_count; i++) {

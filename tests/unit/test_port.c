@@ -340,7 +340,7 @@ static void test_port_pool_is_made(void)
 		abort();
 	memset(memory, 0, bytes);
 	engine = ush_engine_init(memory, &limits, &key);
-	pool = ush_port_pool_make(2047, &message);
+	pool = ush_port_pool_make(2047, true, &message);
 	CHECK(pool != NULL);
 	CHECK_EQ(buffers_free(), 2047);
 }
