@@ -51,6 +51,19 @@ stop_process()
 	return "$status"
 }
 
+# foreground COMMAND...: waits for it so that traps run at once; `running` is its process meanwhile.
+running=''
+foreground()
+{
+	local status=0
+
+	"$@" </dev/null &
+	running=$!
+	wait "$running" || status=$?
+	running=''
+	return "$status"
+}
+
 # now_ms: wall clock.
 now_ms()
 {
@@ -76,7 +89,7 @@ quietly()
 	local log=$1 status=0
 
 	shift
-	"$@" >"$log" 2>&1 </dev/null || status=$?
+	foreground "$@" >"$log" 2>&1 || status=$?
 	if ((status != 0)); then
 		say "$PROGRAM: failed with status $status: $*"
 		tail -n 60 "$log" >&2
