@@ -55,9 +55,15 @@ static inline void begin(uint32_t epoch)
 	draw_box(epoch);
 }
 
+/* The box file learns where its epoch begins. */
 static inline void draw_segment(uint32_t epoch, uint64_t first)
 {
+	struct ush_box_file box;
 	char name[USH_DISK_NAME_MAX];
+
+	memcpy(&box, fake_disk_find(rig.fake, "box")->data, sizeof(box));
+	if (box.epoch == epoch && (box.first_block == 0 || first < box.first_block))
+		box_field(offsetof(struct ush_box_file, first_block), first, 4);
 
 	segment_name(name, epoch, first);
 	fake_disk_put(rig.fake, name, RIG_SEGMENT_BYTES);

@@ -52,7 +52,8 @@ int box_write(const struct ush_disk *disk, struct ush_box_file *box, struct ush_
 	box->crc = box_crc(box);
 	error = disk->put(disk->context, BOX_NAME, box, sizeof(*box));
 	if (error != 0)
-		ush_message_set(message, "cannot write the box file: %s", ush_error_text(error));
+		ush_message_set(message, "cannot write the box file: %s%s", ush_error_text(error),
+			journal_mend(error));
 	return error;
 }
 

@@ -27,12 +27,11 @@ static int make_spare(struct ush_journal *journal, struct ush_message *message)
 	if (error == 0)
 		error = segment_list_add_spare(&journal->segments, number);
 	if (error != 0)
-		ush_message_set(message,
-			"journal %s: cannot make a segment of %llu MiB: %s; free space on this disk, or "
-			"sales stop when the current segment is full",
+		ush_message_set(message, "journal %s: cannot make a segment of %llu MiB: %s%s%s",
 			journal->directory,
 			(unsigned long long)(journal->segment_blocks * USH_BLOCK_BYTES >> 20),
-			ush_error_text(error));
+			ush_error_text(error), journal_mend(error),
+			journal->log != NULL ? ", or sales stop" : "");
 	count_spares(journal);
 	return error;
 }
@@ -67,23 +66,27 @@ static int drop_bad_spares(struct ush_journal *journal)
 	return 0;
 }
 
+int housekeep_stock(struct ush_journal *journal, struct ush_message *message)
+{
+	int error = drop_bad_spares(journal);
+
+	if (error != 0) {
+		ush_message_set(message, "journal %s: cannot look at the spare segments: %s%s",
+			journal->directory, ush_error_text(error), journal_mend(error));
+		return error;
+	}
+	return journal->segments.spare_count == 0 ? make_spare(journal, message) : 0;
+}
+
 /* Gives the newest spare a segment's name. Whatever fails, the spare stays one. */
 static int name_segment(struct ush_journal *journal, uint64_t first, struct ush_message *message)
 {
 	struct segment_list *list = &journal->segments;
 	char spare[USH_DISK_NAME_MAX], name[USH_DISK_NAME_MAX];
-	int error = drop_bad_spares(journal);
+	int error = housekeep_stock(journal, message);
 
-	if (error != 0) {
-		ush_message_set(message, "journal %s: cannot look at the spare segments: %s",
-			journal->directory, ush_error_text(error));
+	if (error != 0)
 		return error;
-	}
-	if (list->spare_count == 0) {
-		error = make_spare(journal, message);
-		if (error != 0)
-			return error;
-	}
 	spare_name(spare, list->spares[list->spare_count - 1]);
 	segment_name(name, journal->box.epoch, first);
 	error = segment_list_reserve(list);
@@ -144,6 +147,8 @@ static bool keep_segments(struct ush_journal *journal, struct ush_message *troub
 	if (atomic_load_explicit(&journal->next_file, memory_order_acquire) < 0) {
 		uint64_t first = journal->prepare_first;
 		int file = housekeep_prepare(journal, first, trouble);
+		/* What is left of the current segment is for those who pay and give back. */
+		ush_log_keep(journal->log, file < 0);
 		if (file < 0)
 			return stop_if_lying(journal, file);
 		atomic_store_explicit(&journal->next_first, first, memory_order_relaxed);

@@ -188,6 +188,10 @@ struct ush_journal {
 	struct ush_journal_counters counters;
 };
 
+/* ret: how to mend a failure with a file of the journal: words to follow ush_error_text(error), ""
+ * if there is no advice. */
+const char *journal_mend(int error);
+
 /* Prints the message and ends the process: exit status 3. Nothing is retried. */
 _Noreturn void journal_fail(const struct ush_journal *journal, const char *what, int64_t result);
 
@@ -200,6 +204,9 @@ int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, u
 
 /* housekeep.c: makes the next segment ready: a spare renamed, or a new file. ret: its handle. */
 int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_message *message);
+
+/* housekeep.c: makes sure that there is a spare, so that the next segment needs no room. */
+int housekeep_stock(struct ush_journal *journal, struct ush_message *message);
 
 /* Housekeeping, with what went wrong in `trouble`, which is set empty first. */
 bool housekeep(struct ush_journal *journal, struct ush_message *trouble);

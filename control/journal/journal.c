@@ -11,6 +11,22 @@
 #define SEGMENT_BYTES_MAX (1ull << 40)
 #define WRITE_NS_DEFAULT (30ull * 1000000000ull)
 
+const char *journal_mend(int error)
+{
+	switch (error) {
+	case -USH_ENOSPC:
+		return "; free space on this disk";
+	case -USH_EROFS:
+	case -USH_EACCES:
+		return "; make the directory writable for this user, or name another with "
+		       "[journal] directory";
+	case -USH_EIO:
+		return "; mend the disk";
+	default:
+		return "";
+	}
+}
+
 static int check_config(struct ush_journal_config *config, struct ush_message *message)
 {
 	if (config->segment_bytes == 0)
@@ -138,13 +154,10 @@ int ush_journal_open(struct ush_journal **out, const struct ush_journal_config *
 		goto free_journal;
 	error = config->read_only ? 0 : disk->lock(disk->context);
 	if (error != 0) {
-		ush_message_set(message, "journal %s: %s%s", journal->directory,
+		ush_message_set(message, "journal %s: cannot lock: %s%s", journal->directory,
 			ush_error_text(error),
 			error == -USH_EBUSY ? ": another usherd has it; stop that one first"
-			: error == -USH_EROFS || error == -USH_EACCES
-				? ": make the directory writable for this user, or name another with "
-				  "[journal] directory"
-				: "");
+					    : journal_mend(error));
 		goto free_journal;
 	}
 	error = load(journal, now_ns, message);
@@ -233,6 +246,9 @@ int ush_journal_start(struct ush_journal *journal, struct ush_log *log, uint64_t
 	USH_ASSERT(!journal->config.read_only);
 	USH_ASSERT(journal->log == NULL);
 	error = recycle_unused(journal, message);
+	/* What needs room comes before what changes: a full disk leaves the box file as it is. */
+	if (error == 0)
+		error = housekeep_stock(journal, message);
 	if (error != 0)
 		return error;
 	journal->box.epoch++;

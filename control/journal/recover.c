@@ -223,7 +223,7 @@ static int settle_bad(
 		return 0;
 	case BLOCK_REFUSE_FOREIGN:
 		return block_error(scan, segment, -USH_EFOREIGN, kind,
-			"move that file away, or start with the directory it belongs to");
+			"move that file away, or bring back the `box` file that belongs here");
 	case BLOCK_REFUSE_VERSION:
 		return block_error(scan, segment, -USH_EVERSION, kind,
 			"start the version of usherd that wrote it");
@@ -336,11 +336,20 @@ int ush_journal_recover(struct ush_journal *journal, ush_journal_apply *apply, v
 	}
 	while (from < list->count) {
 		uint32_t to = from;
+		uint64_t limit = UINT64_MAX;
 		int error;
+
 		while (to < list->count && list->items[to].epoch == list->items[from].epoch)
 			to++;
-		error = scan_epoch(
-			&scan, from, to, to < list->count ? list->items[to].first : UINT64_MAX);
+		if (to < list->count)
+			limit = list->items[to].first;
+		/* The box file knows where the newest epoch began. If only the first of its
+		 * segments is gone, this epoch must not seem to go on up to the second, and to have
+		 * rotted. */
+		if (to < list->count && list->items[to].epoch == journal->box.epoch &&
+			journal->box.first_block != UINT32_MAX)
+			limit = ush_min64(limit, journal->box.first_block);
+		error = scan_epoch(&scan, from, to, limit);
 		if (error != 0)
 			return error;
 		from = to;

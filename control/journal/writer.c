@@ -9,9 +9,9 @@
  *      submit them as one write.
  *
  * Failure modes: a write that fails, is short or takes too long ends the process (exit status 3);
- * withheld replies are never sent, a restart replays. No next segment: nothing is submitted, the
- * log fills up, requests are refused BUSY. A slot reserved but not yet published: the step goes on
- * without that block and comes back.
+ * withheld replies are never sent, a restart replays. No next segment: nothing is submitted and the
+ * log fills up; housekeeping has let no new hold in since it failed to make one. A slot reserved
+ * but not yet published: the step goes on without that block and comes back.
  */
 #include <inttypes.h>
 #include <stdio.h>

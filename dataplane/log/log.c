@@ -18,6 +18,7 @@ void ush_log_init(struct ush_log *log, void *ring, uint32_t block_count)
 	log->ring = ring;
 	log->slot_count = (uint64_t)block_count * USH_BLOCK_SLOTS;
 	log->slot_mask = log->slot_count - 1;
+	ush_log_keep(log, false);
 	ush_log_start_at(log, USH_LOG_SEQUENCE_FIRST);
 }
 
@@ -37,8 +38,11 @@ bool ush_log_has_room(
 	uint64_t reserved = ush_log_reserved(log);
 
 	/* New holds leave a quarter of the ring to those who pay, confirm and give back. */
-	if (class == USH_LOG_NEW)
+	if (class == USH_LOG_NEW) {
+		if (atomic_load_explicit(&log->kept_only, memory_order_relaxed))
+			return false;
 		room -= log->slot_count / 4;
+	}
 	return reserved - durable + (uint64_t)slots * loop_count <= room;
 }
 

@@ -27,6 +27,8 @@ struct ush_log {
 	_Alignas(USH_CACHE_LINE) _Atomic uint64_t reserved;
 	/* Everything below is on disk. A multiple of 64. Written by the writer only. */
 	_Alignas(USH_CACHE_LINE) _Atomic uint64_t durable;
+	/* No room behind the current segment: see ush_log_keep. Written by housekeeping only. */
+	_Atomic bool kept_only;
 	/* Read-only after init. */
 	_Alignas(USH_CACHE_LINE) uint8_t *ring;
 	uint64_t slot_mask;
@@ -46,6 +48,15 @@ void ush_log_init(struct ush_log *log, void *ring, uint32_t block_count);
 
 /* Moves an unused log to start at `sequence` (a multiple of 64). by: the starting thread. */
 void ush_log_start_at(struct ush_log *log, uint64_t sequence);
+
+/*
+ * From here, until it is taken back, room is for USH_LOG_KEPT only: what is left of the disk
+ * belongs to those who pay and give back. by: the journal's housekeeping.
+ */
+USH_INLINE void ush_log_keep(struct ush_log *log, bool kept_only)
+{
+	atomic_store_explicit(&log->kept_only, kept_only, memory_order_relaxed);
+}
 
 /*
  * ret: true if `slots` may be reserved now by each of `loop_count` loops at the same time without

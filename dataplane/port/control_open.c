@@ -17,6 +17,7 @@
 #include <rte_ring.h>
 
 #include "port/control_internal.h"
+#include "port/directory.h"
 
 int ush_control_mailboxes(struct ush_worker *workers, uint32_t count, struct ush_message *message)
 {
@@ -64,7 +65,10 @@ static int listen_at(const struct ush_control_config *config, struct ush_message
 	umask(mask);
 	if (error || chmod(config->path, config->mode) != 0 || listen(fd, 64) != 0) {
 		error = errno;
-		ush_message_set(message, "%s: cannot listen: %s", config->path, strerror(error));
+		ush_message_set(message, "%s: cannot listen: %s%s", config->path, strerror(error),
+			error == ENOENT ? "; make its directory, or name another with [control] "
+					  "socket"
+					: ush_directory_mend(error));
 		if (fd >= 0)
 			close(fd);
 		return ush_error_from_errno(error);

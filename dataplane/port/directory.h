@@ -25,4 +25,8 @@ int ush_directory_make(const char *path, mode_t mode, struct ush_message *messag
  */
 int ush_pid_file_take(const char *run_directory, struct ush_message *message);
 
+/* ret: how to mend a failure with a file of the state or run directory: words to follow
+ * strerror(error), "" if there is no advice. in: error: an errno. */
+const char *ush_directory_mend(int error);
+
 #endif /* USH_DIRECTORY_H */

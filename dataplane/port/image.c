@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include "loop/loop.h"
+#include "port/directory.h"
 
 static int fail(struct ush_message *message, const char *path, const char *what)
 {
 	int saved = errno;
 
-	ush_message_set(message, "%s: cannot %s: %s", path, what, strerror(saved));
+	ush_message_set(message, "%s: cannot %s: %s%s", path, what, strerror(saved),
+		ush_directory_mend(saved));
 	return ush_error_from_errno(saved);
 }
 
@@ -132,6 +134,7 @@ int ush_images_find(void *context, uint32_t event, uint64_t digest, const void *
 	size_t *bytes, struct ush_message *message)
 {
 	struct ush_images *images = context;
+	struct ush_message what;
 	char path[560];
 	int error, fd;
 
@@ -146,10 +149,12 @@ int ush_images_find(void *context, uint32_t event, uint64_t digest, const void *
 	}
 	free(images->found);
 	images->found = NULL;
-	error = ush_image_read(fd, &images->found, bytes, message);
+	error = ush_image_read(fd, &images->found, bytes, &what);
 	close(fd);
-	if (error != 0)
+	if (error != 0) {
+		ush_message_set(message, "%s: %s; bring it back from a backup", path, what.text);
 		return error;
+	}
 	if (ush_engine_image_digest(images->found, *bytes) != digest) {
 		ush_message_set(message,
 			"%s: changed since it was loaded (its digest is another); bring it back from a "

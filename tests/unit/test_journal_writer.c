@@ -513,16 +513,18 @@ static void test_lying_disk_ends_the_process(void)
 
 /* ---- a disk that fills up, and other trouble ---- */
 
-/* ret: TICKs that still went in. */
-static uint32_t run_until_full(void)
+/* ret: TICKs that still went in; new_count: those before new holds were refused. */
+static uint32_t run_until_full(uint32_t *new_count)
 {
 	uint32_t count = 0;
 
+	*new_count = 0;
 	for (int i = 0; i < 100000; i++) {
 		bool room = ush_log_has_room(&rig.log, 64, 1, USH_LOG_KEPT);
 		if (room) {
 			rig_tick(&rig, 1);
 			count++;
+			*new_count += ush_log_has_room(&rig.log, 64, 1, USH_LOG_NEW);
 		}
 		uint32_t work = rig_step(&rig);
 		if (!ush_journal_housekeep(rig.journal) && work == 0 && !room)
@@ -531,10 +533,12 @@ static uint32_t run_until_full(void)
 	return count;
 }
 
-/* Room for two segments: told early, sells until the second is full, then takes nothing more; goes
- * on by itself when there is room again. Nothing is lost. */
+/* Room for two segments: told early, new holds until the first is full, the others until the second
+ * is, then takes nothing more; goes on by itself when there is room again. Nothing is lost. */
 static void test_full_disk_is_told_and_goes_on_later(void)
 {
+	uint32_t count, new_count;
+
 	begin();
 	fake_disk_capacity(rig.fake, 2 * RIG_SEGMENT_BYTES + 100);
 	up();
@@ -544,7 +548,10 @@ static void test_full_disk_is_told_and_goes_on_later(void)
 	CHECK(ush_journal_trouble(rig.journal) != NULL);
 	CHECK(strstr(ush_journal_trouble(rig.journal), "no space left") != NULL);
 	CHECK(strstr(ush_journal_trouble(rig.journal), "free space") != NULL);
-	CHECK(run_until_full() > 400);
+	count = run_until_full(&new_count);
+	CHECK(count > 400);
+	CHECK(new_count >= RIG_SEGMENT_BLOCKS && new_count <= RIG_SEGMENT_BLOCKS + 8);
+	CHECK(!ush_log_has_room(&rig.log, 1, 1, USH_LOG_NEW));
 	CHECK_EQ(durable(), 1 + 2 * RIG_SEGMENT_BLOCKS);
 	CHECK(!ush_log_has_room(&rig.log, 64, 1, USH_LOG_KEPT));
 	fake_disk_capacity(rig.fake, 0);
@@ -552,6 +559,7 @@ static void test_full_disk_is_told_and_goes_on_later(void)
 	while (ush_journal_housekeep(rig.journal))
 		;
 	CHECK(ush_journal_trouble(rig.journal) == NULL);
+	CHECK(ush_log_has_room(&rig.log, 1, 1, USH_LOG_NEW));
 	rig_tick(&rig, 50);
 	CHECK(rig_settle(&rig, 1000));
 	expect_all_after_crash();
@@ -559,10 +567,12 @@ static void test_full_disk_is_told_and_goes_on_later(void)
 
 static void finish_on_full_disk(void)
 {
+	uint32_t new_count;
+
 	begin();
 	fake_disk_capacity(rig.fake, 2 * RIG_SEGMENT_BYTES + 100);
 	up();
-	run_until_full();
+	run_until_full(&new_count);
 	_exit(ush_journal_finish(rig.journal, rig.now_ns) ? 1 : 7);
 }
 

@@ -271,6 +271,17 @@ static void test_log_room_leaves_a_quarter_and_two_blocks(void)
 	CHECK_EQ(room(1, USH_LOG_KEPT), 640);
 }
 
+/* Goal: without a next segment nothing but payers and givers-back may write. */
+static void test_log_kept_only_refuses_new(void)
+{
+	open_log();
+	ush_log_keep(&log_, true);
+	CHECK(!ush_log_has_room(&log_, 1, 1, USH_LOG_NEW));
+	CHECK(ush_log_has_room(&log_, 1, 1, USH_LOG_KEPT));
+	ush_log_keep(&log_, false);
+	CHECK(ush_log_has_room(&log_, 1, 1, USH_LOG_NEW));
+}
+
 /* Goal: a log may go on where another ended. */
 static void test_log_start_at_any_block_goes_on_there(void)
 {
@@ -294,6 +305,7 @@ int main(void)
 	TAP_RUN(test_log_pads_leave_header_alone);
 	TAP_RUN(test_log_slot_of_last_round_is_not_published);
 	TAP_RUN(test_log_room_leaves_a_quarter_and_two_blocks);
+	TAP_RUN(test_log_kept_only_refuses_new);
 	TAP_RUN(test_log_start_at_any_block_goes_on_there);
 	return tap_end();
 }
