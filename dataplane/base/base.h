@@ -27,6 +27,14 @@
 #define USH_PREFETCH(p) __builtin_prefetch((p), 0, 3)
 #define USH_PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
 
+/* Loads the 8 bytes at `p` and forgets them: brings a line near whose page is likely not in the
+ * TLB, where a prefetch may be dropped. Several in a row overlap. (tests/bench/engine.c on an AMD
+ * EPYC guest: 240 ns a claim with prefetches of the user's line, 197 ns with these.) */
+static inline __attribute__((always_inline)) void ush_touch(const void *p)
+{
+	__asm__("" ::"r"(__atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED)));
+}
+
 /*
  * Error codes: 0 is success, negative one of these. errno and rte_errno are translated where the
  * call is made and go no further.

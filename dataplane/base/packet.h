@@ -23,6 +23,10 @@ enum ush_packet_flag {
 	USH_PACKET_ATTACHED = 32,
 };
 
+/* Bytes that can be read at the data of a reply that the loop kept itself: every reply of
+ * USH_REPLY_BYTES over IPv4 or IPv6, with room for a tag or two in front. */
+#define USH_PACKET_KEPT_BYTES 128u
+
 struct ush_packet {
 	/* Start of the Ethernet frame (public port) or of the request (control port). */
 	uint8_t *data;
@@ -30,11 +34,15 @@ struct ush_packet {
 	uint32_t size;
 	/* Bytes that may be written from `data` on. */
 	uint32_t capacity;
-	/* The receiver's own: mbuf, control message. The stages only carry it. */
+	/* The receiver's own: mbuf, control message. The stages only carry it. NULL: a reply that
+	 * the loop kept itself; USH_PACKET_KEPT_BYTES at `data` are to be copied before the loop's
+	 * next turn. */
 	void *handle;
 	/* See USH_PACKET_ATTACHED. */
 	void *attachment;
-	uint32_t flags;
+	uint16_t flags;
+	/* The receiver's own: where the answer goes. */
+	uint16_t port;
 	/* Left by the parse stage for the reply: offset of the UDP payload from `data`. */
 	uint16_t payload_at;
 	/* Left by the parse stage: 4 or 6; 0 for a control message. */

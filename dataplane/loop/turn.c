@@ -70,9 +70,28 @@ void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet, const stru
 	send_now(loop, packet);
 }
 
+/* Hands a packet back that nobody needs any more. */
+static void finish(struct ush_loop *loop, const struct ush_packet *packet)
+{
+	struct ush_loop_out *out = loop->out;
+
+	USH_ASSERT(out->free_count < USH_LOOP_BURST);
+	out->free[out->free_count++] = *packet;
+}
+
 void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_reply *reply, uint64_t sequence)
 {
+	struct ush_packet moved;
+
+	/* What stands behind a longer reply's base is in the packet already. */
+	if (ush_likely(reply->size == USH_REPLY_BYTES &&
+		       ush_acks_move(&loop->acks, packet, reply->size, &moved))) {
+		put_reply(loop, &moved, reply);
+		ush_acks_push(&loop->acks, &moved, sequence);
+		finish(loop, packet);
+		return;
+	}
 	put_reply(loop, packet, reply);
 	ush_acks_push(&loop->acks, packet, sequence);
 }
@@ -89,11 +108,8 @@ void loop_refuse(struct ush_loop *loop, struct ush_packet *packet,
 
 void loop_drop(struct ush_loop *loop, const struct ush_packet *packet, enum ush_drop reason)
 {
-	struct ush_loop_out *out = loop->out;
-
 	count(&loop->counters.drop[reason]);
-	USH_ASSERT(out->free_count < USH_LOOP_BURST);
-	out->free[out->free_count++] = *packet;
+	finish(loop, packet);
 }
 
 /* ---- the batch ---- */
@@ -367,7 +383,7 @@ static void prefetch_lines(const struct ush_loop *loop, const struct ush_request
 	const struct ush_engine *engine = loop->engine;
 	const struct ush_event *event;
 
-	USH_PREFETCH_WRITE(ush_user_home(
+	ush_touch(ush_user_home(
 		&engine->users, ush_user_hash(&engine->users, request->user, request->event)));
 	event = ush_inventory_event(&engine->inventory, request->event);
 	if (event != NULL && request->row < event->row_count)
@@ -385,9 +401,11 @@ static void take_burst(
 			USH_PREFETCH(packets[i + 4].data);
 		if (!take(loop, &loop->packets[passed], &loop->admitted[passed]))
 			continue;
-		prefetch_lines(loop, &loop->admitted[passed].request);
 		passed++;
 	}
+	/* Close together, so that the walks through the page tables overlap. */
+	for (uint32_t i = 0; i < passed; i++)
+		prefetch_lines(loop, &loop->admitted[i].request);
 	if (passed != 0)
 		ush_hold_prefetch(loop->pool, passed);
 	for (uint32_t i = 0; i < passed; i++) {

@@ -13,11 +13,11 @@
 
 /* What the device says of the checksums, in our words. NONE: the data is whole although the field
  * is not filled in (a guest's unfinished checksum). */
-static inline uint32_t rx_flags(uint64_t ol_flags)
+static inline uint16_t rx_flags(uint64_t ol_flags)
 {
 	uint64_t ip = ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
 	uint64_t l4 = ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-	uint32_t flags = 0;
+	uint16_t flags = 0;
 
 	if (ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE)
 		flags |= USH_PACKET_IP_CHECKSUM_GOOD;
@@ -45,14 +45,14 @@ uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packe
 			rte_pktmbuf_free(mbuf);
 			continue;
 		}
-		/* Not every driver says so; replies find their way back by it. */
-		mbuf->port = queue->port->id;
 		packets[count++] = (struct ush_packet){
 			.data = rte_pktmbuf_mtod(mbuf, uint8_t *),
 			.size = mbuf->data_len,
 			.capacity = (uint32_t)mbuf->buf_len - mbuf->data_off,
 			.handle = mbuf,
 			.flags = rx_flags(mbuf->ol_flags),
+			/* Not every driver sets mbuf->port; replies find their way back by this. */
+			.port = queue->port->id,
 		};
 		USH_PREFETCH(packets[count - 1].data);
 	}
@@ -132,11 +132,51 @@ bool ush_port_flush(struct ush_port_queue *queue, uint64_t now_ns)
 	return queue->waiting <= USH_LOOP_BURST;
 }
 
-void ush_port_send(struct ush_port_queue *queue, const struct ush_packet *packets, uint32_t count,
-	uint64_t now_ns)
+/* Gives the replies that the loop kept a buffer each. ret: packets left: without buffers, those
+ * that found none are dropped. */
+static uint32_t into_buffers(
+	struct ush_port_queue *queue, struct ush_packet *packets, uint32_t count)
+{
+	struct rte_mbuf *mbufs[USH_LOOP_SEND_MAX];
+	uint32_t wanted = 0, used = 0, kept = 0, i;
+
+	for (i = 0; i < count; i++)
+		wanted += packets[i].handle == NULL;
+	if (wanted == 0)
+		return count;
+	if (ush_unlikely(rte_pktmbuf_alloc_bulk(queue->port->pool, mbufs, wanted) != 0)) {
+		for (i = 0; i < wanted; i++) {
+			mbufs[i] = rte_pktmbuf_alloc(queue->port->pool);
+			if (mbufs[i] == NULL)
+				break;
+		}
+		wanted = i;
+	}
+	for (i = 0; i < count; i++) {
+		struct ush_packet *packet = &packets[i];
+
+		if (packet->handle == NULL) {
+			if (ush_unlikely(used == wanted)) {
+				tx_drop(queue, packet, 1);
+				continue;
+			}
+			/* Of a size known here; USH_PACKET_KEPT_BYTES can be read. */
+			rte_memcpy(rte_pktmbuf_mtod(mbufs[used], void *), packet->data,
+				USH_PACKET_KEPT_BYTES);
+			packet->data = rte_pktmbuf_mtod(mbufs[used], uint8_t *);
+			packet->handle = mbufs[used++];
+		}
+		packets[kept++] = *packet;
+	}
+	return kept;
+}
+
+void ush_port_send(
+	struct ush_port_queue *queue, struct ush_packet *packets, uint32_t count, uint64_t now_ns)
 {
 	uint32_t sent = 0;
 
+	count = into_buffers(queue, packets, count);
 	if (count == 0)
 		return;
 	/* Order is kept: what waits goes first. */
@@ -174,8 +214,10 @@ void ush_port_free(const struct ush_packet *packets, uint32_t count)
 {
 	uint32_t i;
 
-	for (i = 0; i < count; i++)
-		rte_pktmbuf_free(packets[i].handle);
+	for (i = 0; i < count; i++) {
+		if (packets[i].handle != NULL)
+			rte_pktmbuf_free(packets[i].handle);
+	}
 }
 
 void ush_port_counters_read(const struct ush_port *port, struct ush_port_counters *counters)

@@ -35,6 +35,7 @@ struct ush_port {
 	uint16_t queue_count;
 	bool is_pci;
 	struct ush_net net;
+	struct rte_mempool *pool;
 	/* Peers that came or links that rose, and the reverse. Written by EAL's interrupt thread.
 	 */
 	_Atomic uint64_t link_ups;
@@ -81,10 +82,12 @@ void ush_port_close(struct ush_port *port);
  */
 uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max);
 
-/* Sends frames, after those that wait; what the device does not take now waits.
- * in: count: at most USH_LOOP_SEND_MAX. by: the queue's loop. */
-void ush_port_send(struct ush_port_queue *queue, const struct ush_packet *packets, uint32_t count,
-	uint64_t now_ns);
+/* Sends frames, after those that wait; what the device does not take now waits. Packets without
+ * handle (see struct ush_packet) are copied into buffers of ours: at least USH_PACKET_KEPT_BYTES
+ * can be read at their data. in: count: at most USH_LOOP_SEND_MAX; the packets are changed. by: the
+ * queue's loop. */
+void ush_port_send(
+	struct ush_port_queue *queue, struct ush_packet *packets, uint32_t count, uint64_t now_ns);
 
 /* Sends what waits. ret: true if the queue may be given a turn. by: the queue's loop. */
 bool ush_port_flush(struct ush_port_queue *queue, uint64_t now_ns);

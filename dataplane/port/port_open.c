@@ -200,6 +200,7 @@ int ush_port_open(struct ush_port *port, const struct ush_config_port *config,
 	memset(&conf, 0, sizeof(conf));
 	port->config = config;
 	port->is_pci = device->is_pci;
+	port->pool = pool;
 	if (rte_eth_dev_get_port_by_name(device->name, &port->id) != 0 ||
 		rte_eth_dev_info_get(port->id, &info) != 0) {
 		ush_message_set(message,

@@ -84,12 +84,11 @@ static void mail_post(struct ush_worker *worker, const struct ush_packet *packet
  * which need not be the one whose turn it was. */
 static void hand_out(struct ush_worker *worker, uint64_t now_ns)
 {
-	const struct ush_loop_out *out = &worker->out;
+	struct ush_loop_out *out = &worker->out;
 	uint32_t i = 0, end;
 
 	while (i < out->send_count) {
-		const struct ush_packet *packet = &out->send[i];
-		const struct rte_mbuf *mbuf;
+		struct ush_packet *packet = &out->send[i];
 		uint32_t p;
 
 		if (ush_unlikely((packet->flags & USH_PACKET_CONTROL) != 0)) {
@@ -97,17 +96,13 @@ static void hand_out(struct ush_worker *worker, uint64_t now_ns)
 			i++;
 			continue;
 		}
-		mbuf = packet->handle;
 		for (p = 0; p + 1 < worker->port_count; p++)
-			if (worker->ports[p].id == mbuf->port)
+			if (worker->ports[p].id == packet->port)
 				break;
-		for (end = i + 1; end < out->send_count; end++) {
-			const struct rte_mbuf *other = out->send[end].handle;
-
+		for (end = i + 1; end < out->send_count; end++)
 			if ((out->send[end].flags & USH_PACKET_CONTROL) != 0 ||
-				other->port != mbuf->port)
+				out->send[end].port != packet->port)
 				break;
-		}
 		ush_port_send(worker->queue[p], packet, end - i, now_ns);
 		i = end;
 	}

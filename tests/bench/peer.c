@@ -29,6 +29,9 @@
 #define BURST 64u
 #define FRAME_BYTES (14u + 20u + 8u + USH_REQUEST_BYTES)
 #define PAYLOAD_AT 42u
+#define PEER_MTU 256u
+/* Both rings, a cache, and what is on its way between them. */
+#define PEER_BUFFERS 4095u
 
 enum mode {
 	MODE_CLAIM,
@@ -47,6 +50,9 @@ struct bench {
 	uint32_t row_seats;
 	uint32_t rows;
 	uint64_t user_base;
+	/* A power of two: each claims seat after seat, far apart, one request after another. */
+	uint32_t claim_users;
+	uint32_t claim_users_bits;
 	uint16_t port;
 	struct rte_mempool *pool;
 	uint8_t frame[FRAME_BYTES];
@@ -120,9 +126,6 @@ struct fields {
 	uint16_t row;
 };
 
-/* Users of a claim run: each claims up to eight seats, one request after another, far apart. */
-#define CLAIM_USERS (1u << 19)
-
 static struct fields choose(struct bench *b)
 {
 	uint64_t n = b->sent;
@@ -132,8 +135,8 @@ static struct fields choose(struct bench *b)
 	if (claim && b->claims < (uint64_t)b->rows * b->row_seats) {
 		f.row = (uint16_t)(b->claims / b->row_seats);
 		f.mask = 1ull << (b->claims % b->row_seats);
-		f.user = b->user_base + b->claims % CLAIM_USERS;
-		f.request_id = (uint32_t)(1 + b->claims / CLAIM_USERS);
+		f.user = b->user_base + (b->claims & (b->claim_users - 1));
+		f.request_id = (uint32_t)(1 + (b->claims >> b->claim_users_bits));
 		b->claims++;
 	} else if (b->mode == MODE_REFUSE || (b->mode == MODE_MIXED && n % 2 == 0)) {
 		f.event = b->event_refuse;
@@ -261,11 +264,14 @@ static void open_port(struct bench *b)
 	struct rte_eth_link link;
 
 	memset(&conf, 0, sizeof(conf));
+	/* Small buffers, dealt out last in, first out: what is measured is the box, not the misses
+	 * of its peer. */
+	conf.rxmode.mtu = PEER_MTU;
 	b->port = rte_eth_find_next(0);
 	if (b->port >= RTE_MAX_ETHPORTS)
 		rte_exit(1, "bench-peer: no port; pass --vdev after --\n");
-	b->pool = rte_pktmbuf_pool_create(
-		"bench", 16383, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	b->pool = rte_pktmbuf_pool_create_by_ops("bench", PEER_BUFFERS, 256, 0,
+		RTE_PKTMBUF_HEADROOM + PEER_MTU + 64, SOCKET_ID_ANY, "lf_stack");
 	if (b->pool == NULL || rte_eth_dev_configure(b->port, 1, 1, &conf) != 0 ||
 		rte_eth_rx_queue_setup(
 			b->port, 0, 1024, (unsigned int)SOCKET_ID_ANY, NULL, b->pool) != 0 ||
@@ -318,7 +324,7 @@ static void learn_mac(struct bench *b, uint8_t *mac)
 static const char usage[] =
 	"usage: bench-peer [--mode claim|refuse|taken|mixed] [--window N] [--ms N] [--requests N]\n"
 	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N]\n"
-	"                  [--user-base N] [--echo] -- EAL-ARGUMENT...\n";
+	"                  [--user-base N] [--claim-users N] [--echo] -- EAL-ARGUMENT...\n";
 
 static enum mode parse_mode(const char *text)
 {
@@ -331,12 +337,61 @@ static enum mode parse_mode(const char *text)
 	rte_exit(2, "%s", usage);
 }
 
-int main(int argc, char **argv)
+/* ret: false if the command line is none of ours. */
+static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 {
 	static const struct option options[] = {{"mode", 1, NULL, 'm'}, {"window", 1, NULL, 'w'},
 		{"ms", 1, NULL, 't'}, {"requests", 1, NULL, 'n'}, {"event", 1, NULL, 'e'},
 		{"refuse-event", 1, NULL, 'f'}, {"rows", 1, NULL, 'r'}, {"row-seats", 1, NULL, 's'},
-		{"user-base", 1, NULL, 'u'}, {"echo", 0, NULL, 'E'}, {0}};
+		{"user-base", 1, NULL, 'u'}, {"claim-users", 1, NULL, 'c'}, {"echo", 0, NULL, 'E'},
+		{0}};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		uint64_t n = optarg != NULL ? strtoull(optarg, NULL, 0) : 0;
+		switch (option) {
+		case 'm':
+			b->mode = parse_mode(optarg);
+			break;
+		case 'w':
+			b->window = (uint32_t)n;
+			break;
+		case 't':
+			b->milliseconds = n;
+			break;
+		case 'n':
+			b->requests = n;
+			break;
+		case 'e':
+			b->event = (uint32_t)n;
+			break;
+		case 'f':
+			b->event_refuse = (uint32_t)n;
+			break;
+		case 'r':
+			b->rows = (uint32_t)n;
+			break;
+		case 's':
+			b->row_seats = (uint32_t)n;
+			break;
+		case 'u':
+			b->user_base = n;
+			break;
+		case 'c':
+			b->claim_users = ush_pow2_ceil32((uint32_t)n);
+			break;
+		case 'E':
+			*echo = true;
+			break;
+		default:
+			return false;
+		}
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
 	struct bench b = {.window = 2048,
 		.milliseconds = 2000,
 		.requests = UINT64_MAX,
@@ -344,49 +399,16 @@ int main(int argc, char **argv)
 		.event_refuse = 2,
 		.row_seats = 64,
 		.rows = 65536,
+		.claim_users = 1u << 19,
 		.user_base = 1};
 	uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
 	bool echo = false;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		uint64_t n = optarg != NULL ? strtoull(optarg, NULL, 0) : 0;
-		switch (option) {
-		case 'm':
-			b.mode = parse_mode(optarg);
-			break;
-		case 'w':
-			b.window = (uint32_t)n;
-			break;
-		case 't':
-			b.milliseconds = n;
-			break;
-		case 'n':
-			b.requests = n;
-			break;
-		case 'e':
-			b.event = (uint32_t)n;
-			break;
-		case 'f':
-			b.event_refuse = (uint32_t)n;
-			break;
-		case 'r':
-			b.rows = (uint32_t)n;
-			break;
-		case 's':
-			b.row_seats = (uint32_t)n;
-			break;
-		case 'u':
-			b.user_base = n;
-			break;
-		case 'E':
-			echo = true;
-			break;
-		default:
-			fputs(usage, stderr);
-			return 2;
-		}
+	if (!parse_options(argc, argv, &b, &echo)) {
+		fputs(usage, stderr);
+		return 2;
 	}
+	b.claim_users_bits = (uint32_t)__builtin_ctz(b.claim_users);
 	argv[optind - 1] = argv[0];
 	if (rte_eal_init(argc - optind + 1, argv + optind - 1) < 0)
 		return 1;

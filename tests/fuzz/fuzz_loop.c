@@ -60,19 +60,23 @@ static void collect(struct fuzz *f)
 {
 	const struct ush_loop_out *out = &f->h.out;
 
-	f->returned += out->send_count + out->free_count;
+	f->returned += out->free_count;
 	for (uint32_t i = 0; i < out->send_count; i++) {
 		const struct ush_packet *packet = &out->send[i];
 		struct ush_reply reply;
 
 		USH_ASSERT(packet->size <= USH_PAYLOAD_BYTES_MAX);
+		/* The loop kept a reply without its packet, which it gave back at once. */
+		f->returned += packet->handle != NULL;
 		if ((packet->flags & USH_PACKET_CONTROL) == 0 && packet->payload_at == 0)
 			continue;
 		memcpy(&reply, packet->data + packet->payload_at, sizeof(reply));
 		USH_ASSERT(reply.magic == USH_REPLY_MAGIC);
 		USH_ASSERT(reply.status < USH_STATUS_COUNT);
 		/* On a public port never longer than what was asked; its size stands in handle. */
-		if ((packet->flags & USH_PACKET_CONTROL) == 0)
+		if (packet->handle == NULL)
+			USH_ASSERT(packet->size == packet->payload_at + USH_REPLY_BYTES);
+		else if ((packet->flags & USH_PACKET_CONTROL) == 0)
 			USH_ASSERT(packet->size <= ush_max64((uintptr_t)packet->handle, 60));
 		if (reply.status == USH_STATUS_OK && reply.op == USH_OP_RESERVE)
 			f->hold[f->hold_count++ % 8] = reply.hold;
@@ -93,7 +97,7 @@ static void durable(struct fuzz *f)
 }
 
 /* Adds a packet to the burst; replies that wait keep their packets, so few may wait. */
-static void give(struct fuzz *f, const uint8_t *bytes, uint32_t size, uint32_t flags)
+static void give(struct fuzz *f, const uint8_t *bytes, uint32_t size, uint16_t flags)
 {
 	uint8_t *packet = f->h.packets[f->given % HARNESS_PACKETS];
 

@@ -883,7 +883,7 @@ static void test_parse_random_bytes(void)
 		memcpy(copy, frame, packet.size);
 		packet.data = copy;
 		packet.capacity = packet.size;
-		packet.flags = (uint32_t)ush_random_below(&random, 16);
+		packet.flags = (uint16_t)ush_random_below(&random, 16);
 		net.checksum_rx = (uint8_t)ush_random_below(&random, 3);
 		verdict = judge();
 		CHECK(verdict == USH_PARSE_REQUEST || verdict == USH_PARSE_ANSWERED ||

@@ -148,9 +148,9 @@ static void start_port(void)
 	ush_net_link_address(&h.net);
 }
 
-/* Goal: a hold over the wire: the reply waits, then goes back where it came from, checksums right.
- * Method: IPv4 and IPv6 in one burst. */
-static void test_turn_frames_reserve_is_answered_in_place(void)
+/* Goal: a hold over the wire: the reply waits, then goes back where it came from, checksums right;
+ * its packet is free at once. Method: IPv4 and IPv6 in one burst. */
+static void test_turn_frames_reserve_waits_without_its_packet(void)
 {
 	start_port();
 	add_request(false, harness_reserve(EVENT, 1, 1, 0, 1));
@@ -160,13 +160,19 @@ static void test_turn_frames_reserve_is_answered_in_place(void)
 	CHECK_EQ(h.reply_count, 1);
 	CHECK_EQ(h.replies[0].status, USH_STATUS_TAKEN_NOW);
 	CHECK(is_good_frame(&h.out.send[0], true, 64));
+	CHECK(h.out.send[0].data == frames[2]);
+	CHECK_EQ(h.out.free_count, 2);
+	CHECK(h.out.free[0].data == frames[0] && h.out.free[1].data == frames[1]);
+	memset(frames[0], 0xee, sizeof(frames[0]));
+	memset(frames[1], 0xee, sizeof(frames[1]));
 	flush(0);
 	CHECK_EQ(h.reply_count, 2);
+	CHECK_EQ(h.out.free_count, 0);
 	for (uint32_t i = 0; i < 2; i++) {
 		CHECK_EQ(h.replies[i].status, USH_STATUS_OK);
 		CHECK_EQ(h.replies[i].cookie, i);
 		CHECK(is_good_frame(&h.out.send[i], i == 1, 64));
-		CHECK(h.out.send[i].data == frames[i]);
+		CHECK(h.out.send[i].handle == NULL);
 	}
 	CHECK_EQ(counters(0).rx_packets, 3);
 	CHECK_EQ(counters(0).rx_bytes, 106 + 126 + 126);
@@ -384,7 +390,7 @@ static void test_turn_frames_other_version_is_told_ours(void)
 
 int main(void)
 {
-	TAP_RUN(test_turn_frames_reserve_is_answered_in_place);
+	TAP_RUN(test_turn_frames_reserve_waits_without_its_packet);
 	TAP_RUN(test_turn_frames_privileged_is_not_permitted);
 	TAP_RUN(test_turn_frames_section_fits_its_request);
 	TAP_RUN(test_turn_frames_section_is_read_in_pages);
