@@ -345,7 +345,10 @@ static int open_directory(struct uring *u, struct ush_message *message)
 
 static int open_ring(struct uring *u, uint32_t depth, struct ush_message *message)
 {
-	int result = io_uring_queue_init(depth * 2, &u->ring, 0);
+	/* A finished write is noticed when somebody looks, and interrupts nobody: the loop that
+	 * waits for it may be in the middle of a burst. */
+	int result = io_uring_queue_init(
+		depth * 2, &u->ring, IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG);
 
 	if (result != 0) {
 		ush_message_set(message,

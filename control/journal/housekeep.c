@@ -8,6 +8,12 @@
 
 #include "journal/internal.h"
 
+/* Hashing gives way to the loops, which may want this core, while the log grows by BUSY_BLOCKS
+ * between two looks (usherd: 2 ms; so at 32 MB/s and more), unless it is LAG_BLOCKS behind:
+ * 512 MiB, a few seconds of the worst flood. */
+#define BUSY_BLOCKS 16u
+#define LAG_BLOCKS (512ull << 20 >> 12)
+
 static void count_spares(struct ush_journal *journal)
 {
 	atomic_store_explicit(
@@ -192,10 +198,13 @@ static bool keep_chain(struct ush_journal *journal, struct ush_message *trouble)
 	struct chain *chain = &journal->chain;
 	const struct segment *segment;
 	uint64_t count;
+	uint64_t grown = durable - journal->chain_looked;
 	uint32_t at;
 	int64_t got;
 
-	if (chain->block >= durable)
+	journal->chain_looked = durable;
+	if (chain->block >= durable ||
+		(grown >= BUSY_BLOCKS && durable - chain->block < LAG_BLOCKS))
 		return false;
 	at = find_segment(&journal->segments, chain->block);
 	segment = &journal->segments.items[at];

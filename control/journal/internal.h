@@ -178,6 +178,8 @@ struct ush_journal {
 	struct chain chain;
 	int chain_file;
 	uint32_t chain_segment;
+	/* Durable blocks at the last look. */
+	uint64_t chain_looked;
 	uint8_t *read_buffer;
 	struct ush_message trouble;
 	/* Housekeeping is under way, on whichever thread. */

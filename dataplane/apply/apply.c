@@ -311,8 +311,10 @@ static void apply_resume(struct ush_state *state, const struct ush_record *r)
 	for (uint32_t i = 1; i < state->holds->count; i++) {
 		struct ush_hold *hold = ush_holds_line(state->holds, i);
 		uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
-		if (ush_hold_word_state(word) == USH_HOLD_STATE_HELD)
-			hold->deadline_ns += r->mask;
+		if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD)
+			continue;
+		hold->deadline_ns += r->mask;
+		hold->sequence = r->sequence;
 	}
 }
 

@@ -116,14 +116,3 @@ uint64_t ush_event_free_count(const struct ush_event *event)
 	used = taken - returned + house;
 	return used > event->seat_count ? 0 : event->seat_count - used;
 }
-
-bool ush_event_sold_out(const struct ush_event *event, uint64_t durable)
-{
-	/* Counts first: see ush_event_count_sold. */
-	uint32_t sold = atomic_load_explicit(&event->sold_count, memory_order_acquire);
-	uint32_t house = atomic_load_explicit(&event->house_count, memory_order_acquire);
-
-	if (ush_likely(sold + house < event->seat_count) || sold == 0)
-		return false;
-	return atomic_load_explicit(&event->sold_out_sequence, memory_order_acquire) < durable;
-}

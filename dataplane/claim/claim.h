@@ -179,6 +179,21 @@ void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64
 uint64_t ush_event_free_count(const struct ush_event *event);
 
 /* ret: true if every seat on sale is sold and that is durable. */
-bool ush_event_sold_out(const struct ush_event *event, uint64_t durable);
+USH_INLINE bool ush_event_sold_out(const struct ush_event *event, uint64_t durable)
+{
+	/* Counts first: see ush_event_count_sold. */
+	uint32_t sold = atomic_load_explicit(&event->sold_count, memory_order_acquire);
+	uint32_t house = atomic_load_explicit(&event->house_count, memory_order_acquire);
+
+	if (ush_likely(sold + house < event->seat_count) || sold == 0)
+		return false;
+	return atomic_load_explicit(&event->sold_out_sequence, memory_order_acquire) < durable;
+}
+
+/* ret: true if every seat on sale is sold, durable or not: a hint of what is worth fetching. */
+USH_INLINE bool ush_event_is_full(const struct ush_event *event)
+{
+	return ush_event_sold_out(event, UINT64_MAX);
+}
 
 #endif /* USH_CLAIM_H */

@@ -182,6 +182,8 @@ void ush_loop_resume(struct ush_loop *loop, uint64_t credit_ns, uint64_t now_ns)
 		struct ush_hold_pool *pool = &holds->pools[ush_hold_word_owner(word)];
 		ush_wheel_remove(pool, i);
 		hold->deadline_ns += credit_ns;
+		/* Whoever is told of the new deadline waits for the record it rests on. */
+		hold->sequence = sequence;
 		ush_wheel_add(pool, i);
 	}
 }

@@ -378,15 +378,23 @@ static bool take(struct ush_loop *loop, struct ush_packet *packet, struct ush_ad
 	return false;
 }
 
-static void prefetch_lines(const struct ush_loop *loop, const struct ush_request *request)
+/* Brings near what deciding the request will need first. */
+static void fetch_lines(const struct ush_loop *loop, const struct ush_request *request)
 {
-	const struct ush_engine *engine = loop->engine;
-	const struct ush_event *event;
+	const struct ush_users *users = &loop->engine->users;
+	const struct ush_event *event =
+		ush_inventory_event(&loop->engine->inventory, request->event);
+	uint64_t hash = ush_user_hash(users, request->user, request->event);
 
-	ush_touch(ush_user_home(
-		&engine->users, ush_user_hash(&engine->users, request->user, request->event)));
-	event = ush_inventory_event(&engine->inventory, request->event);
-	if (event != NULL && request->row < event->row_count)
+	if (event == NULL)
+		return;
+	/* After the last seat most of those who ask never had a line. */
+	if (request->op == USH_OP_RESERVE && ush_event_is_full(event)) {
+		USH_PREFETCH(ush_user_known_word(users, hash));
+		return;
+	}
+	ush_touch(ush_user_home(users, hash));
+	if (request->row < event->row_count)
 		USH_PREFETCH_WRITE(&event->rows[request->row]);
 }
 
@@ -405,7 +413,7 @@ static void take_burst(
 	}
 	/* Close together, so that the walks through the page tables overlap. */
 	for (uint32_t i = 0; i < passed; i++)
-		prefetch_lines(loop, &loop->admitted[i].request);
+		fetch_lines(loop, &loop->admitted[i].request);
 	if (passed != 0)
 		ush_hold_prefetch(loop->pool, passed);
 	for (uint32_t i = 0; i < passed; i++) {

@@ -21,7 +21,7 @@ size_t ush_users_bytes(uint32_t user_count, uint32_t answer_count, uint32_t loop
 	size_t lines = line_count(user_count);
 
 	return lines * sizeof(struct ush_user) + align_up(lines / USH_USER_BUCKET) +
-	       align_up((size_t)answer_count * sizeof(struct ush_accepted)) +
+	       align_up(lines) + align_up((size_t)answer_count * sizeof(struct ush_accepted)) +
 	       loop_count * sizeof(struct ush_answer_pool);
 }
 
@@ -41,6 +41,9 @@ void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
 	at += (size_t)users->count * sizeof(struct ush_user);
 	users->bucket_lock = (void *)at;
 	at += align_up(users->count / USH_USER_BUCKET);
+	users->known = (void *)at;
+	users->known_mask = users->count / sizeof(uint64_t) - 1;
+	at += align_up(users->count);
 	users->answers = (void *)at;
 	at += align_up((size_t)answer_count * sizeof(struct ush_accepted));
 	users->pools = (void *)at;
@@ -82,7 +85,7 @@ static enum ush_user_result lock_line(struct ush_user *line, uint64_t lock, uint
 	return USH_USER_OK;
 }
 
-enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint64_t user,
+static enum ush_user_result find_line(struct ush_users *users, uint64_t hash, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
 {
 	struct ush_user *home = ush_user_home(users, hash);
@@ -102,6 +105,14 @@ enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint6
 		}
 	}
 	return USH_USER_ABSENT;
+}
+
+enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
+{
+	return ush_user_known(users, hash)
+		       ? find_line(users, hash, user, event, loop, request_id, out)
+		       : USH_USER_ABSENT;
 }
 
 /* ret: true if the line's user has nothing that must be remembered. Caller holds its lock. */
@@ -145,11 +156,19 @@ static struct ush_user *take_line(struct ush_user *bucket, uint64_t hash, bool s
 	return NULL;
 }
 
+static void make_known(struct ush_users *users, uint64_t hash)
+{
+	uint64_t bit = 1ull << (hash & 63);
+	_Atomic uint64_t *word = ush_user_known_word(users, hash);
+
+	if ((atomic_load_explicit(word, memory_order_relaxed) & bit) == 0)
+		atomic_fetch_or_explicit(word, bit, memory_order_release);
+}
+
 enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
 {
-	enum ush_user_result result =
-		ush_user_find(users, hash, user, event, loop, request_id, out);
+	enum ush_user_result result = find_line(users, hash, user, event, loop, request_id, out);
 	struct ush_user *home, *bucket, *line;
 	_Atomic uint8_t *bucket_lock;
 
@@ -161,8 +180,9 @@ enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint
 	bucket_lock = &users->bucket_lock[(uint32_t)(hash >> 32) & users->bucket_mask];
 	if (atomic_exchange_explicit(bucket_lock, 1, memory_order_acquire) != 0)
 		return USH_USER_BUSY;
-	result = ush_user_find(users, hash, user, event, loop, request_id, out);
+	result = find_line(users, hash, user, event, loop, request_id, out);
 	if (result == USH_USER_ABSENT) {
+		make_known(users, hash);
 		line = take_line(bucket, hash, false);
 		if (line == NULL)
 			line = take_line(bucket, hash, true);

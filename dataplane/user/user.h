@@ -81,6 +81,11 @@ struct ush_users {
 	uint32_t count;
 	uint32_t bucket_mask;
 	_Atomic uint8_t *bucket_lock;
+	/* Eight bits a line: the bit of every hash that was ever given a line is set, and never
+	 * cleared. That most of those who ask in vain have no line is seen here, in the near
+	 * caches; a table that has seen many more users than it has lines says less. */
+	_Atomic uint64_t *known;
+	uint64_t known_mask;
 	struct ush_accepted *answers;
 	uint32_t answer_count;
 	struct ush_answer_pool *pools;
@@ -109,6 +114,22 @@ USH_INLINE struct ush_user *ush_user_home(const struct ush_users *users, uint64_
 	return &users->lines[(size_t)bucket * USH_USER_BUCKET + (hash & (USH_USER_BUCKET - 1))];
 }
 
+/* ret: the word of `known` that speaks of the hash: prefetch it. */
+USH_INLINE _Atomic uint64_t *ush_user_known_word(const struct ush_users *users, uint64_t hash)
+{
+	return &users->known[(hash >> 6) & users->known_mask];
+}
+
+/* ret: false: certainly no line. by: any loop; a line that another loop is making at this moment
+ * may be missed. cost: one load. */
+USH_INLINE bool ush_user_known(const struct ush_users *users, uint64_t hash)
+{
+	uint64_t word =
+		atomic_load_explicit(ush_user_known_word(users, hash), memory_order_acquire);
+
+	return (word >> (hash & 63) & 1) != 0;
+}
+
 enum ush_user_result {
 	/* *line is locked by this loop. */
 	USH_USER_OK,
@@ -124,7 +145,8 @@ enum ush_user_result {
 	USH_USER_FULL,
 };
 
-/* Finds and locks. by: any loop. cost: usually one line, at most 64. */
+/* Finds and locks. by: any loop. cost: usually one line, at most 64; without a line usually one
+ * word of `known`. */
 enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **line);
 

@@ -689,7 +689,7 @@ void oracle_judge(struct oracle *o, const struct oracle_request *q, const struct
 	}
 }
 
-void oracle_restart(struct oracle *o, uint64_t credit_ns)
+void oracle_restart(struct oracle *o, uint64_t credit_ns, uint64_t sequence)
 {
 	for (uint32_t n = 1; n <= ORACLE_EVENTS; n++) {
 		for (uint32_t u = 1; u <= ORACLE_USERS; u++) {
@@ -705,7 +705,9 @@ void oracle_restart(struct oracle *o, uint64_t credit_ns)
 		}
 	}
 	for (uint32_t i = 0; i < o->hold_count; i++) {
-		if (o->hold[i].state == USH_HOLD_STATE_HELD)
-			o->hold[i].deadline_ns += credit_ns;
+		if (credit_ns == 0 || o->hold[i].state != USH_HOLD_STATE_HELD)
+			continue;
+		o->hold[i].deadline_ns += credit_ns;
+		o->hold[i].sequence = sequence;
 	}
 }

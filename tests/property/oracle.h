@@ -114,8 +114,9 @@ void oracle_turn(struct oracle *o, uint64_t now_ns);
 void oracle_judge(struct oracle *o, const struct oracle_request *request,
 	const struct ush_reply *reply, const uint64_t *rows, uint32_t row_count);
 
-/* After a restart: refusals are forgotten, and every live hold gets credit_ns more. */
-void oracle_restart(struct oracle *o, uint64_t credit_ns);
+/* After a restart: refusals are forgotten, and every live hold gets credit_ns more; its deadline
+ * then rests on the record at `sequence`. */
+void oracle_restart(struct oracle *o, uint64_t credit_ns, uint64_t sequence);
 
 /* ret: mask of the free seats of a row. */
 uint64_t oracle_free_mask(const struct oracle *o, uint32_t event, uint32_t row);

@@ -606,13 +606,16 @@ static void restart(struct run *run)
 	}
 	harness_close(run->h);
 	run->h = to;
-	oracle_restart(run->o, 0);
+	oracle_restart(run->o, 0, 0);
 	compare(run, to);
 	compare_windows(run);
 	if (credit != 0) {
+		uint64_t sequence = ush_log_reserved(ush_engine_log(to->engine));
+
+		sequence += ush_log_is_header(sequence);
 		ush_loop_resume(ush_engine_loop(to->engine, 0), credit, to->now_ns);
 		make_durable(run);
-		oracle_restart(run->o, credit);
+		oracle_restart(run->o, credit, sequence);
 	}
 }
 

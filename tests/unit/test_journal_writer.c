@@ -511,6 +511,28 @@ static void test_lying_disk_ends_the_process(void)
 	expect_death(die_of_create, "cannot make a segment ready");
 }
 
+/* Hashing gives way while the log grows fast, and catches up when it does not. */
+static void test_chain_gives_way_to_a_flood(void)
+{
+	struct ush_journal_counters counters;
+
+	begin();
+	up();
+	while (ush_journal_housekeep(rig.journal))
+		;
+	for (int i = 0; i < 40; i++) {
+		rig_tick(&rig, 1);
+		while (!ush_journal_idle(rig.journal))
+			rig_step(&rig);
+	}
+	ush_journal_housekeep(rig.journal);
+	ush_journal_counters_read(rig.journal, &counters);
+	CHECK(counters.chain_lag_blocks >= 40);
+	CHECK(ush_journal_housekeep(rig.journal));
+	ush_journal_counters_read(rig.journal, &counters);
+	CHECK_EQ(counters.chain_lag_blocks, 0);
+}
+
 /* ---- a disk that fills up, and other trouble ---- */
 
 /* ret: TICKs that still went in; new_count: those before new holds were refused. */
@@ -676,6 +698,7 @@ int main(void)
 	TAP_RUN(test_writer_goes_on_after_slow_housekeeping);
 	TAP_RUN(test_writer_hands_over_with_nothing_in_flight);
 	TAP_RUN(test_lying_disk_ends_the_process);
+	TAP_RUN(test_chain_gives_way_to_a_flood);
 	TAP_RUN(test_full_disk_is_told_and_goes_on_later);
 	TAP_RUN(test_full_disk_does_not_hang_the_end);
 	TAP_RUN(test_housekeeping_failures_leak_nothing);

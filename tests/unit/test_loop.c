@@ -470,6 +470,30 @@ static void test_loop_resume_gives_the_outage_back(void)
 	CHECK_EQ(view().free_count, 60);
 }
 
+/* Goal: a deadline that rests on a RESUME is told only when that is durable, also by a repeat. */
+static void test_loop_resume_is_told_when_durable(void)
+{
+	struct ush_request r = harness_reserve(EVENT, 7, 1, 0, 0x3);
+	struct ush_reply a;
+
+	start();
+	a = ask(r);
+	harness_make_durable(&h);
+	ush_loop_resume(ush_engine_loop(h.engine, 0), 1000 * MS, h.now_ns);
+	add((struct ush_request){
+		.op = USH_OP_QUERY_HOLD, .event = EVENT, .user = 7, .hold = a.hold});
+	turn(0);
+	CHECK_EQ(h.reply_count, 0);
+	add(r);
+	turn(0);
+	CHECK_EQ(h.reply_count, 0);
+	flush(0);
+	CHECK_EQ(h.reply_count, 2);
+	CHECK_EQ(h.replies[0].deadline_ns, a.deadline_ns + 1000 * MS);
+	CHECK(h.replies[0].sequence > a.sequence);
+	CHECK_EQ(h.replies[1].deadline_ns, a.deadline_ns + 1000 * MS);
+}
+
 int main(void)
 {
 	TAP_RUN(test_loop_reserve_free_seats_is_held);
@@ -490,6 +514,7 @@ int main(void)
 	TAP_RUN(test_loop_deadline_passed_frees_seats_by_itself);
 	TAP_RUN(test_loop_time_going_back_changes_nothing);
 	TAP_RUN(test_loop_resume_gives_the_outage_back);
+	TAP_RUN(test_loop_resume_is_told_when_durable);
 	harness_close(&h);
 	return tap_end();
 }

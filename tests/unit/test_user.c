@@ -288,6 +288,26 @@ static void test_user_locked_tells_own_busy_duplicate(void)
 	ush_user_unlock(line);
 }
 
+/* Goal: whoever has a line is known; of those who have none at most about one in eight is. */
+static void test_user_known_misses_nobody(void)
+{
+	const uint32_t count = 4096;
+	uint32_t unknown = 0, wrong = 0;
+	struct ush_user *line = NULL;
+
+	open_users(count * 2, 64, 1);
+	for (uint64_t user = 1; user <= count; user++) {
+		CHECK_EQ(enter(user, 0, 1, &line), USH_USER_OK);
+		ush_user_unlock(line);
+	}
+	for (uint64_t user = 1; user <= count; user++)
+		unknown += !ush_user_known(&users, ush_user_hash(&users, user, EVENT));
+	for (uint64_t user = count + 1; user <= 2 * count; user++)
+		wrong += ush_user_known(&users, ush_user_hash(&users, user, EVENT));
+	CHECK_EQ(unknown, 0);
+	CHECK(wrong > 0 && wrong < count / 8);
+}
+
 /* Goal: nobody waits for a line being made, or for a bucket in which one is. */
 static void test_user_being_made_is_busy(void)
 {
@@ -297,6 +317,8 @@ static void test_user_being_made_is_busy(void)
 	open_users(64, 64, 2);
 	hash = ush_user_hash(&users, 5, EVENT);
 	atomic_store(&ush_user_home(&users, hash)->lock, USH_USER_FILLING);
+	CHECK_EQ(find(5, 0, 1, &line), USH_USER_ABSENT);
+	atomic_store(ush_user_known_word(&users, hash), UINT64_MAX);
 	CHECK_EQ(find(5, 0, 1, &line), USH_USER_BUSY);
 	CHECK_EQ(enter(5, 0, 1, &line), USH_USER_BUSY);
 	atomic_store(&ush_user_home(&users, hash)->lock, USH_USER_EMPTY);
@@ -405,6 +427,7 @@ int main(void)
 	TAP_RUN(test_user_answers_refusals_drop_none);
 	TAP_RUN(test_user_answers_dropped_are_recycled);
 	TAP_RUN(test_user_locked_tells_own_busy_duplicate);
+	TAP_RUN(test_user_known_misses_nobody);
 	TAP_RUN(test_user_being_made_is_busy);
 	TAP_RUN(test_user_collisions_fill_bucket_round_its_end);
 	TAP_RUN(test_user_eviction_takes_spent_lines_only);
