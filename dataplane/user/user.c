@@ -42,8 +42,8 @@ void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
 	users->bucket_lock = (void *)at;
 	at += align_up(users->count / USH_USER_BUCKET);
 	users->known = (void *)at;
-	users->known_mask = users->count / sizeof(uint64_t) - 1;
-	at += align_up(users->count);
+	users->known_mask = users->count / 64 - 1;
+	at += align_up(users->count / 8);
 	users->answers = (void *)at;
 	at += align_up((size_t)answer_count * sizeof(struct ush_accepted));
 	users->pools = (void *)at;

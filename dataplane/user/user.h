@@ -81,7 +81,7 @@ struct ush_users {
 	uint32_t count;
 	uint32_t bucket_mask;
 	_Atomic uint8_t *bucket_lock;
-	/* Eight bits a line: the bit of every hash that was ever given a line is set, and never
+	/* A bit for each line: the bit of every hash that was ever given a line is set, and never
 	 * cleared. That most of those who ask in vain have no line is seen here, in the near
 	 * caches; a table that has seen many more users than it has lines says less. */
 	_Atomic uint64_t *known;
