@@ -296,6 +296,21 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
 		break;
+	case USH_OP_EXTEND:
+		decide_extend(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_BEGIN:
+		decide_pay_begin(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_END:
+		decide_pay_end(loop, packet, admitted);
+		break;
+	case USH_OP_REFUND_BEGIN:
+		decide_refund_begin(loop, packet, admitted);
+		break;
+	case USH_OP_REFUND_END:
+		decide_refund_end(loop, packet, admitted);
+		break;
 	case USH_OP_QUERY_HOLD:
 		decide_query_hold(loop, packet, admitted);
 		break;
