@@ -46,6 +46,8 @@ static const struct action actions[] = {
 		"a refund starts: --event --user --hold --version [--row --mask --leg] (control)"},
 	{"refund-end", USH_OP_REFUND_END, "euhvo",
 		"how it ended: --event --user --hold --version --outcome [seats] (control port)"},
+	{"transfer", USH_OP_TRANSFER, "euhvt",
+		"a sold hold changes hands: --event --user --hold --version --to USER (control)"},
 	{"block", USH_OP_BLOCK, "erm", "house seats: --event --row --mask [--leg] (control port)"},
 	{"unblock", USH_OP_UNBLOCK, "erm", "and back on sale (control port)"},
 	{"stats", USH_OP_STATS, "", "all counters (control port)"},
@@ -135,6 +137,7 @@ static void print_help(void)
 	       "      --version N       version of the hold that is meant, as `hold` prints it\n"
 	       "      --amount N        what is to be paid, in minor units\n"
 	       "      --outcome WORD    succeeded or failed\n"
+	       "      --to USER         whose it becomes\n"
 	       "      --timeout MS      give up after this long (default 2000)\n"
 	       "      --json            print one JSON object\n"
 	       "      --help            this\n\n"
@@ -236,6 +239,7 @@ static int take_option(struct asked *asked, int letter, const char *name, const 
 		request->section = (uint16_t)value;
 		break;
 	case 'a':
+	case 't':
 		error = parse_number(name, text, UINT64_MAX, &request->arg);
 		break;
 	case 'o':
@@ -268,7 +272,7 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"leg", required_argument, NULL, 'l'}, {"section", required_argument, NULL, 's'},
 		{"hold", required_argument, NULL, 'h'}, {"hold-ms", required_argument, NULL, 'M'},
 		{"version", required_argument, NULL, 'v'}, {"amount", required_argument, NULL, 'a'},
-		{"outcome", required_argument, NULL, 'o'},
+		{"outcome", required_argument, NULL, 'o'}, {"to", required_argument, NULL, 't'},
 		{"timeout", required_argument, NULL, 'T'}, {"json", no_argument, NULL, 'J'},
 		{"help", no_argument, NULL, 'H'}, {NULL, 0, NULL, 0}};
 	int letter, index = 0;

@@ -81,6 +81,7 @@ static int add(struct ledger *ledger, const struct ush_record *r, uint64_t hold,
 		.sequence = sequence,
 		.hold = hold,
 		.user = r->user,
+		.owner = r->user,
 		.mask = r->mask,
 		.left = r->mask,
 		.event = r->event,
@@ -134,7 +135,7 @@ static int book_end(struct ledger *ledger, const struct ush_record *r)
 		return add(ledger, r, r->hold, r->sequence);
 	}
 	leg = &ledger->entries[index - 1];
-	if (leg->user != r->user || leg->event != r->event)
+	if (leg->owner != r->user || leg->event != r->event)
 		fault(ledger, r, "ends another user's hold");
 	leg->end = r->type;
 	for (uint32_t i = 0; i < ledger->entries[index - 1].legs; i++, leg++) {
@@ -161,7 +162,7 @@ static int book_step(struct ledger *ledger, const struct ush_record *r)
 
 	if (index == 0)
 		fault(ledger, r, "changes a hold that never was");
-	else if (ledger->entries[index - 1].user != r->user ||
+	else if (ledger->entries[index - 1].owner != r->user ||
 		 ledger->entries[index - 1].event != r->event)
 		fault(ledger, r, "changes another user's hold");
 	return add(ledger, r, r->hold, r->sequence);
@@ -201,6 +202,16 @@ static int book_cut(
 	return error;
 }
 
+static int book_transfer(struct ledger *ledger, const struct ush_record *r)
+{
+	int error = book_step(ledger, r);
+	uint32_t index = *slot_of(ledger, r->hold);
+
+	for (uint32_t i = 0; index != 0 && i < ledger->entries[index - 1].legs; i++)
+		ledger->entries[index - 1 + i].owner = r->mask;
+	return error;
+}
+
 static int book_house(struct ledger *ledger, const struct ush_record *r)
 {
 	uint64_t *taken = seats_of(ledger, r->event, r->row);
@@ -232,6 +243,8 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	case USH_RECORD_TYPE_PAY_END:
 		return records[0].state == USH_HOLD_STATE_HELD ? book_step(ledger, &records[0])
 							       : book_end(ledger, &records[0]);
+	case USH_RECORD_TYPE_TRANSFER:
+		return book_transfer(ledger, &records[0]);
 	case USH_RECORD_TYPE_EXTEND:
 	case USH_RECORD_TYPE_PAY_BEGIN:
 		return book_step(ledger, &records[0]);

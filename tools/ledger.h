@@ -18,6 +18,8 @@ struct ledger_entry {
 	uint64_t sequence;
 	uint64_t hold;
 	uint64_t user;
+	/* Whose it is now. */
+	uint64_t owner;
 	/* As it was made; and what is left of it. */
 	uint64_t mask;
 	uint64_t left;

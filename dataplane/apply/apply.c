@@ -427,6 +427,40 @@ static int apply_refund_end(struct ush_state *state, const struct ush_record *re
 	return 0;
 }
 
+static int apply_transfer(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+{
+	struct ush_record to = *r;
+	struct ush_user *user, *other;
+	struct ush_hold *hold;
+	uint32_t seats;
+	int error = find_hold(state, r, USH_HOLD_STATE_SOLD, &hold, message);
+
+	to.user = r->mask;
+	if (error == 0 && r->mask == r->user)
+		error = bad(r, message, "a transfer to the same user");
+	if (error == 0)
+		error = enter_user(state, r, &user, message);
+	if (error == 0)
+		error = enter_user(state, &to, &other, message);
+	if (error != 0)
+		return error;
+	seats = count_seats(state, hold);
+	if (user->seats < seats)
+		return bad(r, message, "the user has fewer seats than the hold");
+	user->seats = (uint16_t)(user->seats - seats);
+	other->seats = (uint16_t)(other->seats + seats);
+	for (struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
+		leg->user = to.user;
+		if (leg->next == USH_HOLD_NONE)
+			break;
+	}
+	enter_state(hold, USH_HOLD_STATE_SOLD, r);
+	ush_user_unlock(user);
+	ush_user_unlock(other);
+	return 0;
+}
+
 static int apply_house(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
@@ -510,8 +544,10 @@ static int apply_event_status(
 
 	if (error != 0)
 		return error;
-	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CLOSED)
+	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "unknown event status");
+	if (ush_event_is_cancelled(event) && r->state != USH_EVENT_STATUS_CANCELLED)
+		return bad(r, message, "the event is cancelled");
 	atomic_store_explicit(&event->status, r->state, memory_order_relaxed);
 	return 0;
 }
@@ -579,6 +615,8 @@ int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_
 		return apply_pay_end(state, r, message);
 	case USH_RECORD_TYPE_REFUND_BEGIN:
 		return apply_refund_begin(state, records, count, message);
+	case USH_RECORD_TYPE_TRANSFER:
+		return apply_transfer(state, r, message);
 	case USH_RECORD_TYPE_REFUND_END:
 		return apply_refund_end(state, records, count, message);
 	case USH_RECORD_TYPE_BLOCK:

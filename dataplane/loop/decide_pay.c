@@ -18,6 +18,15 @@ struct named {
 	uint64_t mask[USH_LEG_COUNT_MAX];
 };
 
+static uint32_t named_seats(const struct named *named)
+{
+	uint32_t seats = 0;
+
+	for (uint32_t i = 0; i < named->count; i++)
+		seats += ush_popcount64(named->mask[i]);
+	return seats;
+}
+
 static struct ush_hold *leg_of(const struct ush_holds *holds, struct ush_hold *leg, uint16_t row)
 {
 	for (;; leg = ush_holds_line(holds, leg->next)) {
@@ -32,8 +41,6 @@ static struct ush_hold *leg_of(const struct ush_holds *holds, struct ush_hold *l
 static bool read_seats(const struct ush_holds *holds, struct ush_hold *hold,
 	const struct ush_admitted *admitted, struct named *named, uint32_t *left)
 {
-	uint32_t seats = 0;
-
 	*left = 0;
 	named->count = 0;
 	for (struct ush_hold *leg = hold;; leg = ush_holds_line(holds, leg->next)) {
@@ -55,9 +62,7 @@ static bool read_seats(const struct ush_holds *holds, struct ush_hold *hold,
 			return false;
 		named->count++;
 	}
-	for (uint32_t i = 0; i < named->count; i++)
-		seats += ush_popcount64(named->mask[i]);
-	*left -= seats;
+	*left -= named_seats(named);
 	return true;
 }
 
@@ -250,6 +255,14 @@ void decide_pay_begin(
 	hold = open_versioned(loop, packet, admitted, &user, &index, &reply, &step);
 	if (hold == NULL)
 		return;
+	if (reply.state == USH_HOLD_STATE_HELD &&
+		ush_event_is_cancelled(
+			ush_inventory_event(&loop->engine->inventory, request->event))) {
+		ush_user_unlock(user);
+		loop_refuse(
+			loop, packet, admitted, USH_STATUS_NOT_ON_SALE, USH_EVENT_STATUS_CANCELLED);
+		return;
+	}
 	reply.detail = hold->pending;
 	if (reply.state == USH_HOLD_STATE_PAYING && step && reply.amount == request->arg) {
 		answer_again(loop, packet, user, &reply);
@@ -409,5 +422,113 @@ void decide_refund_end(
 	} else {
 		loop->records[act->record_first].mask = 0;
 	}
+	finish(loop, act, packet, &reply);
+}
+
+/* ret: the new user's line, locked; NULL: answered, with the old user's unlocked. */
+static struct ush_user *lock_other(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user)
+{
+	const struct ush_request *request = &admitted->request;
+	struct ush_users *users = &loop->engine->users;
+	uint64_t hash = ush_user_hash(users, request->arg, request->event);
+	struct ush_user *other = NULL;
+	enum ush_user_result result =
+		ush_user_enter(users, hash, request->arg, request->event, loop->index, 0, &other);
+
+	if (result == USH_USER_OWN) {
+		/* An earlier act of this batch has it; the one at hand has not joined yet. */
+		loop_flush(loop);
+		result = ush_user_enter(
+			users, hash, request->arg, request->event, loop->index, 0, &other);
+	}
+	if (result == USH_USER_OK)
+		return other;
+	decide_answer_unlocked(loop, packet, admitted, user,
+		result == USH_USER_FULL ? USH_STATUS_BUSY : USH_STATUS_RETRY);
+	return NULL;
+}
+
+/* A repeat finds the hold with the new user. ret: true if it was one, and is answered. */
+static bool is_transferred(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
+{
+	struct ush_admitted again = *admitted;
+	struct ush_reply reply;
+	struct ush_user *user;
+	struct ush_hold *hold;
+	uint32_t index;
+
+	again.request.user = admitted->request.arg;
+	if (ush_inventory_event(&loop->engine->inventory, again.request.event) == NULL)
+		return false;
+	if (!decide_lock_user(loop, packet, &again, false, &user))
+		return true;
+	if (user == NULL)
+		return false;
+	hold = decide_find_hold(loop->engine, &again.request, &index);
+	if (hold == NULL || ush_hold_word_state(atomic_load_explicit(
+				    &hold->word, memory_order_acquire)) != USH_HOLD_STATE_SOLD) {
+		ush_user_unlock(user);
+		return false;
+	}
+	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
+	decide_describe(loop->engine, index, &reply);
+	reply.sequence = hold->sequence;
+	if (reply.hold_version != (uint16_t)(admitted->request.section + 1u)) {
+		ush_user_unlock(user);
+		return false;
+	}
+	answer_again(loop, packet, user, &reply);
+	return true;
+}
+
+void decide_transfer(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
+{
+	const struct ush_request *request = &admitted->request;
+	struct ush_user *user, *other;
+	const struct ush_event *event;
+	struct ush_reply reply;
+	struct named named;
+	uint32_t index, left;
+	bool step;
+	struct ush_hold *hold;
+	struct act *act;
+
+	if (request->arg == 0 || request->arg == request->user) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_ARGUMENT);
+		return;
+	}
+	if (is_transferred(loop, packet, admitted))
+		return;
+	hold = open_versioned(loop, packet, admitted, &user, &index, &reply, &step);
+	if (hold == NULL)
+		return;
+	if (reply.state != USH_HOLD_STATE_SOLD || reply.hold_version != request->section) {
+		decide_answer_state(loop, packet, admitted, user, index,
+			reply.state == USH_HOLD_STATE_SOLD ? USH_STATUS_CHANGED
+							   : USH_STATUS_WRONG_STATE);
+		return;
+	}
+	other = lock_other(loop, packet, admitted, user);
+	if (other == NULL)
+		return;
+	event = ush_inventory_event(&loop->engine->inventory, request->event);
+	read_seats(&loop->engine->holds, hold, admitted, &named, &left);
+	if (other->seats + named_seats(&named) > event->user_seats_max) {
+		ush_user_unlock(other);
+		ush_user_unlock(user);
+		loop_refuse(loop, packet, admitted, USH_STATUS_LIMIT, event->user_seats_max);
+		return;
+	}
+	act = decide_transition(loop, ACT_TRANSFER, index, user, 1);
+	if (act == NULL) {
+		ush_user_unlock(other);
+		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
+		return;
+	}
+	act->other = other;
+	loop->records[act->record_first].mask = request->arg;
 	finish(loop, act, packet, &reply);
 }

@@ -48,6 +48,8 @@ enum act_kind {
 	ACT_REFUND_FAILED,
 	ACT_REFUND_SOME,
 	ACT_REFUND_ALL,
+	/* SOLD, another user's. */
+	ACT_TRANSFER,
 	ACT_BLOCK,
 	ACT_UNBLOCK,
 	ACT_EVENT,
@@ -66,6 +68,8 @@ struct act {
 	uint16_t pending;
 	uint32_t hold;
 	struct ush_user *user;
+	/* TRANSFER: the new user. */
+	struct ush_user *other;
 	struct ush_event *event;
 	struct ush_accepted *answer;
 	struct ush_packet packet;
@@ -246,6 +250,9 @@ void decide_pay_end(
 void decide_refund_begin(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_refund_end(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+void decide_transfer(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
 /* Whether the request's window goes with its id: RESERVE, RELEASE, EXTEND. */

@@ -146,6 +146,7 @@ struct act *loop_act(struct ush_loop *loop, uint32_t records)
 	act->pending = 0;
 	act->hold = USH_HOLD_NONE;
 	act->user = NULL;
+	act->other = NULL;
 	act->event = NULL;
 	act->answer = NULL;
 	return act;
@@ -300,6 +301,22 @@ static void show_refunded(struct ush_loop *loop, struct act *act)
 		end_lines(loop, act->hold, USH_HOLD_STATE_REFUNDED);
 }
 
+static void show_transfer(struct ush_loop *loop, struct act *act)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	uint64_t user = loop->records[act->record_first].mask;
+
+	for (struct ush_hold *leg = first;; leg = ush_holds_line(&loop->engine->holds, leg->next)) {
+		__atomic_store_n(&leg->user, user, __ATOMIC_RELAXED);
+		if (leg->next == USH_HOLD_NONE)
+			break;
+	}
+	USH_ASSERT(act->user->seats >= act->seats);
+	act->user->seats = (uint16_t)(act->user->seats - act->seats);
+	act->other->seats = (uint16_t)(act->other->seats + act->seats);
+	ush_user_unlock(act->other);
+}
+
 /* A change after which the hold goes on. */
 static void show_step(struct ush_loop *loop, struct act *act, uint64_t last)
 {
@@ -345,6 +362,10 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		break;
 	case ACT_CUT:
 		cut_seats(loop, act);
+		show_step(loop, act, last);
+		break;
+	case ACT_TRANSFER:
+		show_transfer(loop, act);
 		show_step(loop, act, last);
 		break;
 	case ACT_REFUND_ALL:

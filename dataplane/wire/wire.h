@@ -155,6 +155,8 @@ enum ush_op {
 	USH_OP_PAY_END = 71,
 	/* A refund of a sold hold, or of some of its seats, starts. Control port only. */
 	USH_OP_REFUND_BEGIN = 72,
+	/* A sold hold becomes another user's. Control port only. */
+	USH_OP_TRANSFER = 73,
 	/* How the refund ended; the seats of an accepted one are on sale again. Control port only. */
 	USH_OP_REFUND_END = 76,
 };
@@ -176,6 +178,7 @@ enum ush_op {
 	X(PAY_BEGIN, 70) \
 	X(PAY_END, 71) \
 	X(REFUND_BEGIN, 72) \
+	X(TRANSFER, 73) \
 	X(REFUND_END, 76)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
@@ -342,8 +345,10 @@ enum ush_event_status {
 	USH_EVENT_STATUS_SOLD_OUT = 4,
 	/* Over. No new holds. */
 	USH_EVENT_STATUS_CLOSED = 5,
+	/* Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded. */
+	USH_EVENT_STATUS_CANCELLED = 6,
 };
-#define USH_EVENT_STATUS_COUNT 6u
+#define USH_EVENT_STATUS_COUNT 7u
 /* X(name, value) for each member. */
 #define USH_EVENT_STATUS_EACH(X) \
 	X(NONE, 0) \
@@ -351,7 +356,8 @@ enum ush_event_status {
 	X(ON_SALE, 2) \
 	X(PAUSED, 3) \
 	X(SOLD_OUT, 4) \
-	X(CLOSED, 5)
+	X(CLOSED, 5) \
+	X(CANCELLED, 6)
 
 /* How a payment or a refund ended at its provider. */
 enum ush_outcome {
@@ -443,8 +449,10 @@ enum ush_record_type {
 	USH_RECORD_TYPE_REFUND_BEGIN = 18,
 	/* REFUNDING -> SOLD or REFUNDED. Accepted: one record per leg, a run: mask = the seats that are free again, amount = the price of what is left of the leg. Failed: one record with mask 0. */
 	USH_RECORD_TYPE_REFUND_END = 19,
+	/* SOLD: mask = the new user. From here the hold is theirs. */
+	USH_RECORD_TYPE_TRANSFER = 20,
 };
-#define USH_RECORD_TYPE_COUNT 20u
+#define USH_RECORD_TYPE_COUNT 21u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -465,7 +473,8 @@ enum ush_record_type {
 	X(PAY_END, 16) \
 	X(CUT, 17) \
 	X(REFUND_BEGIN, 18) \
-	X(REFUND_END, 19)
+	X(REFUND_END, 19) \
+	X(TRANSFER, 20)
 
 /* Why a received packet got no reply. Each dropped packet counts under exactly one reason. */
 enum ush_drop {
@@ -582,13 +591,13 @@ struct ush_request {
 	uint64_t mask;
 	/* 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section. */
 	uint16_t row;
-	/* 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END: the version of the hold that is meant. */
+	/* 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
 	uint16_t section;
 	/* 44: RESERVE: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");

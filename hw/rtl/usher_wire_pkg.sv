@@ -160,6 +160,8 @@ package usher_wire_pkg;
     OpPayEnd = 8'd71,
     // A refund of a sold hold, or of some of its seats, starts. Control port only.
     OpRefundBegin = 8'd72,
+    // A sold hold becomes another user's. Control port only.
+    OpTransfer = 8'd73,
     // How the refund ended; the seats of an accepted one are on sale again. Control port only.
     OpRefundEnd = 8'd76
   } op_e;
@@ -289,7 +291,9 @@ package usher_wire_pkg;
     // As answered by STATUS when every seat is sold; never set by hand.
     EventStatusSoldOut = 8'd4,
     // Over. No new holds.
-    EventStatusClosed = 8'd5
+    EventStatusClosed = 8'd5,
+    // Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded.
+    EventStatusCancelled = 8'd6
   } event_status_e;
 
   // How a payment or a refund ended at its provider.
@@ -370,7 +374,9 @@ package usher_wire_pkg;
     RecordTypeRefundBegin = 8'd18,
     // REFUNDING -> SOLD or REFUNDED. Accepted: one record per leg, a run: mask = the seats that are
     // free again, amount = the price of what is left of the leg. Failed: one record with mask 0.
-    RecordTypeRefundEnd = 8'd19
+    RecordTypeRefundEnd = 8'd19,
+    // SOLD: mask = the new user. From here the hold is theirs.
+    RecordTypeTransfer = 8'd20
   } record_type_e;
 
   // Why a received packet got no reply. Each dropped packet counts under exactly one reason.
@@ -469,15 +475,16 @@ package usher_wire_pkg;
 
   typedef struct packed {
     // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN:
-    // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). Otherwise zero.
+    // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new
+    // user. Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
     // 44: RESERVE: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now,
     // 0 = the event's default. PAY_BEGIN: time to pay. [ms]
     logic [31:0] hold_ms;
-    // 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END: the version of
-    // the hold that is meant.
+    // 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the
+    // version of the hold that is meant.
     logic [15:0] section;
     // 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section.
     logic [15:0] row;

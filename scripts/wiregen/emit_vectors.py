@@ -307,6 +307,7 @@ def money_vectors(e: Encoder) -> list:
     begin = {"op": "PAY_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC2}
     end = {"op": "PAY_END", "event": 1, "hold": HOLD_A, "cookie": 0xC3}
     refund = {"op": "REFUND_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC4}
+    give = {"op": "TRANSFER", "event": 1, "hold": HOLD_A, "cookie": 0xC6}
     back = {"op": "REFUND_END", "event": 1, "hold": HOLD_A, "cookie": 0xC5}
     return [
         e.message("extend_request", "request", [], user=7, hold_ms=300_000, **extend),
@@ -332,6 +333,11 @@ def money_vectors(e: Encoder) -> list:
                   state="REFUNDING", hold_version=5, deadline_ns=DEADLINE_NS, **refund),
         e.message("refund_begin_reply_ok", "reply", [], sequence=70_043, amount=4_500, state="REFUNDING",
                   hold_version=5, deadline_ns=DEADLINE_NS, **refund),
+        e.message("transfer_request", "request", [], user=7, section=6, arg=77, **give),
+        e.message("transfer_request_other", "request", [], user=77, section=7, arg=7, **give),
+        e.message("transfer_reply_ok", "reply", [], sequence=70_045, amount=4_500, state="SOLD", hold_version=7,
+                  deadline_ns=DEADLINE_NS, **give),
+        e.message("transfer_reply_limit", "reply", [], status="LIMIT", detail=8, **give),
         e.message("refund_end_request", "request", [], user=7, section=5, arg=1, row=0, mask=0x10, **back),
         e.message("refund_end_request_failed", "request", [], user=7, section=5, arg=2, **back),
         e.message("refund_end_reply_no_hold", "reply", [], status="NO_HOLD", **back),
@@ -402,10 +408,12 @@ def story(by_name: dict) -> list:
                                 "digest": 0x01020304, "deadline_ns": DEADLINE_NS}),
         ("record_confirm", {"type": "CONFIRM", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 2,
                             "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
-        ("record_refund_begin", {"type": "REFUND_BEGIN", "state": 8, "event": 1, "user": 8, "hold": HOLD_B,
-                                 "version": 3, "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
-        ("record_refund_end", {"type": "REFUND_END", "state": 9, "event": 1, "user": 8, "hold": HOLD_B,
-                               "version": 4, "row": 0, "mask": 0x1, "amount": 0, "deadline_ns": DEADLINE_NS}),
+        ("record_transfer", {"type": "TRANSFER", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 3,
+                             "row": 0, "mask": 18, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
+        ("record_refund_begin", {"type": "REFUND_BEGIN", "state": 8, "event": 1, "user": 18, "hold": HOLD_B,
+                                 "version": 4, "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
+        ("record_refund_end", {"type": "REFUND_END", "state": 9, "event": 1, "user": 18, "hold": HOLD_B,
+                               "version": 5, "row": 0, "mask": 0x1, "amount": 0, "deadline_ns": DEADLINE_NS}),
         ("record_hold_short", {"type": "HOLD", "state": 2, "row": 0, "version": 1, "mask": 0x6, "amount": 9_000,
                                "request_id": 1, "digest": 0x05060708, **hold_c}),
         ("record_extend", {"type": "EXTEND", "state": 2, "row": 0, "version": 2, "mask": 0x6, "amount": 9_000,

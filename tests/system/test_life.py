@@ -181,6 +181,48 @@ def test_refunded_by_seat():
     s.end()
 
 
+def test_transferred():
+    s = Sale()
+    held = s.reserve(7, [(0, 0b111)])
+    s.client.confirm(EVENT, 7, held.hold)
+    for wrong in (0, 7):
+        assert s.client.call(Op.TRANSFER, event=EVENT, user=7, hold=held.hold, section=2,
+                             arg=wrong).status == Status.BAD_REQUEST
+    for _ in range(2):
+        given = s.client.call(Op.TRANSFER, event=EVENT, user=7, hold=held.hold, section=2, arg=8)
+        assert (given.status, given.state, given.hold_version) == (Status.OK, HoldState.SOLD, 3)
+    assert s.look(7, held.hold).status == Status.NO_HOLD
+    assert s.look(8, held.hold).hold_version == 3
+    s.kill()
+    assert s.look(7, held.hold).status == Status.NO_HOLD
+    assert s.look(8, held.hold).state == HoldState.SOLD
+    s.client.refund_begin(EVENT, 8, held.hold, 3)
+    assert s.client.refund_end(EVENT, 8, held.hold, 4, True, [(0, 0b111)]).state == HoldState.REFUNDED
+    s.end()
+
+
+# Goal: a cancelled event takes no holds and no payments, and stays cancelled.
+def test_cancelled():
+    s = Sale()
+    sold, held, paying = (s.reserve(user, [(0, 1 << user)]) for user in (1, 2, 3))
+    s.client.confirm(EVENT, 1, sold.hold)
+    s.client.pay_begin(EVENT, 3, paying.hold, 1, PRICE)
+    s.client.event_status(EVENT, 6)
+    for reply in (s.client.call(Op.RESERVE, event=EVENT, user=4, request_id=1, row=0, mask=16),
+                  s.client.call(Op.PAY_BEGIN, event=EVENT, user=2, hold=held.hold, section=1,
+                                arg=PRICE, hold_ms=1000),
+                  s.client.call(Op.EVENT_STATUS, event=EVENT, arg=ON_SALE)):
+        assert reply.status == Status.NOT_ON_SALE and reply.detail == 6, reply
+    s.kill()
+    assert s.client.call(Op.STATUS, event=EVENT).detail == 6
+    assert s.client.pay_end(EVENT, 3, paying.hold, 2, True).state == HoldState.SOLD
+    for user, hold, version in ((1, sold.hold, 2), (3, paying.hold, 3)):
+        s.client.refund_begin(EVENT, user, hold, version)
+        done = s.client.refund_end(EVENT, user, hold, version + 1, True, [(0, 1 << user)])
+        assert done.state == HoldState.REFUNDED
+    s.end()
+
+
 # Goal: the tool says the same.
 def test_tool():
     s = Sale()
@@ -207,7 +249,8 @@ def main():
     tap = Tap()
     wanted = sys.argv[2:]
     for test in (test_paid, test_versions_and_amounts, test_deadline_while_paying,
-                 test_extend_and_give_back, test_refunded_by_seat, test_tool):
+                 test_extend_and_give_back, test_refunded_by_seat, test_transferred,
+                 test_cancelled, test_tool):
         if not wanted or any(part in test.__name__ for part in wanted):
             tap.run(test)
     tap.end()

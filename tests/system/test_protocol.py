@@ -556,11 +556,12 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.PAY_BEGIN: dict(event=EVENT, user=1, hold=5, hold_ms=1),
         Op.PAY_END: dict(event=EVENT, user=1, hold=5, arg=1),
         Op.REFUND_BEGIN: dict(event=EVENT, user=1, hold=5),
-        Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1)}
+        Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1),
+        Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
-        Op.RELEASE: "row section hold_ms arg", Op.EXTEND: "mask row section arg",
-        Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "row hold_ms arg",
-        Op.REFUND_END: "row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
+        Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg",
+        Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
+        Op.REFUND_END: "hold_ms", Op.TRANSFER: "mask row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
         Op.QUERY_SECTION: "user hold mask hold_ms arg",
         Op.EVENT_LOAD: "user hold mask row section hold_ms arg",
         Op.EVENT_STATUS: "user hold mask row section hold_ms",

@@ -29,7 +29,7 @@ assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
                              EXTEND=6, EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
-                             REFUND_END=76))
+                             TRANSFER=73, REFUND_END=76))
 CONTROL_OPS = [op for op in Op if op >= 64]
 Status = enum.IntEnum("Status", (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
@@ -39,7 +39,8 @@ DONE = {Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT, Status.WRONG_ST
 AGAIN = {Status.RETRY, Status.BUSY}
 Fault = enum.IntEnum("Fault", ("NONE RESERVED EXTENSION LEG_EMPTY LEG_TWICE LEG_COUNT REQUEST_ID "
                                "USER HOLD_TIME UNUSED SECTION ARGUMENT"), start=0)
-EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED", start=0)
+EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED CANCELLED",
+                           start=0)
 HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
                          "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,

@@ -464,9 +464,13 @@ static void test_apply_event_contradiction_is_refused(void)
 	r = (struct ush_record){.type = USH_RECORD_TYPE_EVENT_STATUS, .event = EVENT};
 	for (uint32_t state = 0; state < 256; state++) {
 		r.state = (uint8_t)state;
-		if (state < USH_EVENT_STATUS_DRAFT || state > USH_EVENT_STATUS_CLOSED)
+		if (state < USH_EVENT_STATUS_DRAFT || state > USH_EVENT_STATUS_CANCELLED)
 			CHECK(refused(r, "unknown event status"));
 	}
+	r.state = USH_EVENT_STATUS_CANCELLED;
+	CHECK_EQ(apply(r), 0);
+	r.state = USH_EVENT_STATUS_ON_SALE;
+	CHECK(refused(r, "the event is cancelled"));
 	r.event = 2;
 	r.state = USH_EVENT_STATUS_ON_SALE;
 	CHECK(refused(r, "unknown event"));

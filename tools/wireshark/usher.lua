@@ -64,6 +64,7 @@ local ENUMS = {
 		[70] = "PAY_BEGIN",
 		[71] = "PAY_END",
 		[72] = "REFUND_BEGIN",
+		[73] = "TRANSFER",
 		[76] = "REFUND_END",
 	},
 	status = {
@@ -122,6 +123,7 @@ local ENUMS = {
 		[3] = "PAUSED",
 		[4] = "SOLD_OUT",
 		[5] = "CLOSED",
+		[6] = "CANCELLED",
 	},
 	outcome = {
 		[1] = "SUCCEEDED",
@@ -159,6 +161,7 @@ local ENUMS = {
 		[17] = "CUT",
 		[18] = "REFUND_BEGIN",
 		[19] = "REFUND_END",
+		[20] = "TRANSFER",
 	},
 	drop = {
 		[0] = "FRAME_SHORT",
@@ -206,10 +209,10 @@ local STRUCTS = {
 		{at = 24, bytes = 8, name = "hold", type = "u64", base = base.HEX, doc = "Hold id, as given by the reply to RESERVE."},
 		{at = 32, bytes = 8, name = "mask", type = "u64", base = base.HEX, doc = "Base leg: seats of the row, bit i = seat i."},
 		{at = 40, bytes = 2, name = "row", type = "u16", base = base.DEC, doc = "Base leg: row. QUERY_SECTION: first row wanted, counted within the section."},
-		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END: the version of the hold that is meant."},
+		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant."},
 		{at = 44, bytes = 4, name = "hold_ms", type = "u32", base = base.DEC, doc = "RESERVE: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay."},
 		{at = 48, bytes = 8, name = "cookie", type = "u64", base = base.HEX, doc = "Opaque; echoed in the reply. Not part of the request's body for MISMATCH."},
-		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). Otherwise zero."},
+		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. Otherwise zero."},
 	}},
 	reply = {bytes = 64, fields = {
 		{at = 0, bytes = 2, name = "magic", type = "u16", base = base.HEX, doc = "REPLY_MAGIC."},
@@ -341,6 +344,7 @@ local USES = {
 	[70] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, hold_ms = true, request_id = true},
 	[71] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
 	[72] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, row = true, mask = true, request_id = true},
+	[73] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
 	[76] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, row = true, mask = true, request_id = true},
 }
 
