@@ -8,7 +8,9 @@ usage: test_life.py BUILD [NAME-PART...]
 import json
 import os
 import signal
+import struct
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -18,12 +20,45 @@ from usher_client import Client, ControlPort, HoldState, Op, Status  # noqa: E40
 BUILD = sys.argv[1]
 USHER = os.path.join(BUILD, "tools", "usher")
 EVENT, PRICE = 1, 2500
+ACK = struct.Struct("<QQQQQIIHBBIQ")
+ACK_MAGIC = 0x314B434148535355
+
+
+class Witness:
+    """A port that writes down what was acknowledged."""
+
+    CHANGES = (Op.RESERVE, Op.RELEASE, Op.EXTEND, Op.CONFIRM, Op.PAY_BEGIN, Op.PAY_END,
+               Op.REFUND_BEGIN, Op.REFUND_END, Op.TRANSFER)
+
+    def __init__(self, port, sale):
+        self.port, self.sale = port, sale
+
+    def __getattr__(self, name):
+        return getattr(self.port, name)
+
+    def exchange(self, data, fd=None):
+        reply = self.port.exchange(data, fd)
+        user = struct.unpack_from("<Q", data, 16)[0]
+        # A repeat may rest on a later record, such as that of a restart.
+        change = (reply.hold, reply.hold_version or reply.sequence)
+        if reply.status == Status.OK and reply.op in self.CHANGES and \
+                change not in self.sale.changes:
+            self.sale.changes.add(change)
+            self.sale.acked += 1
+            with open(self.sale.acks, "ab") as file:
+                file.write(ACK.pack(0, user, reply.hold, reply.sequence, 0, EVENT,
+                                    reply.request_id, 0, reply.op, reply.status, 1, reply.amount))
+        return reply
 
 
 class Sale:
     """A box with an event on sale, and a client of its control port."""
 
     def __init__(self):
+        self.acked, self.changes = 0, set()
+        self.acks = tempfile.NamedTemporaryFile(prefix="usher-acks-").name
+        with open(self.acks, "wb") as file:
+            file.write(ACK.pack(ACK_MAGIC, *[0] * 11))
         self.box = Box(BUILD, sets=("memory.prefault=no", "limits.rows=4096")).start()
         self.client = self.connect()
         image = venue_image()
@@ -31,7 +66,7 @@ class Sale:
         self.client.event_status(EVENT, ON_SALE)
 
     def connect(self):
-        return Client(ControlPort(self.box.control_path))
+        return Client(Witness(ControlPort(self.box.control_path), self))
 
     def kill(self):
         """Power is cut: what was answered must be there."""
@@ -50,12 +85,14 @@ class Sale:
     def free(self):
         return self.client.call(Op.STATUS, event=EVENT).amount
 
-    def end(self):
+    def end(self, witnessed=True):
         assert self.box.stop() == 0
-        done = run(USHER, "verify", "--json", self.box.state, check=False)
+        done = run(USHER, "verify", "--json", "--acks", self.acks, self.box.state, check=False)
         found = json.loads(done.stdout)
         assert done.returncode == 0 and found["sound"] and found["double_sold"] == 0, found
+        assert found["acks_checked"] == self.acked and bool(self.acked) == witnessed, found
         self.box.remove()
+        os.unlink(self.acks)
 
 
 def test_paid():
@@ -242,7 +279,8 @@ def test_tool():
     end = usher("refund-end", *about, "--version", "5", "-r", "0", "-m", "1", "--outcome",
                 "succeeded")
     assert end["state"] == "SOLD" and end["amount"] == 2500, end
-    s.end()
+    s.acked = 0
+    s.end(witnessed=False)
 
 
 def main():
