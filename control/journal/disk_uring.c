@@ -234,6 +234,14 @@ static int64_t uring_read(void *context, int file, void *data, size_t size, uint
 	return (int64_t)done;
 }
 
+/* Nothing is dirty in memory; what the disk keeps in its own cache goes to safety. */
+static int uring_sync(void *context, int file)
+{
+	struct uring *u = context;
+
+	return fdatasync(u->fd[file]) == 0 ? 0 : error_now();
+}
+
 static int uring_put(void *context, const char *name, const void *data, size_t size)
 {
 	struct uring *u = context;
@@ -399,6 +407,7 @@ int ush_disk_uring_open(
 		.close = uring_close,
 		.size = uring_size,
 		.read = uring_read,
+		.sync = uring_sync,
 		.put = uring_put,
 		.rename = uring_rename,
 		.unlink = uring_unlink,

@@ -76,17 +76,13 @@ static int check_size(struct scan *scan, const struct segment *segment, int file
 static int replay_block(struct scan *scan, const struct segment *segment, const uint8_t *data)
 {
 	const struct ush_record *slots = (const struct ush_record *)(const void *)data;
-	uint64_t first = scan->at * USH_BLOCK_SLOTS;
 
 	for (uint32_t i = 1; i < USH_BLOCK_SLOTS;) {
 		const struct ush_record *r = &slots[i];
-		uint32_t run = r->run_count;
-		bool whole = run >= 1 && run <= USH_LEG_COUNT_MAX && i + run <= USH_BLOCK_SLOTS;
+		uint32_t run = block_run(data, scan->at, i);
 		int error;
 
-		for (uint32_t k = 0; k < run && whole; k++)
-			whole = slots[i + k].sequence == first + i + k;
-		if (!whole)
+		if (run == 0)
 			return block_error(scan, segment, -USH_ECORRUPT, BLOCK_GOOD,
 				"its checksum is right but a run of records is not whole; this is a "
 				"fault of the program that wrote it");

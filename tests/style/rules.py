@@ -30,7 +30,8 @@ INCLUDES = {
         "port", "loop", "parse", "admit/admit.h", "journal/journal.h", *STAGE),
     "control/journal": ("journal", "log", *STAGE),
     "control/catalogue": ("catalogue", *STAGE),
-    "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "catalogue/venue.h",
+    "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "journal/follow.h",
+              "catalogue/venue.h",
               "port/image.h", *STAGE),
 }
 # Folders whose files may include anything: they test it.
