@@ -15,7 +15,7 @@
 static const char usage[] =
 	"usage: usher journal cat  [--json] [--from SEQUENCE] [--count N] [--event N] STATE\n"
 	"       usher journal stat [--json] STATE\n"
-	"       usher journal follow --help\n"
+	"       usher journal follow | snapshot --help\n"
 	"\n"
 	"Reads the journal in usherd's state directory STATE without changing it.\n"
 	"\n"
@@ -180,6 +180,8 @@ int cmd_journal(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "follow") == 0)
 		return journal_follow(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "snapshot") == 0)
+		return journal_snapshot(argc, argv);
 	if (!parse(&reader, argc, argv, &help)) {
 		fputs(usage, help ? stdout : stderr);
 		return help ? USHER_OK : USHER_USAGE;

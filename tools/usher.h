@@ -34,6 +34,7 @@ int cmd_verify(int argc, char **argv);
 
 /* Subcommands of journal: argv as cmd_journal has it. */
 int journal_follow(int argc, char **argv);
+int journal_snapshot(int argc, char **argv);
 
 /* ret: name of a record type. */
 const char *usher_record_type(uint8_t type);

@@ -252,11 +252,14 @@ static int uring_put(void *context, const char *name, const void *data, size_t s
 	fd = openat(u->directory, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_now();
-	ssize_t put = write(fd, data, size);
-	if (put < 0)
-		error = error_now();
-	else if ((size_t)put != size)
-		error = -USH_ESHORT;
+	/* One write moves at most 2 GiB. */
+	for (size_t at = 0; at < size && error == 0;) {
+		ssize_t put = write(fd, (const uint8_t *)data + at, size - at);
+		if (put <= 0)
+			error = put < 0 ? error_now() : -USH_ESHORT;
+		else
+			at += (size_t)put;
+	}
 	if (error == 0 && fsync(fd) != 0)
 		error = error_now();
 	close(fd);

@@ -207,6 +207,9 @@ bool journal_is_full(const struct ush_journal *journal);
 /* recover.c: opens and reads segments. ret: blocks read into the buffer, or an error. */
 int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, uint64_t blocks);
 
+/* recover.c. ret: true if the journal has this block, good, in that epoch. */
+bool journal_has_block(struct ush_journal *journal, uint64_t block, uint32_t epoch);
+
 /* housekeep.c: makes the next segment ready: a spare renamed, or a new file. ret: its handle. */
 int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_message *message);
 
