@@ -83,7 +83,8 @@ static bool same_state(const struct ush_engine *a, const struct ush_engine *b)
 		const struct shelf *l = &left.of[i], *r = &right.of[i];
 		bool placed = i == USH_STATE_SECTION_USER || i == USH_STATE_SECTION_ANSWER;
 
-		if (l->bytes == r->bytes && (placed || memcmp(l->data, r->data, l->bytes) == 0))
+		if (l->bytes == r->bytes &&
+			(placed || l->bytes == 0 || memcmp(l->data, r->data, l->bytes) == 0))
 			continue;
 		printf("# section %u differs: %zu and %zu bytes\n", i, l->bytes, r->bytes);
 		same = false;
