@@ -242,6 +242,7 @@ static void test_snapshot_state_and_tail_are_the_whole(void)
 		cuts++;
 	}
 	check_cut(history.count, &whole, true);
+	printf("# %zu records, %u cuts\n", history.count, cuts);
 	CHECK(cuts > 20);
 	for (uint32_t type = USH_RECORD_TYPE_TICK; type < USH_RECORD_TYPE_COUNT; type++) {
 		if (type != USH_RECORD_TYPE_RESUME && whole.engine->state.applied[type] == 0) {
