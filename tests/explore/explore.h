@@ -82,6 +82,9 @@ struct explore_result {
 	uint64_t words;
 	uint64_t violations;
 	bool exhausted;
+	/* Of the violation: what is wrong, and the schedule for --replay. */
+	char violation[512];
+	char schedule[8192];
 };
 
 void explore_run(const struct explore_scenario *scenario, const struct explore_options *options,

@@ -161,9 +161,10 @@ static void run(
 	if (options.replay == NULL)
 		print_result(scenario, &options, &result, wanted->json);
 	if (result.violations != 0)
-		printf("%s: repeat it with: explore --scenario %s --threads %" PRIu32
-		       " --replay SCHEDULE\n",
-			scenario->name, scenario->name, threads);
+		printf("%s: violation: %s\n%s: repeat it with: explore --scenario %s --threads %" PRIu32
+		       " --replay %s\n",
+			scenario->name, result.violation, scenario->name, scenario->name, threads,
+			result.schedule);
 	sum.interleavings += result.interleavings;
 	sum.states += result.states;
 	sum.points += result.points;

@@ -254,6 +254,54 @@ const struct explore_scenario explore_engine_expiry = {
 	.oracle = expiry_oracle,
 };
 
+/* ---- confirm, and who looks at it ---- */
+
+static void confirm_setup(uint32_t threads)
+{
+	struct ush_request confirm, query, release;
+
+	(void)threads;
+	play_open(2);
+	play->holds[0] = play_hold(1, 1, 0x3, 0);
+	confirm = ask(USH_OP_CONFIRM, 1, play->holds[0], 0);
+	query = ask(USH_OP_QUERY_HOLD, 1, play->holds[0], 0);
+	release = ask(USH_OP_RELEASE, 1, play->holds[0], 2);
+	play_ask(0, &confirm, NULL);
+	play_ask(1, &query, NULL);
+	play_ask(1, &release, NULL);
+	play_ready();
+}
+
+static void confirm_oracle(void)
+{
+	const struct ush_reply *looked = &play->actors[1].replies[0];
+	uint32_t confirmed, released, state;
+
+	play_judge();
+	confirmed = play_status(0, 0);
+	released = play_status(1, 1);
+	state = ush_engine_hold_state(play->harness.engine, play->holds[0]);
+	EXPECT(looked->status == USH_STATUS_OK || looked->status == USH_STATUS_RETRY);
+	EXPECT(confirmed == USH_STATUS_OK || confirmed == USH_STATUS_NO_HOLD ||
+		confirmed == USH_STATUS_RETRY);
+	EXPECT(released == USH_STATUS_OK || released == USH_STATUS_WRONG_STATE ||
+		released == USH_STATUS_RETRY);
+	EXPECT((confirmed == USH_STATUS_OK) == (state == USH_HOLD_STATE_SOLD));
+	EXPECT(confirmed != USH_STATUS_OK || released != USH_STATUS_OK);
+	if (looked->status == USH_STATUS_OK && looked->state == USH_HOLD_STATE_SOLD)
+		EXPECT(confirmed == USH_STATUS_OK);
+}
+
+const struct explore_scenario explore_engine_confirm = {
+	.name = "engine_confirm",
+	.about = "CONFIRM against QUERY_HOLD and RELEASE; the third is the writer",
+	.threads_max = 3,
+	.bound = {3, 2},
+	.setup = confirm_setup,
+	.thread = play_thread,
+	.oracle = confirm_oracle,
+};
+
 /* ---- a line used again ---- */
 
 /* Loop 0 releases a hold and gives its line to another user, who is asking for the old id on

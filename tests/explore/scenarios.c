@@ -17,6 +17,7 @@ const struct explore_scenario *const explore_scenarios[] = {
 	&explore_engine_query,
 	&explore_engine_release,
 	&explore_engine_expiry,
+	&explore_engine_confirm,
 	&explore_engine_reuse,
 	NULL,
 };

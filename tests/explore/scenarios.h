@@ -26,6 +26,7 @@ extern const struct explore_scenario explore_engine_duplicate;
 extern const struct explore_scenario explore_engine_query;
 extern const struct explore_scenario explore_engine_release;
 extern const struct explore_scenario explore_engine_expiry;
+extern const struct explore_scenario explore_engine_confirm;
 extern const struct explore_scenario explore_engine_reuse;
 
 #endif /* USH_EXPLORE_SCENARIOS_H */

@@ -57,7 +57,8 @@ static struct explore_result *result;
 static ucontext_t contexts[EXPLORE_THREADS_MAX + 1], explorer;
 static uint8_t *stacks[EXPLORE_THREADS_MAX + 1];
 static bool finished[EXPLORE_THREADS_MAX];
-static char violation[512];
+/* Has come to a word that matters. */
+static bool has_met[EXPLORE_THREADS_MAX];
 static bool is_violated;
 
 static struct choice path[CHOICES_MAX];
@@ -83,7 +84,7 @@ _Noreturn void explore_fail(const char *file, int line, const char *what)
 {
 	explore_on = false;
 	is_violated = true;
-	snprintf(violation, sizeof(violation), "%s:%d: %s", file, line, what);
+	snprintf(result->violation, sizeof(result->violation), "%s:%d: %s", file, line, what);
 	setcontext(&explorer);
 	abort();
 }
@@ -96,14 +97,13 @@ _Noreturn void explore_assert_failed(const char *condition, const char *file, in
 	explore_fail(file, line, text);
 }
 
-static void print_schedule(void)
+static void tell_schedule(void)
 {
-	printf("%s: violation: %s\n", scenario->name, violation);
-	printf("%s: schedule (thread:atomic operations): ", scenario->name);
-	for (uint32_t i = 0; i < segment_count; i++)
-		printf("%s%" PRIu32 ":%" PRIu32, i == 0 ? "" : ",", segments[i].thread,
-			segments[i].operations);
-	printf("\n");
+	size_t at = 0, size = sizeof(result->schedule);
+
+	for (uint32_t i = 0; i < segment_count && at < size; i++)
+		at += (size_t)snprintf(result->schedule + at, size - at, "%s%" PRIu32 ":%" PRIu32,
+			i == 0 ? "" : ",", segments[i].thread, segments[i].operations);
 }
 
 /* ---- choosing ---- */
@@ -207,11 +207,15 @@ static bool meets(const void *word, bool writes)
 void explore_point(const void *word, bool writes)
 {
 	bool matters = meets(word, writes);
+	/* What a thread does before it first meets another commutes with all others: who goes on
+	 * now was chosen when it began. */
+	bool is_first = matters && !has_met[explore_thread];
 	uint32_t thread = explore_thread, pick;
 
 	if (++operations > OPERATIONS_MAX)
 		explore_fail(__FILE__, __LINE__, "a thread that never ends");
 	if (matters) {
+		has_met[explore_thread] = true;
 		points++;
 		if (scenario->invariant != NULL)
 			scenario->invariant();
@@ -219,7 +223,7 @@ void explore_point(const void *word, bool writes)
 	if (replay_count != 0) {
 		if (replay_moves(&thread) && thread != explore_thread)
 			switch_to(thread);
-	} else if (matters && preemptions < options->preemptions && runnable() > 1) {
+	} else if (matters && !is_first && preemptions < options->preemptions && runnable() > 1) {
 		pick = choose(runnable());
 		if (pick != 0) {
 			preemptions++;
@@ -235,7 +239,7 @@ void explore_told(const char *operation, const void *word, uint64_t before, uint
 
 	if (options->replay == NULL || explore_offset(word) == EXPLORE_ARENA_BYTES)
 		return;
-	printf("  thread %" PRIu32 " %-10s %-24s 0x%" PRIx64, explore_thread, operation,
+	printf("# thread %" PRIu32 " %-10s %-24s 0x%" PRIx64, explore_thread, operation,
 		explore_word_name(word, name, sizeof(name)), before);
 	if (before != after)
 		printf(" -> 0x%" PRIx64, after);
@@ -297,7 +301,7 @@ static void run_threads(void)
 	explore_stamp++;
 	explore_race_begin();
 	for (uint32_t i = 0; i < options->threads; i++) {
-		finished[i] = false;
+		finished[i] = has_met[i] = false;
 		make_context(i, thread_main);
 	}
 	first = replay_count != 0 ? replay[0].thread : choose(options->threads);
@@ -373,7 +377,7 @@ static void one(void)
 	if (!is_violated && result->interleavings % RESTORE_CHECK_EVERY == 1 &&
 		!explore_is_restored()) {
 		is_violated = true;
-		snprintf(violation, sizeof(violation),
+		snprintf(result->violation, sizeof(result->violation),
 			"the explorer did not see all that was written");
 	}
 }
@@ -437,6 +441,6 @@ void explore_run(const struct explore_scenario *of, const struct explore_options
 		search();
 	if (is_violated) {
 		result->violations++;
-		print_schedule();
+		tell_schedule();
 	}
 }
