@@ -161,7 +161,8 @@ static void run(
 	if (options.replay == NULL)
 		print_result(scenario, &options, &result, wanted->json);
 	if (result.violations != 0)
-		printf("%s: violation: %s\n%s: repeat it with: explore --scenario %s --threads %" PRIu32
+		printf("%s: violation: %s\n"
+		       "%s: repeat it with: explore --scenario %s --threads %" PRIu32
 		       " --replay %s\n",
 			scenario->name, result.violation, scenario->name, scenario->name, threads,
 			result.schedule);

@@ -275,6 +275,12 @@ static void oracle_main(void)
 	setcontext(&explorer);
 }
 
+static void setup_main(void)
+{
+	scenario->setup(options->threads);
+	setcontext(&explorer);
+}
+
 static void make_context(uint32_t index, void (*entry)(void))
 {
 	ucontext_t *context = &contexts[index];
@@ -428,16 +434,19 @@ void explore_run(const struct explore_scenario *of, const struct explore_options
 	path_count = replay_count = 0;
 	states_clear();
 	explore_arena_reset();
-	scenario->setup(options->threads);
+	/* What must hold may fail here already. */
+	segment_count = 0;
+	make_context(ORACLE, setup_main);
+	swapcontext(&explorer, &contexts[ORACLE]);
 	explore_snapshot();
 	if (options->replay != NULL && !replay_read(options->replay)) {
 		fprintf(stderr,
 			"explore: --replay wants thread:operations,thread:operations,...\n");
 		exit(2);
 	}
-	if (options->replay != NULL)
+	if (!is_violated && options->replay != NULL)
 		one();
-	else
+	else if (!is_violated)
 		search();
 	if (is_violated) {
 		result->violations++;
