@@ -557,6 +557,22 @@ void fake_disk_complete(struct fake_disk *fake, uint32_t index, int64_t result)
 	pthread_mutex_unlock(&fake->mutex);
 }
 
+void fake_disk_misdirect(struct fake_disk *fake, uint32_t index, uint64_t offset)
+{
+	struct fake_write *write;
+
+	pthread_mutex_lock(&fake->mutex);
+	USH_ASSERT(index < fake->pending_count && fake->done_count < FAKE_WRITES_MAX);
+	write = &fake->pending[index];
+	USH_ASSERT(offset == UINT64_MAX || offset + write->size <= write->file->size);
+	if (offset != UINT64_MAX)
+		memcpy(write->file->data + offset, write->copy, write->size);
+	fake->done[fake->done_count++] =
+		(struct ush_disk_done){.tag = write->tag, .result = (int64_t)write->size};
+	remove_pending(fake, index);
+	pthread_mutex_unlock(&fake->mutex);
+}
+
 void fake_disk_cut_after(struct fake_disk *fake, uint32_t after)
 {
 	fake->cut_armed = true;

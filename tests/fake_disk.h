@@ -96,6 +96,9 @@ uint32_t fake_disk_pending(const struct fake_disk *fake);
 const struct fake_write *fake_disk_write_at(const struct fake_disk *fake, uint32_t index);
 /* Completes the `index`-th oldest. in: result: its size for success, less, or negative. */
 void fake_disk_complete(struct fake_disk *fake, uint32_t index, int64_t result);
+/* The `index`-th oldest is said to be done, but its bytes went to `offset` of the same file, or
+ * nowhere (UINT64_MAX): a disk that lies. */
+void fake_disk_misdirect(struct fake_disk *fake, uint32_t index, uint64_t offset);
 
 /* ---- power ---- */
 
