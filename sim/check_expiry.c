@@ -41,8 +41,7 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 			r->hold, r->deadline_ns, hold->deadline_ns);
 }
 
-static void look_at_line(
-	struct sim *sim, uint32_t loop, uint32_t index, uint64_t now, bool had_room)
+static void look_at_line(struct sim *sim, uint32_t loop, uint32_t index, uint64_t now, bool counts)
 {
 	const struct ush_hold *hold = ush_holds_line(&sim->engine->holds, index);
 	uint64_t word = atomic_load(&hold->word);
@@ -53,7 +52,7 @@ static void look_at_line(
 		sim->late_turns[index] = 0;
 	sim->late_generation[index] = ush_hold_word_generation(word);
 	if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD || ush_hold_word_owner(word) != loop ||
-		hold->deadline_ns + 2 * WHEEL_TICK_NS > now || !had_room ||
+		hold->deadline_ns + 2 * WHEEL_TICK_NS > now || !counts ||
 		sim->backlog_turns[loop] != 0)
 		return;
 	if (++sim->late_turns[index] > allowed)
@@ -68,6 +67,9 @@ static void turned(struct sim *sim, uint32_t loop, bool had_room)
 	uint64_t now = sim->loop_now_ns[loop];
 	uint64_t ticks = (now - sim->turn_before_ns[loop]) / WHEEL_TICK_NS;
 
+	/* The wheel moves with the clock: without a new tick nothing comes up. */
+	bool moved = now / WHEEL_TICK_NS != sim->turn_before_ns[loop] / WHEEL_TICK_NS;
+
 	sim->turn_before_ns[loop] = now;
 	/* At least a day of it is as good as for ever. */
 	sim->backlog_turns[loop] +=
@@ -75,7 +77,7 @@ static void turned(struct sim *sim, uint32_t loop, bool had_room)
 	if (sim->backlog_turns[loop] != 0 && had_room)
 		sim->backlog_turns[loop]--;
 	for (uint32_t i = 1; i < sim->config.hold_lines && !sim->failed; i++)
-		look_at_line(sim, loop, i, now, had_room);
+		look_at_line(sim, loop, i, now, had_room && moved);
 }
 
 static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply)

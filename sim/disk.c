@@ -212,6 +212,7 @@ void sim_disk_mend(struct sim *sim)
 		/* Unless a good block has come there since. */
 		if (memcmp(at, mend->wrong, mend->size) == 0)
 			memcpy(at, mend->right, mend->size);
+		mend->file->touched = ush_max64(mend->file->touched, mend->offset + mend->size);
 		free(mend->right);
 		free(mend->wrong);
 	}

@@ -51,6 +51,8 @@ struct fake_file {
 	char name[USH_DISK_NAME_MAX + 8];
 	uint8_t *data;
 	uint64_t size;
+	/* Bytes from here on are zero still. */
+	uint64_t touched;
 	/* False: unlinked, or replaced by a rename. */
 	bool linked;
 };
