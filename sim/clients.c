@@ -281,13 +281,28 @@ static void look_after_events(struct sim *sim)
 	}
 }
 
+/* The same privileged request over and over: each time a record. */
+static void ask_flood(struct sim *sim)
+{
+	if (sim->flood_ask == 0 || sim->to_box_count + sim->config.flood > SIM_MESSAGES_MAX) {
+		const struct sim_ask *ask = new_ask(sim, find_op(USH_OP_EVENT_STATUS), 1);
+
+		sim->flood_ask = ask != NULL ? sim->ask_count : 0;
+		return;
+	}
+	for (uint32_t i = 0; i < sim->config.flood; i++)
+		send(sim, sim->flood_ask - 1, false);
+}
+
 void sim_client_act(struct sim *sim)
 {
 	uint64_t draw = sim_below(sim, 100);
 
 	if (sim->up)
 		look_after_events(sim);
-	if (sim_chance(sim, sim->config.lie))
+	if (sim->config.flood != 0 && sim_below(sim, 2) == 0)
+		ask_flood(sim);
+	else if (sim_chance(sim, sim->config.lie))
 		ask_lie(sim);
 	else if (draw < 25)
 		ask_again(sim);
@@ -386,25 +401,33 @@ static void attach_event(struct sim *sim, struct ush_packet *packet, uint32_t id
 	packet->flags |= USH_PACKET_ATTACHED;
 }
 
+/* Draws a message that arrives. ret: false if none does. */
+static bool draw_arrival(struct sim *sim, struct sim_message *message)
+{
+	while (sim->to_box_count != 0) {
+		uint32_t at = (uint32_t)sim_below(sim, sim->to_box_count);
+
+		*message = sim->to_box[at];
+		if (sim_chance(sim, sim->config.duplicate))
+			sim->totals->duplicated++;
+		else
+			sim->to_box[at] = sim->to_box[--sim->to_box_count];
+		if (!sim_chance(sim, sim->config.lose))
+			return true;
+		sim->totals->lost++;
+	}
+	return false;
+}
+
 bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 {
 	struct sim_message message;
 	const struct sim_ask *ask;
-	uint32_t at, bytes, slot;
+	uint32_t bytes, slot;
 	uint8_t *data;
 
-	if (sim->to_box_count == 0 || sim->free_buffer_count == 0)
+	if (sim->free_buffer_count == 0 || !draw_arrival(sim, &message))
 		return false;
-	at = (uint32_t)sim_below(sim, sim->to_box_count);
-	message = sim->to_box[at];
-	if (sim_chance(sim, sim->config.duplicate))
-		sim->totals->duplicated++;
-	else
-		sim->to_box[at] = sim->to_box[--sim->to_box_count];
-	if (sim_chance(sim, sim->config.lose)) {
-		sim->totals->lost++;
-		return false;
-	}
 	ask = &sim->asks[message.ask];
 	slot = sim->free_buffers[--sim->free_buffer_count];
 	data = sim->buffers + (size_t)slot * SIM_BUFFER_BYTES;

@@ -103,6 +103,7 @@ static void reset(struct sim *sim, uint64_t seed)
 	sim->engine = NULL;
 	memset(&sim->report, 0, sizeof(sim->report));
 	memset(sim->event_asked, 0, sizeof(sim->event_asked));
+	sim->flood_ask = 0;
 	sim->ask_count = sim->to_box_count = sim->to_client_count = 0;
 	memset(sim->next_id, 0, sizeof(sim->next_id));
 	ledger_reset(&sim->ledger);
@@ -234,6 +235,8 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t steps, bool liveness)
 {
 	reset(sim, seed);
 	sim_draw_config(sim, steps);
+	if (sim->trace)
+		sim_print_config(sim, stdout);
 	make_image(sim);
 	sim_disk_make(sim);
 	for (; sim->step < sim->config.steps && !sim->failed && !sim->over; sim->step++)

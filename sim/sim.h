@@ -28,7 +28,7 @@
 #define SIM_LEGS_MAX 3u
 #define SIM_ASKS_MAX 8192u
 #define SIM_MESSAGES_MAX 256u
-#define SIM_BUFFERS 512u
+#define SIM_BUFFERS 4352u
 #define SIM_BUFFER_BYTES 2048u
 #define SIM_SECOND 1000000000ull
 #define SIM_START_NS (1700000000ull * SIM_SECOND)
@@ -41,6 +41,8 @@ struct sim_config {
 	uint32_t depth, write_blocks, spares;
 	/* Messages handed to a turn at most; milliseconds that pass at a step of the clock. */
 	uint32_t burst, pace_ms;
+	/* Records asked for at once by one who never stops; 0: nobody. */
+	uint32_t flood;
 	/* Network. */
 	uint32_t lose, duplicate, lie;
 	/* Disk: kinds of completion, and what is found damaged after a crash. */
@@ -206,6 +208,8 @@ struct sim {
 	/* ---- clients and network ---- */
 	struct sim_ask *asks;
 	uint32_t ask_count;
+	/* The flood's ask, plus one. */
+	uint32_t flood_ask;
 	uint32_t next_id[SIM_EVENTS_MAX + 1][SIM_USERS_MAX + 1];
 	struct sim_message to_box[SIM_MESSAGES_MAX];
 	uint32_t to_box_count;

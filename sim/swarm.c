@@ -16,6 +16,27 @@ static uint32_t among(struct sim *sim, uint32_t least, uint32_t most)
 	return least + (uint32_t)sim_below(sim, most - least + 1);
 }
 
+/* Many records behind a slow disk: several writes under way, and new segments. */
+static void flood(struct sim *sim, bool any_steps)
+{
+	struct sim_config *c = &sim->config;
+
+	c->flood = 60;
+	c->acks = 4096;
+	c->burst = USH_LOOP_BURST;
+	c->slow = 980;
+	c->lose = 0;
+	c->kill = c->kill != 0;
+	c->power = c->power != 0;
+	/* One loop can do with a small ring, which fills up. */
+	if (!c->reshape && c->loops == 1)
+		c->log_blocks = 64;
+	c->depth = among(sim, 2, 8);
+	c->full = sim_below(sim, 2) == 0 ? 5 : 0;
+	if (any_steps)
+		c->steps = sim_below(sim, 4) == 0 ? 2500 : 600;
+}
+
 void sim_draw_config(struct sim *sim, uint32_t steps)
 {
 	struct sim_config *c = &sim->config;
@@ -56,6 +77,8 @@ void sim_draw_config(struct sim *sim, uint32_t steps)
 	c->recovery = rate(sim, 600);
 	c->orderly = rate(sim, 3);
 	c->reshape = sim_below(sim, 2) == 0;
+	if (sim_below(sim, 32) == 0)
+		flood(sim, steps == 0);
 }
 
 void sim_print_config(const struct sim *sim, FILE *out)
@@ -70,10 +93,10 @@ void sim_print_config(const struct sim *sim, FILE *out)
 		c->users, c->user_seats_max, c->hold_ms, c->hold_lines, c->log_blocks, c->acks,
 		c->depth, c->write_blocks, c->spares, c->burst, c->pace_ms);
 	fprintf(out,
-		"per 1,000: lose %u, duplicate %u, lie %u; disk: slow %u, fail %u, short %u, misdirect "
+		"flood %u; per 1,000: lose %u, duplicate %u, lie %u; disk: slow %u, fail %u, short %u, misdirect "
 		"%u, unwritten %u, rot %u, full %u; clock: jump %u, back %u, stall %u; kill %u, power "
 		"%u, in recovery %u, orderly %u\n",
-		c->lose, c->duplicate, c->lie, c->slow, c->fail, c->cut_short, c->misdirect,
-		c->unwritten, c->rot, c->full, c->jump, c->step_back, c->stall, c->kill, c->power,
-		c->recovery, c->orderly);
+		c->flood, c->lose, c->duplicate, c->lie, c->slow, c->fail, c->cut_short,
+		c->misdirect, c->unwritten, c->rot, c->full, c->jump, c->step_back, c->stall,
+		c->kill, c->power, c->recovery, c->orderly);
 }
