@@ -318,7 +318,8 @@ void sim_disk_make(struct sim *sim)
 	reaping = sim;
 	sim->confirmed = 1;
 	sim->bad_block = UINT64_MAX;
-	memset(sim->blocks, 0, sim->blocks_room * sizeof(*sim->blocks));
+	for (uint64_t b = 0; b < sim->blocks_room; b++)
+		sim->blocks[b] = (struct sim_block){0};
 }
 
 void sim_disk_free(struct sim *sim)

@@ -28,13 +28,14 @@ static void flood(struct sim *sim, bool any_steps)
 	c->lose = 0;
 	c->kill = c->kill != 0;
 	c->power = c->power != 0;
-	/* One loop can do with a small ring, which fills up. */
-	if (!c->reshape && c->loops == 1)
-		c->log_blocks = 64;
-	c->depth = among(sim, 2, 8);
-	c->full = sim_below(sim, 2) == 0 ? 5 : 0;
 	if (any_steps)
 		c->steps = sim_below(sim, 4) == 0 ? 2500 : 600;
+	/* One loop can do with a small ring, which fills up when the disk all but stands still. */
+	if (!c->reshape && c->loops == 1) {
+		c->log_blocks = 64;
+		c->slow = 995;
+		c->steps = any_steps ? 2500 : c->steps;
+	}
 }
 
 void sim_draw_config(struct sim *sim, uint32_t steps)
