@@ -104,6 +104,7 @@ static void reset(struct sim *sim, uint64_t seed)
 	memset(&sim->report, 0, sizeof(sim->report));
 	memset(sim->event_asked, 0, sizeof(sim->event_asked));
 	sim->flood_ask = 0;
+	sim->thawed = false;
 	sim->ask_count = sim->to_box_count = sim->to_client_count = 0;
 	memset(sim->next_id, 0, sizeof(sim->next_id));
 	ledger_reset(&sim->ledger);
@@ -172,6 +173,9 @@ static void step(struct sim *sim)
 	strike(sim);
 	if (!sim->up)
 		return;
+	/* A flood behind a disk that stands still, and then does not. */
+	if (sim->config.flood != 0 && sim_below(sim, 300) == 0)
+		sim->thawed = !sim->thawed;
 	draw = sim_below(sim, 100);
 	if (draw < 30)
 		sim_box_turn(sim, (uint32_t)sim_below(sim, sim->loops));
@@ -180,7 +184,7 @@ static void step(struct sim *sim)
 	else if (draw < 47)
 		sim_box_housekeep(sim);
 	else if (draw < 60) {
-		if (!sim_chance(sim, sim->config.slow))
+		if (sim->thawed || !sim_chance(sim, sim->config.slow))
 			sim_disk_complete(sim);
 	} else if (draw < 68)
 		move_clock(sim);

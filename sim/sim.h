@@ -174,6 +174,8 @@ struct sim {
 	struct ush_disk disk, under;
 	/* Everything completes when it is reaped. */
 	bool disk_is_prompt;
+	/* The disk of a flood is not slow for a while. */
+	bool thawed;
 	struct sim_block *blocks;
 	uint64_t blocks_room;
 	/* First block that the disk has not confirmed with all before it. */

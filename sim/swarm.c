@@ -36,6 +36,9 @@ static void flood(struct sim *sim, bool any_steps)
 		c->slow = 995;
 		c->steps = any_steps ? 2500 : c->steps;
 	}
+	/* Several segments. */
+	if (any_steps && sim_below(sim, 8) == 0)
+		c->steps = 8000;
 }
 
 void sim_draw_config(struct sim *sim, uint32_t steps)
