@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "tests/fake_disk.h"
 #include "wire/wire.h"
@@ -91,6 +92,36 @@ static int64_t end(struct fake_disk *fake, enum fate fate, int64_t result)
 
 /* ---- files ---- */
 
+/* Large files are mapped, so that only what is written costs anything. */
+#define MAPPED_BYTES (64u << 10)
+
+static uint8_t *data_make(uint64_t size)
+{
+	uint8_t *data;
+
+	if (size < MAPPED_BYTES)
+		data = calloc(1, size != 0 ? size : 1);
+	else
+		data = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	USH_ASSERT(data != NULL && data != MAP_FAILED);
+	return data;
+}
+
+static void data_free(struct fake_file *file)
+{
+	if (file->size < MAPPED_BYTES)
+		free(file->data);
+	else
+		munmap(file->data, file->size);
+}
+
+/* Bytes below `end` may be other than zero. */
+static void touch(struct fake_file *file, uint64_t end)
+{
+	file->touched = ush_max64(file->touched, end);
+}
+
 static struct fake_file *find(const struct fake_disk *fake, const char *name)
 {
 	for (uint32_t i = 0; i < fake->file_count; i++) {
@@ -105,7 +136,7 @@ static void forget(struct fake_disk *fake, struct fake_file *file)
 	for (uint32_t i = 0; i < fake->file_count; i++) {
 		if (fake->files[i] != file)
 			continue;
-		free(file->data);
+		data_free(file);
 		free(file);
 		fake->files[i] = fake->files[--fake->file_count];
 		return;
@@ -141,8 +172,7 @@ static struct fake_file *add(struct fake_disk *fake, const char *name, uint64_t 
 	}
 	USH_ASSERT(file != NULL && fake->files != NULL);
 	snprintf(file->name, sizeof(file->name), "%s", name);
-	file->data = calloc(1, size != 0 ? size : 1);
-	USH_ASSERT(file->data != NULL);
+	file->data = data_make(size);
 	file->size = size;
 	file->linked = true;
 	fake->files[fake->file_count++] = file;
@@ -289,13 +319,17 @@ static int64_t fake_read(void *context, int file, void *data, size_t size, uint6
 	int error;
 	enum fate fate = begin(fake, FAKE_READ, &error);
 	const struct fake_file *from;
+	size_t full;
 
 	if (fate == FATE_FAILS)
 		return end(fake, fate, error);
 	from = file_of(fake, file);
 	size = offset >= from->size ? 0 : (size_t)ush_min64(size, from->size - offset);
-	if (size != 0)
-		memcpy(data, from->data + offset, size);
+	full = (size_t)ush_min64(size, from->touched > offset ? from->touched - offset : 0);
+	if (full != 0)
+		memcpy(data, from->data + offset, full);
+	if (size > full)
+		memset((uint8_t *)data + full, 0, size - full);
 	return end(fake, fate, (int64_t)size);
 }
 
@@ -315,6 +349,7 @@ static int fake_put(void *context, const char *name, const void *data, size_t si
 	char temporary[USH_DISK_NAME_MAX + 8];
 	int error;
 	enum fate fate = begin(fake, FAKE_PUT, &error);
+	struct fake_file *file;
 
 	if (fate == FATE_FAILS && fake->cut && ush_random_below(&fake->random, 2) == 0) {
 		snprintf(temporary, sizeof(temporary), "%s.new", name);
@@ -326,7 +361,9 @@ static int fake_put(void *context, const char *name, const void *data, size_t si
 		return (int)end(fake, fate, -USH_EROFS);
 	if (!has_room(fake, size))
 		return (int)end(fake, fate, -USH_ENOSPC);
-	memcpy(add(fake, name, size)->data, data, size);
+	file = add(fake, name, size);
+	memcpy(file->data, data, size);
+	touch(file, size);
 	return (int)end(fake, fate, 0);
 }
 
@@ -438,8 +475,10 @@ static void complete(struct fake_disk *fake, uint32_t index, int64_t result)
 	USH_ASSERT(fake->done_count < FAKE_WRITES_MAX);
 	if (memcmp(write->copy, write->data, write->size) != 0)
 		fake->counts.changed_buffers++;
-	if (result > 0)
+	if (result > 0) {
 		memcpy(write->file->data + write->offset, write->copy, (size_t)result);
+		touch(write->file, write->offset + (uint64_t)result);
+	}
 	fake->done[fake->done_count++] =
 		(struct ush_disk_done){.tag = write->tag, .result = result};
 	remove_pending(fake, index);
@@ -568,6 +607,24 @@ void fake_disk_complete(struct fake_disk *fake, uint32_t index, int64_t result)
 	pthread_mutex_unlock(&fake->mutex);
 }
 
+void fake_disk_misdirect(struct fake_disk *fake, uint32_t index, uint64_t offset)
+{
+	struct fake_write *write;
+
+	pthread_mutex_lock(&fake->mutex);
+	USH_ASSERT(index < fake->pending_count && fake->done_count < FAKE_WRITES_MAX);
+	write = &fake->pending[index];
+	USH_ASSERT(offset == UINT64_MAX || offset + write->size <= write->file->size);
+	if (offset != UINT64_MAX) {
+		memcpy(write->file->data + offset, write->copy, write->size);
+		touch(write->file, offset + write->size);
+	}
+	fake->done[fake->done_count++] =
+		(struct ush_disk_done){.tag = write->tag, .result = (int64_t)write->size};
+	remove_pending(fake, index);
+	pthread_mutex_unlock(&fake->mutex);
+}
+
 void fake_disk_cut_after(struct fake_disk *fake, uint32_t after)
 {
 	fake->cut_armed = true;
@@ -586,6 +643,7 @@ static void survive(struct fake_disk *fake, const struct fake_write *write)
 
 	if (way == 1)
 		return;
+	touch(write->file, write->offset + write->size);
 	for (size_t at = 0; at < write->size; at += FAKE_SECTOR) {
 		if (way == 0 || ush_random_below(&fake->random, 2) == 0)
 			memcpy(write->file->data + write->offset + at, write->copy + at,
@@ -615,14 +673,22 @@ void fake_disk_power_cycle(struct fake_disk *fake)
 	pthread_mutex_unlock(&fake->mutex);
 }
 
+/* Whoever gets a file may write to all of it. */
+static struct fake_file *shown(struct fake_file *file)
+{
+	if (file != NULL)
+		touch(file, file->size);
+	return file;
+}
+
 struct fake_file *fake_disk_find(const struct fake_disk *fake, const char *name)
 {
-	return find(fake, name);
+	return shown(find(fake, name));
 }
 
 struct fake_file *fake_disk_put(struct fake_disk *fake, const char *name, uint64_t size)
 {
-	return add(fake, name, size);
+	return shown(add(fake, name, size));
 }
 
 void fake_disk_remove(struct fake_disk *fake, const char *name)
@@ -636,13 +702,14 @@ void fake_disk_remove(struct fake_disk *fake, const char *name)
 void fake_disk_resize(struct fake_disk *fake, const char *name, uint64_t size)
 {
 	struct fake_file *file = find(fake, name);
-	uint8_t *data = calloc(1, size != 0 ? size : 1);
+	uint8_t *data = data_make(size);
 
-	USH_ASSERT(file != NULL && data != NULL);
+	USH_ASSERT(file != NULL);
 	memcpy(data, file->data, (size_t)ush_min64(size, file->size));
-	free(file->data);
+	data_free(file);
 	file->data = data;
 	file->size = size;
+	file->touched = size;
 }
 
 uint32_t fake_disk_file_count(const struct fake_disk *fake)
@@ -658,7 +725,7 @@ struct fake_file *fake_disk_file_at(const struct fake_disk *fake, uint32_t index
 {
 	for (uint32_t i = 0; i < fake->file_count; i++) {
 		if (fake->files[i]->linked && index-- == 0)
-			return fake->files[i];
+			return shown(fake->files[i]);
 	}
 	USH_ASSERT(false);
 	return NULL;

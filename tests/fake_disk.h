@@ -52,6 +52,8 @@ struct fake_file {
 	char name[USH_DISK_NAME_MAX + 8];
 	uint8_t *data;
 	uint64_t size;
+	/* Bytes from here on are zero still. */
+	uint64_t touched;
 	/* False: unlinked, or replaced by a rename. */
 	bool linked;
 };
@@ -97,6 +99,9 @@ uint32_t fake_disk_pending(const struct fake_disk *fake);
 const struct fake_write *fake_disk_write_at(const struct fake_disk *fake, uint32_t index);
 /* Completes the `index`-th oldest. in: result: its size for success, less, or negative. */
 void fake_disk_complete(struct fake_disk *fake, uint32_t index, int64_t result);
+/* The `index`-th oldest is said to be done, but its bytes went to `offset` of the same file, or
+ * nowhere (UINT64_MAX): a disk that lies. */
+void fake_disk_misdirect(struct fake_disk *fake, uint32_t index, uint64_t offset);
 
 /* ---- power ---- */
 

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replay gives the same state: at rest a fresh engine made from the journal has, bit for bit, the
+ * rows, holds, users, answers and events of the live one; after a start the engine has those of the
+ * ledger.
+ */
+#include "check.h"
+
+static bool same_rows(struct sim *sim, const struct ush_event *a, const struct ush_event *b)
+{
+	if (atomic_load(&a->status) != atomic_load(&b->status) ||
+		atomic_load(&a->sold_count) != atomic_load(&b->sold_count) ||
+		atomic_load(&a->house_count) != atomic_load(&b->house_count) ||
+		a->digest != b->digest || ush_event_free_count(a) != ush_event_free_count(b)) {
+		sim_fail(sim, "replay", "event %u: status or counts differ", a->id);
+		return false;
+	}
+	for (uint32_t i = 0; i < a->row_count; i++) {
+		if (memcmp(&a->rows[i], &b->rows[i], sizeof(a->rows[i])) == 0)
+			continue;
+		sim_fail(sim, "replay", "event %u row %u differs", a->id, i);
+		return false;
+	}
+	return true;
+}
+
+static bool is_live(uint64_t word)
+{
+	return ush_hold_word_state(word) == USH_HOLD_STATE_HELD ||
+	       ush_hold_word_state(word) == USH_HOLD_STATE_SOLD;
+}
+
+/* ret: true if the lines and all their legs agree but for owner and wheel. */
+static bool same_hold(const struct ush_engine *live, const struct ush_engine *fresh, uint32_t index)
+{
+	const uint64_t owner = 0xff00;
+	const struct ush_hold *a = ush_holds_line(&live->holds, index);
+	const struct ush_hold *b = ush_holds_line(&fresh->holds, index);
+	uint64_t wa = atomic_load(&a->word), wb = atomic_load(&b->word);
+
+	if (!is_live(wa) && !is_live(wb))
+		return true;
+	if ((wa & ~owner) != (wb & ~owner) || a->sequence != b->sequence || a->user != b->user ||
+		a->event != b->event || a->deadline_ns != b->deadline_ns)
+		return false;
+	for (;;) {
+		if (a->mask != b->mask || a->row != b->row || a->amount != b->amount ||
+			a->next != b->next)
+			return false;
+		if (a->next == USH_HOLD_NONE)
+			return true;
+		b = ush_holds_line(&fresh->holds, b->next);
+		a = ush_holds_line(&live->holds, a->next);
+	}
+}
+
+static bool same_user(struct sim *sim, struct ush_engine *fresh, uint32_t event, uint64_t user)
+{
+	struct ush_user *line[2] = {NULL, NULL};
+	struct ush_engine *engine[2] = {sim->engine, fresh};
+	bool same = true;
+
+	for (int i = 0; i < 2; i++) {
+		struct ush_users *users = &engine[i]->users;
+
+		if (ush_user_find(users, ush_user_hash(users, user, event), user, event, 0, 0,
+			    &line[i]) != USH_USER_OK)
+			line[i] = NULL;
+		if (line[i] != NULL)
+			ush_user_unlock(line[i]);
+	}
+	/* A line with nothing in it may have been given away, or never have been logged. */
+	if (line[0] == NULL || line[1] == NULL) {
+		const struct ush_user *one = line[0] != NULL ? line[0] : line[1];
+		return one == NULL || (one->seats == 0 && one->answer_count == 0);
+	}
+	same = line[0]->seats == line[1]->seats && line[0]->answer_count == line[1]->answer_count;
+	for (uint32_t a = line[0]->answer, b = line[1]->answer, n = line[0]->answer_count;
+		same && n > 0; n--) {
+		const struct ush_accepted *x = &sim->engine->users.answers[a];
+		const struct ush_accepted *y = &fresh->users.answers[b];
+
+		same = x->request_id == y->request_id && x->digest == y->digest &&
+		       x->hold == y->hold && x->sequence == y->sequence && x->op == y->op;
+		a = x->next;
+		b = y->next;
+	}
+	return same;
+}
+
+static void quiet(struct sim *sim)
+{
+	struct ush_message message = {{0}};
+	struct ush_engine *fresh;
+	int error;
+
+	/* Dear, and a disk that lies is judged at the start. */
+	if (sim->bad_block != UINT64_MAX || (!sim->disk_is_prompt && sim->step % 4 != 0))
+		return;
+	error = sim_box_replay(sim, &fresh, &message);
+	/* The power went meanwhile. */
+	if (fake_disk_is_cut(sim->fake))
+		return;
+	if (error != 0) {
+		sim_fail(sim, "replay", "the journal cannot be replayed: %s", message.text);
+		return;
+	}
+	for (uint32_t id = 1; id <= sim->config.events; id++) {
+		const struct ush_event *a = ush_inventory_event(&sim->engine->inventory, id);
+		const struct ush_event *b = ush_inventory_event(&fresh->inventory, id);
+
+		if ((a == NULL) != (b == NULL))
+			sim_fail(sim, "replay", "event %u is in one of the two", id);
+		else if (a != NULL && !same_rows(sim, a, b))
+			return;
+		for (uint64_t user = 1; user <= sim->config.users; user++) {
+			if (!same_user(sim, fresh, id, user))
+				sim_fail(sim, "replay", "event %u: user %" PRIu64 " differs", id,
+					user);
+		}
+	}
+	for (uint32_t i = 1; i < sim->config.hold_lines; i++) {
+		if (!same_hold(sim->engine, fresh, i))
+			sim_fail(sim, "replay", "hold line %u differs", i);
+	}
+}
+
+/* The engine that apply() made against the ledger. */
+static void restarted(struct sim *sim)
+{
+	const struct ledger *ledger = &sim->ledger;
+	const struct ush_holds *holds = &sim->engine->holds;
+
+	for (uint32_t i = 0; i < ledger->hold_count; i++) {
+		const struct ledger_hold *hold = &ledger->holds[i];
+		const struct ush_hold *line;
+
+		if (hold->state != USH_HOLD_STATE_HELD && hold->state != USH_HOLD_STATE_SOLD)
+			continue;
+		line = ush_holds_line(holds, ush_hold_id_index(hold->id));
+		if (line->user == hold->user && line->event == hold->event &&
+			line->deadline_ns == hold->deadline_ns &&
+			line->sequence == hold->sequence && line->leg_count == hold->legs &&
+			ush_hold_word_version(atomic_load(&line->word)) == hold->version)
+			continue;
+		sim_fail(sim, "replay", "hold %" PRIx64 " came back changed", hold->id);
+		return;
+	}
+	for (uint32_t id = 1; id <= sim->config.events; id++) {
+		const struct ush_event *event = ush_inventory_event(&sim->engine->inventory, id);
+
+		for (uint32_t i = 0; event != NULL && i < event->row_count; i++) {
+			uint64_t house, taken = ledger_taken(ledger, id, i, &house);
+
+			if (taken != atomic_load(&event->rows[i].firm) ||
+				house != atomic_load(&event->rows[i].house))
+				sim_fail(sim, "replay", "event %u row %u came back changed", id, i);
+		}
+		if ((event != NULL) != ledger->event[id].loaded ||
+			(event != NULL && atomic_load(&event->status) != ledger->event[id].status))
+			sim_fail(sim, "replay", "event %u came back changed", id);
+	}
+}
+
+const struct check check_replay = {.name = "replay", .quiet = quiet, .restarted = restarted};

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * No seat sold twice: in the order of the journal a seat is taken only when it is free, and put
+ * back only by the hold that has it.
+ */
+#include "check.h"
+
+static void take(struct sim *sim, const struct ush_record *r, uint32_t owner_before)
+{
+	const uint32_t *owner = sim->ledger.event[r->event].owner[r->row];
+	uint64_t all = sim->config.seats == 64 ? ~0ull : (1ull << sim->config.seats) - 1;
+
+	if (r->mask == 0 || (r->mask & ~all) != 0)
+		sim_fail(sim, "seats", "record %" PRIu64 ": seats %" PRIx64 " of %" PRIx64,
+			r->sequence, r->mask, all);
+	for (uint64_t mask = r->mask; mask != 0; mask &= mask - 1) {
+		uint32_t seat = (uint32_t)__builtin_ctzll(mask);
+
+		if (owner[seat] != owner_before)
+			sim_fail(sim, "seats",
+				"record %" PRIu64 " (type %u) of hold %" PRIx64 ": event %u row %u "
+				"seat %u belongs to %" PRIx64,
+				r->sequence, r->type, r->hold, r->event, r->row, seat,
+				owner[seat] == 0 || owner[seat] == LEDGER_HOUSE
+					? 0
+					: sim->ledger.holds[owner[seat] - 1].id);
+	}
+}
+
+static void durable(struct sim *sim, const struct ush_record *records, uint32_t count)
+{
+	for (uint32_t i = 0; i < count && !sim->failed; i++) {
+		const struct ush_record *r = &records[i];
+
+		if (r->event >= LEDGER_EVENTS || r->row >= sim->config.rows)
+			return;
+		if (r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_BLOCK)
+			take(sim, r, 0);
+		else if (r->type == USH_RECORD_TYPE_UNBLOCK)
+			take(sim, r, LEDGER_HOUSE);
+	}
+}
+
+const struct check check_seats = {.name = "seats", .durable = durable};

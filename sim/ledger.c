@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger. It believes what it reads: whether a record may stand where it stands is for the
+ * checkers, which see it first. What it cannot book at all it says.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ledger.h"
+
+#define INDEX(id) ((uint32_t)((id) & ((1u << USH_HOLD_INDEX_BITS) - 1)))
+
+void ledger_init(struct ledger *ledger)
+{
+	memset(ledger, 0, sizeof(*ledger));
+	ledger->holds = malloc(LEDGER_HOLDS_MAX * sizeof(*ledger->holds));
+	ledger->accepted = malloc(LEDGER_ACCEPTED_MAX * sizeof(*ledger->accepted));
+	ledger->record_room = 1u << 16;
+	ledger->records = malloc(ledger->record_room * sizeof(*ledger->records));
+	USH_ASSERT(ledger->holds != NULL && ledger->accepted != NULL && ledger->records != NULL);
+}
+
+void ledger_reset(struct ledger *ledger)
+{
+	memset(ledger->event, 0, sizeof(ledger->event));
+	memset(ledger->user_seats, 0, sizeof(ledger->user_seats));
+	memset(ledger->user_accepted, 0, sizeof(ledger->user_accepted));
+	memset(ledger->line, 0, sizeof(ledger->line));
+	ledger->time_ns = 0;
+	ledger->hold_count = ledger->accepted_count = 0;
+	ledger->record_count = 0;
+}
+
+void ledger_keep(struct ledger *ledger, uint64_t block, const void *data)
+{
+	uint64_t end = (block + 1) * USH_BLOCK_SLOTS;
+
+	if (end > ledger->record_room) {
+		ledger->record_room = end * 2;
+		ledger->records =
+			realloc(ledger->records, ledger->record_room * sizeof(*ledger->records));
+		USH_ASSERT(ledger->records != NULL);
+	}
+	memcpy(&ledger->records[block * USH_BLOCK_SLOTS], data, USH_BLOCK_BYTES);
+	ledger->record_count = end;
+}
+
+const struct ush_record *ledger_record(const struct ledger *ledger, uint64_t sequence)
+{
+	if (sequence < USH_BLOCK_SLOTS || sequence >= ledger->record_count)
+		return NULL;
+	return &ledger->records[sequence];
+}
+
+struct ledger_hold *ledger_hold(const struct ledger *ledger, uint64_t id)
+{
+	uint32_t number = INDEX(id) < LEDGER_LINES_MAX ? ledger->line[INDEX(id)] : 0;
+
+	while (number != 0 && ledger->holds[number - 1].id != id)
+		number = ledger->holds[number - 1].before;
+	return number != 0 ? &ledger->holds[number - 1] : NULL;
+}
+
+const struct ledger_accepted *ledger_accepted(
+	const struct ledger *ledger, uint32_t event, uint64_t user, uint32_t request_id)
+{
+	if (event >= LEDGER_EVENTS || user >= LEDGER_USERS)
+		return NULL;
+	for (uint32_t at = ledger->user_accepted[event][user]; at != 0;
+		at = ledger->accepted[at - 1].next) {
+		if (ledger->accepted[at - 1].request_id == request_id)
+			return &ledger->accepted[at - 1];
+	}
+	return NULL;
+}
+
+uint64_t ledger_taken(const struct ledger *ledger, uint32_t event, uint32_t row, uint64_t *house)
+{
+	const uint32_t *owner = ledger->event[event].owner[row];
+	uint64_t taken = 0;
+
+	*house = 0;
+	for (uint32_t seat = 0; seat < USH_ROW_SEATS_MAX; seat++) {
+		if (owner[seat] == LEDGER_HOUSE)
+			*house |= 1ull << seat;
+		else if (owner[seat] != 0)
+			taken |= 1ull << seat;
+	}
+	return taken;
+}
+
+static void own(struct ledger *ledger, uint32_t event, uint32_t row, uint64_t mask, uint32_t owner)
+{
+	for (; mask != 0; mask &= mask - 1)
+		ledger->event[event].owner[row][__builtin_ctzll(mask)] = owner;
+}
+
+static const char *accept(struct ledger *ledger, const struct ush_record *r, uint64_t sequence)
+{
+	uint32_t *head = &ledger->user_accepted[r->event][r->user];
+
+	if (ledger->accepted_count == LEDGER_ACCEPTED_MAX)
+		return "too many accepted requests for the ledger";
+	ledger->accepted[ledger->accepted_count++] = (struct ledger_accepted){.next = *head,
+		.request_id = r->request_id,
+		.digest = r->digest,
+		.type = r->type,
+		.hold = r->hold,
+		.sequence = sequence};
+	*head = ledger->accepted_count;
+	return NULL;
+}
+
+/* ---- one function a type ---- */
+
+static const char *on_hold(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = &ledger->holds[ledger->hold_count];
+
+	if (ledger->hold_count == LEDGER_HOLDS_MAX)
+		return "too many holds for the ledger";
+	if (INDEX(r->hold) >= LEDGER_LINES_MAX)
+		return "a hold line that does not exist";
+	*hold = (struct ledger_hold){.id = r->hold,
+		.user = r->user,
+		.event = r->event,
+		.deadline_ns = r->deadline_ns,
+		.sequence = r[count - 1].sequence,
+		.before = ledger->line[INDEX(r->hold)],
+		.version = r->version,
+		.state = USH_HOLD_STATE_HELD,
+		.legs = (uint8_t)count};
+	ledger->line[INDEX(r->hold)] = ++ledger->hold_count;
+	for (uint32_t i = 0; i < count; i++) {
+		hold->row[i] = r[i].row;
+		hold->mask[i] = r[i].mask;
+		hold->amount += r[i].amount;
+		hold->seats += ush_popcount64(r[i].mask);
+		own(ledger, r->event, r[i].row, r[i].mask, ledger->hold_count);
+	}
+	ledger->user_seats[r->event][r->user] += hold->seats;
+	return accept(ledger, r, hold->sequence);
+}
+
+static const char *on_end(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = ledger_hold(ledger, r->hold);
+
+	(void)count;
+	if (hold == NULL || hold->state != USH_HOLD_STATE_HELD)
+		return "an end of a hold that is not held";
+	hold->state = r->type == USH_RECORD_TYPE_RELEASE ? USH_HOLD_STATE_RELEASED
+							 : USH_HOLD_STATE_EXPIRED;
+	hold->version = r->version;
+	hold->sequence = r->sequence;
+	for (uint32_t i = 0; i < hold->legs; i++)
+		own(ledger, hold->event, hold->row[i], hold->mask[i], 0);
+	ledger->user_seats[hold->event][hold->user] -= hold->seats;
+	return r->type == USH_RECORD_TYPE_RELEASE ? accept(ledger, r, r->sequence) : NULL;
+}
+
+static const char *on_confirm(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = ledger_hold(ledger, r->hold);
+
+	(void)count;
+	if (hold == NULL || hold->state != USH_HOLD_STATE_HELD)
+		return "a sale of a hold that is not held";
+	hold->state = USH_HOLD_STATE_SOLD;
+	hold->version = r->version;
+	hold->sequence = r->sequence;
+	return NULL;
+}
+
+static const char *on_house(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		own(ledger, r[i].event, r[i].row, r[i].mask,
+			r->type == USH_RECORD_TYPE_BLOCK ? LEDGER_HOUSE : 0);
+	return NULL;
+}
+
+static const char *on_event(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_event *event = &ledger->event[r->event];
+
+	(void)count;
+	if (event->loaded)
+		return "an event loaded twice";
+	event->loaded = true;
+	event->status = USH_EVENT_STATUS_DRAFT;
+	return NULL;
+}
+
+static const char *on_event_status(
+	struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	(void)count;
+	ledger->event[r->event].status = r->state;
+	return NULL;
+}
+
+static const char *on_time(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	(void)count;
+	ledger->time_ns = ush_max64(ledger->time_ns, r->deadline_ns);
+	for (uint32_t i = 0; i < ledger->hold_count && r->type == USH_RECORD_TYPE_RESUME; i++) {
+		struct ledger_hold *hold = &ledger->holds[i];
+
+		if (hold->state != USH_HOLD_STATE_HELD)
+			continue;
+		hold->deadline_ns += r->mask;
+		hold->sequence = r->sequence;
+	}
+	return NULL;
+}
+
+const char *ledger_apply(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	static const char *(*const book[USH_RECORD_TYPE_COUNT])(
+		struct ledger *, const struct ush_record *, uint32_t) = {
+		[USH_RECORD_TYPE_OPEN] = on_time,
+		[USH_RECORD_TYPE_CLOSE] = on_time,
+		[USH_RECORD_TYPE_TICK] = on_time,
+		[USH_RECORD_TYPE_RESUME] = on_time,
+		[USH_RECORD_TYPE_EVENT] = on_event,
+		[USH_RECORD_TYPE_EVENT_STATUS] = on_event_status,
+		[USH_RECORD_TYPE_HOLD] = on_hold,
+		[USH_RECORD_TYPE_RELEASE] = on_end,
+		[USH_RECORD_TYPE_EXPIRE] = on_end,
+		[USH_RECORD_TYPE_CONFIRM] = on_confirm,
+		[USH_RECORD_TYPE_BLOCK] = on_house,
+		[USH_RECORD_TYPE_UNBLOCK] = on_house,
+	};
+	const struct ush_record *r = &records[0];
+
+	if (r->type >= USH_RECORD_TYPE_COUNT || book[r->type] == NULL)
+		return "a record of an unknown type";
+	if (count > LEDGER_LEGS)
+		return "a run that is too long";
+	for (uint32_t i = 0; i < count; i++) {
+		if (r[i].row >= LEDGER_ROWS)
+			return "a row that does not exist";
+	}
+	if (r->event >= LEDGER_EVENTS ||
+		(r->type != USH_RECORD_TYPE_OPEN && r->user >= LEDGER_USERS))
+		return "an event or a user that does not exist";
+	return book[r->type](ledger, records, count);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the durable records say, kept in plain arrays: a second opinion beside apply(). A record
+ * type is one function in ledger.c.
+ *
+ * Owns:  struct ledger.
+ * Reads: records, in the order in which they became durable.
+ * Never: the engine.
+ */
+#ifndef USH_SIM_LEDGER_H
+#define USH_SIM_LEDGER_H
+
+#include "base/base.h"
+#include "wire/wire.h"
+
+#define LEDGER_EVENTS 3u
+#define LEDGER_ROWS 8u
+#define LEDGER_USERS 13u
+#define LEDGER_LEGS 8u
+#define LEDGER_HOLDS_MAX 16384u
+#define LEDGER_ACCEPTED_MAX 32768u
+#define LEDGER_LINES_MAX 1024u
+#define LEDGER_HOUSE UINT32_MAX
+
+struct ledger_hold {
+	uint64_t id;
+	uint64_t user;
+	uint64_t deadline_ns;
+	uint64_t sequence;
+	uint64_t amount;
+	uint32_t event;
+	uint32_t seats;
+	/* The hold that had the line before, plus one. */
+	uint32_t before;
+	uint16_t version;
+	uint8_t state;
+	uint8_t legs;
+	uint16_t row[LEDGER_LEGS];
+	uint64_t mask[LEDGER_LEGS];
+};
+
+/* A request that was accepted. */
+struct ledger_accepted {
+	uint32_t next;
+	uint32_t request_id;
+	uint32_t digest;
+	uint8_t type;
+	uint64_t hold;
+	uint64_t sequence;
+};
+
+struct ledger_event {
+	bool loaded;
+	uint32_t status;
+	/* Number of the hold plus one; 0: free; LEDGER_HOUSE. */
+	uint32_t owner[LEDGER_ROWS][USH_ROW_SEATS_MAX];
+};
+
+struct ledger {
+	struct ledger_event event[LEDGER_EVENTS];
+	uint32_t user_seats[LEDGER_EVENTS][LEDGER_USERS];
+	uint32_t user_accepted[LEDGER_EVENTS][LEDGER_USERS];
+	/* Newest hold of each line, plus one. */
+	uint32_t line[LEDGER_LINES_MAX];
+	uint64_t time_ns;
+	uint32_t hold_count;
+	uint32_t accepted_count;
+	struct ledger_hold *holds;
+	struct ledger_accepted *accepted;
+	/* All slots, by sequence. */
+	struct ush_record *records;
+	uint64_t record_count;
+	uint64_t record_room;
+};
+
+void ledger_init(struct ledger *ledger);
+void ledger_reset(struct ledger *ledger);
+/* Keeps the 64 slots of a block. */
+void ledger_keep(struct ledger *ledger, uint64_t block, const void *data);
+/* ret: what the run breaks, or NULL. */
+const char *ledger_apply(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+/* ret: the durable record at a sequence, or NULL. */
+const struct ush_record *ledger_record(const struct ledger *ledger, uint64_t sequence);
+/* ret: the hold with that id, or NULL. */
+struct ledger_hold *ledger_hold(const struct ledger *ledger, uint64_t id);
+/* ret: the accepted request, or NULL. */
+const struct ledger_accepted *ledger_accepted(
+	const struct ledger *ledger, uint32_t event, uint64_t user, uint32_t request_id);
+/* ret: seats of a row that belong to holds; *house: those that are house seats. */
+uint64_t ledger_taken(const struct ledger *ledger, uint32_t event, uint32_t row, uint64_t *house);
+
+#endif /* USH_SIM_LEDGER_H */

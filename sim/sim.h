@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One simulated box with its clients, network, disk and clock: everything that happens in it is
+ * drawn from one seed.
+ *
+ * Owns:  struct sim, its configuration, what clients asked and what left the box.
+ * Reads: the engine's and the journal's insides, to compare them.
+ * Never: real time, real files, real threads.
+ */
+#ifndef USH_SIM_H
+#define USH_SIM_H
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "journal/journal.h"
+#include "loop/internal.h"
+#include "ledger.h"
+#include "tests/fake_disk.h"
+
+#define SIM_LOOPS_MAX 3u
+#define SIM_EVENTS_MAX 2u
+#define SIM_ROWS_MAX 8u
+#define SIM_USERS_MAX 12u
+#define SIM_LEGS_MAX 3u
+#define SIM_ASKS_MAX 8192u
+#define SIM_MESSAGES_MAX 256u
+#define SIM_BUFFERS 4352u
+#define SIM_BUFFER_BYTES 2048u
+#define SIM_SECOND 1000000000ull
+#define SIM_START_NS (1700000000ull * SIM_SECOND)
+
+/* What a run is made of. Rates are per 1,000 chances. */
+struct sim_config {
+	uint32_t steps;
+	uint32_t loops, events, rows, seats, users, user_seats_max, hold_ms;
+	uint32_t hold_lines, log_blocks, acks;
+	uint32_t depth, write_blocks, spares;
+	/* Messages handed to a turn at most; milliseconds that pass at a step of the clock. */
+	uint32_t burst, pace_ms;
+	/* Records asked for at once by one who never stops; 0: nobody. */
+	uint32_t flood;
+	/* Network. */
+	uint32_t lose, duplicate, lie;
+	/* Disk: kinds of completion, and what is found damaged after a crash. */
+	uint32_t slow, fail, cut_short, misdirect, unwritten, rot, full;
+	/* Clock. */
+	uint32_t jump, step_back, stall;
+	/* Ends of the process, of the power, in the middle of recovery; orderly ends. */
+	uint32_t kill, power, recovery, orderly;
+	/* Another number of loops after a restart. */
+	bool reshape;
+};
+
+#define SIM_TOTALS_EACH(X) \
+	X(schedules) \
+	X(steps) \
+	X(turns) \
+	X(requests) \
+	X(replies) \
+	X(records) \
+	X(holds) \
+	X(sold) \
+	X(expired) \
+	X(repeated) \
+	X(crashes) \
+	X(power_cuts) \
+	X(recovery_crashes) \
+	X(fail_stops) \
+	X(orderly_ends) \
+	X(starts) \
+	X(replays) \
+	X(lost) \
+	X(duplicated) \
+	X(lies) \
+	X(clock_jumps) \
+	X(clock_steps_back) \
+	X(writes) \
+	X(writes_out_of_order) \
+	X(writes_failed) \
+	X(writes_short) \
+	X(writes_misdirected) \
+	X(writes_dropped) \
+	X(blocks_rotted) \
+	X(refused_starts) \
+	X(rot_windows) \
+	X(disk_full) \
+	X(torn_blocks) \
+	X(blocks)
+
+struct sim_totals {
+#define X(name) uint64_t name;
+	SIM_TOTALS_EACH(X)
+#undef X
+};
+
+/* Something a client once asked. Its number plus one is the cookie. */
+struct sim_ask {
+	struct ush_request request;
+	struct ush_leg legs[SIM_LEGS_MAX];
+	uint8_t leg_count;
+	uint8_t op;
+	bool control;
+	/* Not a request at all: only noise. */
+	bool noise;
+	/* The client has an answer. */
+	bool answered;
+	/* As the client has it. */
+	uint8_t status;
+	uint64_t hold;
+	/* What left the box first; boot 0: nothing yet. */
+	uint32_t out_boot;
+	uint8_t out_status;
+	uint64_t out_hold;
+	uint64_t out_sequence;
+};
+
+/* On its way to the box (reply.magic 0) or back. */
+struct sim_message {
+	uint32_t ask;
+	bool garbled;
+	struct ush_reply reply;
+};
+
+/* What the disk said of a block, and where it put it. */
+struct sim_block {
+	struct fake_file *file;
+	uint64_t offset;
+	uint64_t watermark;
+	uint32_t crc;
+	bool bad;
+};
+
+/* Bytes that should stand where a disk that lies has put something else. */
+struct sim_mend {
+	struct fake_file *file;
+	uint64_t offset;
+	uint64_t size;
+	uint8_t *right;
+	uint8_t *wrong;
+};
+
+#define SIM_MENDS_MAX 32u
+
+/* Blocks whose write completed before an earlier one. */
+struct sim_early {
+	uint64_t block;
+	struct fake_file *file;
+	uint64_t offset;
+	uint8_t *data;
+};
+
+#define SIM_EARLY_MAX 1024u
+
+struct sim {
+	uint64_t seed;
+	struct sim_config config;
+	struct sim_totals *totals;
+	struct ush_random random;
+	uint64_t hash;
+	bool trace;
+	uint32_t step;
+	/* Faults have ended; everything must be answered. */
+	bool calm;
+	/* ---- clock ---- */
+	uint64_t now_ns;
+	uint64_t loop_now_ns[SIM_LOOPS_MAX];
+	uint32_t stalled_steps;
+	/* ---- disk ---- */
+	struct fake_disk *fake;
+	struct ush_disk disk, under;
+	/* Everything completes when it is reaped. */
+	bool disk_is_prompt;
+	/* The disk of a flood is not slow for a while. */
+	bool thawed;
+	struct sim_block *blocks;
+	uint64_t blocks_room;
+	/* First block that the disk has not confirmed with all before it. */
+	uint64_t confirmed;
+	struct sim_early early[SIM_EARLY_MAX];
+	uint32_t early_count;
+	struct sim_mend mends[SIM_MENDS_MAX];
+	uint32_t mend_count;
+	/* First block that a disk that lies has spoilt; UINT64_MAX: none. */
+	uint64_t bad_block;
+	/* Where the newest epoch known to have started began. */
+	uint64_t epoch_block;
+	/* ---- box ---- */
+	bool up;
+	uint32_t boot;
+	uint32_t loops;
+	uint32_t recovery_crashes_left;
+	struct ush_engine_limits limits;
+	struct ush_journal *journal;
+	struct ush_engine *engine;
+	struct ush_journal_report report;
+	uint64_t log_seen;
+	struct ush_net net;
+	struct ush_loop_out out;
+	bool event_asked[SIM_EVENTS_MAX + 1];
+	void *image;
+	size_t image_bytes;
+	/* The last end was orderly. */
+	bool ended_cleanly;
+	/* A started run that cannot go on: the disk lost what it alone knew of. */
+	bool over;
+	/* ---- clients and network ---- */
+	struct sim_ask *asks;
+	uint32_t ask_count;
+	/* The flood's ask, plus one. */
+	uint32_t flood_ask;
+	uint32_t next_id[SIM_EVENTS_MAX + 1][SIM_USERS_MAX + 1];
+	struct sim_message to_box[SIM_MESSAGES_MAX];
+	uint32_t to_box_count;
+	struct sim_message to_client[SIM_MESSAGES_MAX];
+	uint32_t to_client_count;
+	uint8_t *buffers;
+	uint16_t free_buffers[SIM_BUFFERS];
+	uint32_t free_buffer_count;
+	/* ---- checkers ---- */
+	struct ledger ledger;
+	/* Turns that a hold past its deadline was left alone; its generation. */
+	uint16_t late_turns[1024];
+	uint16_t late_generation[1024];
+	/* Turns of work that a wheel may lag behind; when its loop had its last turn. */
+	uint32_t backlog_turns[SIM_LOOPS_MAX];
+	uint64_t turn_before_ns[SIM_LOOPS_MAX];
+	bool failed;
+	bool failed_live;
+	char checker[24];
+	char what[400];
+};
+
+/* ---- run.c ---- */
+
+/* Runs one schedule. ret: false if a checker failed. */
+bool sim_run(struct sim *sim, uint64_t seed, uint32_t steps, bool liveness);
+/* Memory that all runs of a process share. */
+void sim_init(struct sim *sim, struct sim_totals *totals);
+
+uint64_t sim_below(struct sim *sim, uint64_t bound);
+/* ret: true `rate` times in 1,000. Never in the calm. */
+bool sim_chance(struct sim *sim, uint32_t rate);
+/* Mixes what happened into the trace hash, and prints it under --trace. */
+void sim_note(struct sim *sim, const char *what, uint64_t a, uint64_t b);
+/* A checker found something. Only the first counts. */
+void sim_fail(struct sim *sim, const char *checker, const char *format, ...) USH_PRINTF(3, 4);
+
+/* ---- swarm.c ---- */
+
+void sim_draw_config(struct sim *sim, uint32_t steps);
+void sim_print_config(const struct sim *sim, FILE *out);
+
+/* ---- disk.c ---- */
+
+void sim_disk_make(struct sim *sim);
+void sim_disk_free(struct sim *sim);
+/* One write under way completes, well or badly. */
+void sim_disk_complete(struct sim *sim);
+void sim_disk_complete_all(struct sim *sim);
+/* What is under way when the process or the power ends. */
+void sim_disk_crash(struct sim *sim, bool power);
+/* Something that was durable rots. */
+void sim_disk_rot(struct sim *sim);
+void sim_disk_mend(struct sim *sim);
+/* ret: blocks below are known to have been durable by something that stands elsewhere. */
+uint64_t sim_disk_known(const struct sim *sim);
+/* A block is durable with all before it. */
+void sim_disk_confirm(struct sim *sim, uint64_t block, struct fake_file *file, uint64_t offset,
+	const uint8_t *data);
+
+/* ---- box.c ---- */
+
+/* The chance that a new box file asks of the system. */
+void sim_box_seed(uint64_t seed);
+void sim_box_start(struct sim *sim);
+void sim_box_crash(struct sim *sim, bool power);
+/* Ends as a box that is told to. */
+void sim_box_end(struct sim *sim);
+void sim_box_turn(struct sim *sim, uint32_t loop);
+void sim_box_journal(struct sim *sim);
+void sim_box_housekeep(struct sim *sim);
+/* Replays what stands on the disk into `engine`, as an audit beside the box would.
+ * ret: 0, or an error with its message. */
+int sim_box_replay(struct sim *sim, struct ush_engine **engine, struct ush_message *message);
+
+/* ---- clients.c ---- */
+
+/* Somebody asks something: new, again, or something they should not. */
+void sim_client_act(struct sim *sim);
+/* Asks again whatever has no answer. ret: asks that wait. */
+uint32_t sim_client_insist(struct sim *sim);
+void sim_client_receive(struct sim *sim);
+/* Takes a message to the box. ret: false: there is none; else the packet for a loop's turn. */
+bool sim_network_take(struct sim *sim, struct ush_packet *packet);
+/* A packet that a loop handed back. */
+void sim_network_free(struct sim *sim, const struct ush_packet *packet);
+/* A reply left the box. */
+void sim_network_reply(struct sim *sim, const struct ush_packet *packet);
+void sim_network_reset(struct sim *sim);
+/* ret: the kind of record an operation writes, 0 for none. */
+uint8_t sim_op_record(uint8_t op);
+/* ret: the operation enters the window of request ids. */
+bool sim_op_is_counted(uint8_t op);
+
+#endif /* USH_SIM_H */

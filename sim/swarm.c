@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The swarm: each run has a configuration of its own, drawn from its seed. A fault is off entirely
+ * in about half of the runs, since faults hide one another.
+ */
+#include "check.h"
+
+/* ret: 0 half of the time, else up to `most`. */
+static uint32_t rate(struct sim *sim, uint32_t most)
+{
+	return sim_below(sim, 2) == 0 ? 0 : 1 + (uint32_t)sim_below(sim, most);
+}
+
+static uint32_t among(struct sim *sim, uint32_t least, uint32_t most)
+{
+	return least + (uint32_t)sim_below(sim, most - least + 1);
+}
+
+/* Many records behind a slow disk: several writes under way, and new segments. */
+static void flood(struct sim *sim, bool any_steps)
+{
+	struct sim_config *c = &sim->config;
+
+	c->flood = 60;
+	c->acks = 4096;
+	c->burst = USH_LOOP_BURST;
+	c->slow = 980;
+	c->lose = 0;
+	c->kill = c->kill != 0;
+	c->power = c->power != 0;
+	if (any_steps)
+		c->steps = sim_below(sim, 4) == 0 ? 2500 : 600;
+	/* One loop can do with a small ring, which fills up when the disk all but stands still. */
+	if (!c->reshape && c->loops == 1) {
+		c->log_blocks = 64;
+		c->slow = 995;
+		c->steps = any_steps ? 2500 : c->steps;
+	}
+	/* Several segments. */
+	if (any_steps && sim_below(sim, 8) == 0)
+		c->steps = 8000;
+}
+
+void sim_draw_config(struct sim *sim, uint32_t steps)
+{
+	struct sim_config *c = &sim->config;
+	static const uint32_t lines[] = {64, 64, 128, 256, 512};
+
+	*c = (struct sim_config){0};
+	c->steps = steps != 0 ? steps : among(sim, 100, 600);
+	c->loops = among(sim, 1, SIM_LOOPS_MAX);
+	c->events = among(sim, 1, SIM_EVENTS_MAX);
+	c->rows = among(sim, 1, SIM_ROWS_MAX);
+	c->seats = sim_below(sim, 8) == 0 ? 64 : among(sim, 1, 12);
+	c->users = among(sim, 1, SIM_USERS_MAX);
+	c->user_seats_max = among(sim, 1, 20);
+	c->hold_ms = among(sim, 20, 5000);
+	c->hold_lines = lines[sim_below(sim, 5)];
+	c->log_blocks = 256u << sim_below(sim, 2);
+	c->acks = 64u << sim_below(sim, 3);
+	c->depth = among(sim, 1, 8);
+	c->write_blocks = 1u << sim_below(sim, 6);
+	c->spares = among(sim, 1, 2);
+	c->burst = among(sim, 1, sim_below(sim, 4) == 0 ? 40 : 6);
+	c->pace_ms = 1u << sim_below(sim, 8);
+	c->lose = rate(sim, 200);
+	c->duplicate = rate(sim, 300);
+	c->lie = rate(sim, 300);
+	c->slow = rate(sim, 800);
+	c->fail = sim_below(sim, 8) == 0 ? 20 : 0;
+	c->cut_short = sim_below(sim, 8) == 0 ? 20 : 0;
+	c->misdirect = sim_below(sim, 8) == 0 ? 40 : 0;
+	c->unwritten = sim_below(sim, 8) == 0 ? 40 : 0;
+	c->rot = sim_below(sim, 8) == 0 ? 500 : 0;
+	c->full = sim_below(sim, 8) == 0 ? 5 : 0;
+	c->jump = rate(sim, 100);
+	c->step_back = rate(sim, 100);
+	c->stall = rate(sim, 50);
+	c->kill = rate(sim, 8);
+	c->power = rate(sim, 8);
+	c->recovery = rate(sim, 600);
+	c->orderly = rate(sim, 3);
+	c->reshape = sim_below(sim, 2) == 0;
+	if (sim_below(sim, 32) == 0)
+		flood(sim, steps == 0);
+}
+
+void sim_print_config(const struct sim *sim, FILE *out)
+{
+	const struct sim_config *c = &sim->config;
+
+	fprintf(out,
+		"steps %u; loops %u%s; events %u, rows %u, seats %u, users %u of %u seats; holds of %u "
+		"ms, %u lines; log %u blocks, acks %u; depth %u, writes of %u blocks, spares %u; burst "
+		"%u; pace %u ms\n",
+		c->steps, c->loops, c->reshape ? " and others" : "", c->events, c->rows, c->seats,
+		c->users, c->user_seats_max, c->hold_ms, c->hold_lines, c->log_blocks, c->acks,
+		c->depth, c->write_blocks, c->spares, c->burst, c->pace_ms);
+	fprintf(out,
+		"flood %u; per 1,000: lose %u, duplicate %u, lie %u; disk: slow %u, fail %u, short %u, misdirect "
+		"%u, unwritten %u, rot %u, full %u; clock: jump %u, back %u, stall %u; kill %u, power "
+		"%u, in recovery %u, orderly %u\n",
+		c->flood, c->lose, c->duplicate, c->lie, c->slow, c->fail, c->cut_short,
+		c->misdirect, c->unwritten, c->rot, c->full, c->jump, c->step_back, c->stall,
+		c->kill, c->power, c->recovery, c->orderly);
+}
