@@ -6,8 +6,8 @@
  * Models: dataplane/loop/decide_hold.c: decide_lock_user, decide_find_hold, decide_confirm,
  *         decide_release, expire_and_answer, decide_transition, expire_one;
  *         loop/turn.c: show_confirm, show_end, set_state; hold/hold.c: ush_hold_take,
- *         ush_hold_give; user/user.c: lock_line; apply/apply.c: find_hold. The extension is the
- *         rule of the design: a change of the deadline like any other transition.
+ *         ush_hold_give; user/user.c: lock_line; apply/apply.c: find_hold; loop/decide_pay.c:
+ *         decide_extend.
  *
  * One line, one user, whose hold is due at 1, or at 2 when extended. Two loops carry out any of
  * confirm, release and extend on the id of the first generation, twice each; the owning loop

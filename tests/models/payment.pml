@@ -3,10 +3,10 @@
  * A hold is sold at the price of the seats it has when it is sold, by the attempt that was paid,
  * and whatever else was captured is given back.
  *
- * Models the rule, not yet code: HELD -> PAYING names the version and the amount that were looked
- * at, and an attempt; a partial release is a transition from HELD alone; a result names its
- * attempt. Of the code it takes dataplane/loop/decide_hold.c: decide_find_hold,
- * decide_transition; loop/turn.c: set_state; apply/apply.c: find_hold.
+ * Models: dataplane/loop/decide_pay.c: decide_pay_begin, decide_pay_end, decide_cut,
+ *         open_versioned; loop/decide_hold.c: decide_transition, decide_release; loop/turn.c:
+ *         show_step, set_state; apply/apply.c; and of the control plane the rule of the design. The
+ *         attempt that a result names is, in the code, the version that PAYING has.
  *
  * One hold of two seats at 1 each. The user gives one seat back, or lets the hold end, at any time.
  * Two payments are tried, each by a control plane of its own, as when one dies and another takes
