@@ -314,7 +314,6 @@ static void show_transfer(struct ush_loop *loop, struct act *act)
 	USH_ASSERT(act->user->seats >= act->seats);
 	act->user->seats = (uint16_t)(act->user->seats - act->seats);
 	act->other->seats = (uint16_t)(act->other->seats + act->seats);
-	ush_user_unlock(act->other);
 }
 
 /* A change after which the hold goes on. */
@@ -367,6 +366,8 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_TRANSFER:
 		show_transfer(loop, act);
 		show_step(loop, act, last);
+		/* Not before the sequence stands: a look by the new user waits for that. */
+		ush_user_unlock(act->other);
 		break;
 	case ACT_REFUND_ALL:
 		show_refunded(loop, act);
