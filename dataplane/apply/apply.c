@@ -207,7 +207,7 @@ static int apply_end(
 	if (error != 0)
 		return error;
 	for (const struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
-		ush_row_return(&event->rows[leg->row], leg->mask);
+		ush_row_return(event, &event->rows[leg->row], leg->mask);
 		seats += ush_popcount64(leg->mask);
 		if (leg->next == USH_HOLD_NONE)
 			break;

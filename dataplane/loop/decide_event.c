@@ -226,7 +226,7 @@ static enum ush_status house_legs(struct ush_event *event, const struct ush_admi
 		while (i-- > 0) {
 			ush_admit_leg(admitted, i, &row_index, &mask);
 			if (changed[i] != 0)
-				ush_row_unclaim(&event->rows[row_index], changed[i]);
+				ush_row_unclaim(event, &event->rows[row_index], changed[i]);
 		}
 		return claim == USH_CLAIM_TAKEN ? USH_STATUS_TAKEN : USH_STATUS_TAKEN_NOW;
 	}

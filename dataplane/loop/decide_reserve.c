@@ -93,7 +93,7 @@ static enum ush_claim legs_claim(
 			continue;
 		*place = legs->place[i];
 		while (i-- > 0)
-			ush_row_unclaim(&event->rows[legs->row[i]], legs->mask[i]);
+			ush_row_unclaim(event, &event->rows[legs->row[i]], legs->mask[i]);
 		return claim;
 	}
 	return USH_CLAIM_WON;

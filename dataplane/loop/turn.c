@@ -211,7 +211,7 @@ static void show_end(struct ush_loop *loop, struct act *act)
 	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
 
 	for (const struct ush_hold *leg = first;; leg = ush_holds_line(holds, leg->next)) {
-		ush_row_return(&act->event->rows[leg->row], leg->mask);
+		ush_row_return(act->event, &act->event->rows[leg->row], leg->mask);
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}

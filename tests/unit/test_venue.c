@@ -201,7 +201,7 @@ static void test_venue_shipped_counts(void)
 			accessible += ush_popcount64(row->accessible);
 			companion += ush_popcount64(row->companion);
 			blocked += ush_popcount64(row->house);
-			continued += row->flags == USH_VENUE_ROW_CONTINUES;
+			continued += (row->flags & USH_VENUE_ROW_CONTINUES) != 0;
 		}
 		if (venues[i].seats < 100000) {
 			CHECK_EQ(accessible, venues[i].accessible);
