@@ -471,18 +471,40 @@ bool ush_best_find(const struct ush_event *event, const struct ush_best_query *q
 	}
 }
 
-uint64_t ush_best_orphans(const struct ush_event *event, uint32_t row, uint64_t mask)
+/* ret: the seats of a row among the legs. */
+static uint64_t leg_of(const struct ush_best_legs *legs, uint32_t row)
 {
-	const struct best_want want = {.tier = BEST_TIER_ANY};
-	ush_u128 taken = (ush_u128)mask << BEST_BASE, after;
+	for (uint32_t i = 0; i < legs->count; i++) {
+		if (legs->row[i] == row)
+			return legs->mask[i];
+	}
+	return 0;
+}
+
+bool ush_best_orphans(const struct ush_event *event, const struct ush_best_legs *legs,
+	uint32_t index, uint64_t *seats)
+{
+	const struct best_want want = {.tier = BEST_TIER_ANY, .chosen = legs};
+	uint32_t row = legs->row[index];
+	ush_u128 taken = (ush_u128)legs->mask[index] << BEST_BASE, single;
 	struct best_view view;
 
-	if ((event->rows[row].flags & BEST_GENERAL) != 0)
-		return 0;
+	*seats = 0;
+	if (ush_row_is_general(&event->rows[row]))
+		return false;
 	best_view(event, row, &want, &view);
-	after = view.free & ~taken;
-	after &= ~(after << 1) & ~(after >> 1) & ((taken << 1) | (taken >> 1));
-	return (uint64_t)(after >> BEST_BASE) & event->rows[row].seats;
+	if (best_follows(event, row + 1))
+		taken |= (ush_u128)leg_of(legs, row + 1) << (BEST_BASE + view.width);
+	/* Of the block before, the last seat matters: it may be taken, or left single. */
+	if (best_follows(event, row))
+		taken |= leg_of(legs, row - 1) >> (best_width(&event->rows[row - 1]) - 1)
+							  << (BEST_BASE - 1);
+	/* Seats of this block, and the one on either side. */
+	single = view.free & ~(view.free << 1) & ~(view.free >> 1);
+	single &= (taken << 1) | (taken >> 1);
+	single &= (((ush_u128)1 << (view.width + 2)) - 1) << (BEST_BASE - 1);
+	*seats = (uint64_t)(single >> BEST_BASE) & event->rows[row].seats;
+	return single != 0;
 }
 
 /* ---- general admission ---- */

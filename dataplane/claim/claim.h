@@ -117,6 +117,12 @@ uint64_t ush_image_digest(const void *image, size_t image_bytes);
 /* Makes the event visible. by: the loop that decided its load, or replay. */
 void ush_event_publish(struct ush_inventory *inventory, struct ush_event *event);
 
+/* ret: true if the row's places are anonymous. */
+USH_INLINE bool ush_row_is_general(const struct ush_row *row)
+{
+	return (row->flags & 1) != 0;
+}
+
 /* How a claim on one row ended. */
 enum ush_claim {
 	USH_CLAIM_WON,

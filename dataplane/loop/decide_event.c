@@ -293,6 +293,10 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_RESERVE:
 		decide_reserve(loop, packet, admitted);
 		break;
+	case USH_OP_RESERVE_BEST:
+	case USH_OP_RESERVE_AREA:
+		decide_best(loop, packet, admitted);
+		break;
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
 		break;

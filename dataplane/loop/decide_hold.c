@@ -12,8 +12,10 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	uint64_t user = admitted->request.user;
 	uint32_t event = admitted->request.event;
 	/* Only these enter the window; a number in another operation names no duplicate. */
-	bool counted =
-		admitted->request.op == USH_OP_RESERVE || admitted->request.op == USH_OP_RELEASE;
+	bool counted = admitted->request.op == USH_OP_RESERVE ||
+		       admitted->request.op == USH_OP_RELEASE ||
+		       admitted->request.op == USH_OP_RESERVE_BEST ||
+		       admitted->request.op == USH_OP_RESERVE_AREA;
 	uint32_t id = counted ? admitted->request.request_id : 0;
 	uint64_t hash = ush_user_hash(users, user, event);
 
@@ -128,6 +130,9 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 		if (hold != NULL) {
 			decide_describe(engine, index, &reply);
 			rests_on = ush_max64(rests_on, hold->sequence);
+			if (admitted->request.op == USH_OP_RESERVE_BEST ||
+				admitted->request.op == USH_OP_RESERVE_AREA)
+				decide_best_describe(engine, packet, admitted, hold, &reply);
 		} else if (answer->op == USH_OP_RESERVE) {
 			rests_on = ush_log_reserved(&engine->log) - 1;
 		}
