@@ -203,7 +203,7 @@ static bool pairs_fit(const struct wish *w, const uint32_t *row, const uint32_t 
 	uint32_t accessible = 0, companion = 0;
 
 	for (uint32_t i = 0; i < k; i++)
-		accessible += w->h->rows[row[i]].accessible >> bit[i] & 1;
+		accessible += (uint32_t)(w->h->rows[row[i]].accessible >> bit[i] & 1);
 	for (uint32_t i = 0; i < k; i++) {
 		bool fits = false;
 
