@@ -70,7 +70,7 @@ static void make_image(struct sim *sim)
 			.row_count = c->rows,
 			.hold_ms = c->hold_ms,
 			.hold_ms_max = 600000,
-			.user_seats_max = c->user_seats_max,
+			.user_seats_max = (uint16_t)c->user_seats_max,
 			.currency = "EUR",
 			.name = "simulation"},
 		.tiers = &tier,

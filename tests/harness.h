@@ -147,7 +147,7 @@ static inline void *harness_image(
 			.row_count = rows,
 			.hold_ms = 60000,
 			.hold_ms_max = 600000,
-			.user_seats_max = user_seats_max,
+			.user_seats_max = (uint16_t)user_seats_max,
 			.currency = "EUR",
 			.name = "harness"},
 		.tiers = &tier,

@@ -30,6 +30,10 @@ struct action {
 static const struct action actions[] = {
 	{"reserve", USH_OP_RESERVE, "euirm",
 		"hold seats: --event --user --id --row --mask [--leg]"},
+	{"best", USH_OP_RESERVE_BEST, "euin",
+		"hold the best seats: --event --user --id --seats [--tier] [--section] ..."},
+	{"area", USH_OP_RESERVE_AREA, "euins",
+		"hold places of an area: --event --user --id --seats --section"},
 	{"release", USH_OP_RELEASE, "euih",
 		"give a hold back, or some seats: --event --user --id --hold [--row --mask --leg]"},
 	{"extend", USH_OP_EXTEND, "euih",
@@ -61,6 +65,14 @@ struct asked {
 	const char *socket;
 	uint32_t timeout_ms;
 	bool json;
+	/* best and area. */
+	uint64_t seats;
+	uint64_t tier;
+	uint64_t accessible;
+	uint64_t companion;
+	bool tier_given;
+	bool section_given;
+	bool together;
 	/* Letters of the options given. */
 	char given[32];
 };
@@ -132,6 +144,11 @@ static void print_help(void)
 	       "  -m, --mask BITS       seats of the row, bit i = seat i, like 0xf\n"
 	       "  -l, --leg ROW:BITS    seats of a further row; up to 7\n"
 	       "  -s, --section N       section, from 0\n"
+	       "  -n, --seats N         best, area: how many\n"
+	       "      --tier N          best: only of this price tier, from 0\n"
+	       "      --accessible N    best, area: wheelchair places among them\n"
+	       "      --companion N     best: seats beside these among them\n"
+	       "      --together        best: do not split the group\n"
 	       "  -h, --hold ID         hold id, as printed\n"
 	       "      --hold-ms MS      life of the hold (default: the event's); pay-begin: time to pay\n"
 	       "      --version N       version of the hold that is meant, as `hold` prints it\n"
@@ -198,6 +215,27 @@ static int parse_leg(struct message *message, const char *text)
 	return 0;
 }
 
+/* What best and area want. */
+static int take_wish(struct asked *asked, int letter, const char *name, const char *text)
+{
+	switch (letter) {
+	case 'n':
+		return parse_number(name, text, UINT16_MAX, &asked->seats);
+	case 'R':
+		asked->tier_given = true;
+		return parse_number(name, text, UINT8_MAX, &asked->tier);
+	case 'A':
+		return parse_number(name, text, UINT8_MAX, &asked->accessible);
+	case 'C':
+		return parse_number(name, text, UINT8_MAX, &asked->companion);
+	case 'O':
+		asked->together = true;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
 static int take_option(struct asked *asked, int letter, const char *name, const char *text)
 {
 	struct ush_request *request = &asked->message.request;
@@ -226,6 +264,7 @@ static int take_option(struct asked *asked, int letter, const char *name, const 
 	case 's':
 		error = parse_number(name, text, UINT16_MAX, &value);
 		request->section = (uint16_t)value;
+		asked->section_given = true;
 		break;
 	case 'h':
 		error = parse_number(name, text, UINT64_MAX, &request->hold);
@@ -257,6 +296,7 @@ static int take_option(struct asked *asked, int letter, const char *name, const 
 		error = parse_leg(&asked->message, text);
 		break;
 	default:
+		error = take_wish(asked, letter, name, text);
 		break;
 	}
 	return error;
@@ -273,12 +313,15 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"hold", required_argument, NULL, 'h'}, {"hold-ms", required_argument, NULL, 'M'},
 		{"version", required_argument, NULL, 'v'}, {"amount", required_argument, NULL, 'a'},
 		{"outcome", required_argument, NULL, 'o'}, {"to", required_argument, NULL, 't'},
+		{"seats", required_argument, NULL, 'n'}, {"tier", required_argument, NULL, 'R'},
+		{"accessible", required_argument, NULL, 'A'},
+		{"companion", required_argument, NULL, 'C'}, {"together", no_argument, NULL, 'O'},
 		{"timeout", required_argument, NULL, 'T'}, {"json", no_argument, NULL, 'J'},
 		{"help", no_argument, NULL, 'H'}, {NULL, 0, NULL, 0}};
 	int letter, index = 0;
 	size_t given = 0;
 
-	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:s:h:", longs, &index)) != -1) {
+	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:s:h:n:", longs, &index)) != -1) {
 		const char short_name[2] = {(char)letter, '\0'};
 		const char *name = short_name;
 
@@ -384,6 +427,34 @@ static void print_rows(const struct asked *asked, const uint8_t *bytes, size_t s
 		printf("]");
 }
 
+/* The SEATS of best and area. */
+static void print_seats(const struct asked *asked, const uint8_t *bytes, size_t size)
+{
+	struct ush_extension_header header;
+	struct ush_leg leg;
+
+	if (size < sizeof(struct ush_reply) + sizeof(header))
+		return;
+	memcpy(&header, bytes + sizeof(struct ush_reply), sizeof(header));
+	if (header.type != USH_EXTENSION_SEATS || header.value > USH_LEG_COUNT_MAX ||
+		size != sizeof(struct ush_reply) + sizeof(header) + header.value * sizeof(leg))
+		return;
+	if (asked->json)
+		printf(",\"seats\":[");
+	for (uint32_t i = 0; i < header.value; i++) {
+		memcpy(&leg, bytes + sizeof(struct ush_reply) + sizeof(header) + i * sizeof(leg),
+			sizeof(leg));
+		if (asked->json)
+			printf("%s{\"row\":%u,\"mask\":\"0x%llx\"}", i != 0 ? "," : "", leg.row,
+				(unsigned long long)leg.mask);
+		else
+			printf("row %-6u %2u held  0x%016llx\n", leg.row, ush_popcount64(leg.mask),
+				(unsigned long long)leg.mask);
+	}
+	if (asked->json)
+		printf("]");
+}
+
 static void print_json(const struct asked *asked, const uint8_t *bytes, size_t size)
 {
 	const struct ush_reply *reply = (const struct ush_reply *)(const void *)bytes;
@@ -401,6 +472,7 @@ static void print_json(const struct asked *asked, const uint8_t *bytes, size_t s
 	if (reply->status == USH_STATUS_BAD_REQUEST)
 		printf(",\"fault\":\"%s\"", fault_name(reply->detail));
 	print_rows(asked, bytes, size);
+	print_seats(asked, bytes, size);
 	printf("}\n");
 }
 
@@ -426,7 +498,7 @@ static void print_text(const struct asked *asked, const uint8_t *bytes, size_t s
 	if (reply->state != USH_HOLD_STATE_FREE)
 		printf("%-10s 0x%llx\n%-10s %s%s\n%-10s %llu\n", "hold",
 			(unsigned long long)reply->hold, "state", state_name(reply->state),
-			reply->op == USH_OP_RESERVE && reply->detail == 1 ? " (a repeat)" : "",
+			reply->op != USH_OP_CONFIRM && reply->detail == 1 ? " (a repeat)" : "",
 			"amount", (unsigned long long)reply->amount);
 	if (reply->hold_version != 0)
 		printf("%-10s %u\n", "version", reply->hold_version);
@@ -438,6 +510,7 @@ static void print_text(const struct asked *asked, const uint8_t *bytes, size_t s
 	if (reply->sequence != 0)
 		printf("%-10s %llu\n", "sequence", (unsigned long long)reply->sequence);
 	print_rows(asked, bytes, size);
+	print_seats(asked, bytes, size);
 }
 
 /* ---- asking -------------------------------------------------------------------------------- */
@@ -502,13 +575,28 @@ static int ask_stats(struct peer *peer, const struct asked *asked, struct ush_me
 	return 0;
 }
 
-/* QUERY_SECTION on a public port: room for an answer as long as a request can be. */
-static void pad(struct message *message)
+/* On a public port: room for an answer of so many bytes. */
+static void pad(struct message *message, size_t bytes)
 {
 	message->header = (struct ush_extension_header){
-		.type = USH_EXTENSION_PAD, .size = sizeof(*message) - sizeof(message->request)};
+		.type = USH_EXTENSION_PAD, .size = (uint16_t)(bytes - sizeof(message->request))};
 	message->request.extension_count = 1;
-	message->request.size = sizeof(*message);
+	message->request.size = (uint16_t)bytes;
+}
+
+/* What best and area want, and room for all seats that the answer may name. */
+static void fill_choice(struct asked *asked)
+{
+	struct message *message = &asked->message;
+	bool best = asked->action->op == USH_OP_RESERVE_BEST;
+	uint64_t flags = (uint64_t)asked->section_given | (uint64_t)asked->tier_given << 1 |
+			 (uint64_t)asked->together << 2;
+
+	message->request.arg = asked->seats | asked->accessible << 32;
+	if (best)
+		message->request.arg |= asked->tier << 16 | flags << 24 | asked->companion << 40;
+	pad(message, sizeof(message->request) + sizeof(message->header) +
+			     USH_LEG_COUNT_MAX * sizeof(struct ush_leg));
 }
 
 /* Asks once, and for a section page by page. ret: an enum usher_exit. */
@@ -556,7 +644,9 @@ int cmd_client(int argc, char **argv)
 	if (asked.message.request.size == 0)
 		asked.message.request.size = sizeof(struct ush_request);
 	if (asked.action->op == USH_OP_QUERY_SECTION)
-		pad(&asked.message);
+		pad(&asked.message, sizeof(asked.message));
+	if (asked.action->op == USH_OP_RESERVE_BEST || asked.action->op == USH_OP_RESERVE_AREA)
+		fill_choice(&asked);
 	status = USHER_FAILED;
 	if (peer_open(&peer, &asked, &message) == 0) {
 		if (asked.action->op != USH_OP_STATS)

@@ -34,6 +34,7 @@ static_assert((uint64_t)USH_VENUE_PRICE_MAX * USH_ROW_SEATS_MAX <= UINT32_MAX, "
 /* Bits of venue_row.flags. */
 #define USH_VENUE_ROW_GENERAL 1u
 #define USH_VENUE_ROW_CONTINUES 2u
+#define USH_VENUE_ROW_GAP 4u
 
 /* A price for a category of an imported plan. */
 struct ush_venue_price {

@@ -159,6 +159,9 @@ static uint32_t fill_rows(const struct venue_model *model, uint32_t section_inde
 			fill_block(block, seats, cuts[i]);
 			block->section = (uint16_t)section_index;
 			block->flags = i > 0 ? USH_VENUE_ROW_CONTINUES : 0;
+			/* Empty positions before the cut leave no trace in the masks. */
+			if (i > 0 && seats[cuts[i].first - 1].label == NULL)
+				block->flags |= USH_VENUE_ROW_GAP;
 			if (made > 0)
 				text_add_plain(labels, ",");
 			add_block_labels(labels, row, seats, cuts[i]);
@@ -218,7 +221,9 @@ static void fill_header(
 	header->label_bytes = label_bytes;
 	header->hold_ms = model->hold_ms;
 	header->hold_ms_max = model->hold_ms_max;
-	header->user_seats_max = model->user_seats_max;
+	header->user_seats_max = (uint16_t)model->user_seats_max;
+	header->best = (uint16_t)(model->best_objective | model->best_split << 3 |
+				  model->best_orphans << 5 | model->best_exempt << 8);
 	memcpy(header->currency, model->currency, sizeof(header->currency));
 	USH_ASSERT(strlen(model->name) < sizeof(header->name));
 	memcpy(header->name, model->name, strlen(model->name));

@@ -6,6 +6,7 @@
  * first, then the marks on them. On the first fault reading stops: its path is where the reader
  * stands, and the message is made from it.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "catalogue/venue_read.h"
@@ -17,9 +18,11 @@ static_assert(TIER_NONE >= USH_EVENT_TIERS_MAX, "no tier has the number of none"
 #define FORMAT_VERSION 1u
 
 static const struct venue_key root_keys[] = {{"version", false}, {"name", true}, {"currency", true},
-	{"limits", false}, {"tiers", true}, {"sections", true}, {NULL, false}};
+	{"limits", false}, {"best", false}, {"tiers", true}, {"sections", true}, {NULL, false}};
 static const struct venue_key limit_keys[] = {
 	{"hold_s", false}, {"hold_max_s", false}, {"seats_per_user", false}, {NULL, false}};
+static const struct venue_key best_keys[] = {{"objective", false}, {"split", false},
+	{"orphans", false}, {"exempt_percent", false}, {NULL, false}};
 static const struct venue_key tier_keys[] = {{"name", true}, {"price_minor", true}, {NULL, false}};
 static const struct venue_key section_keys[] = {
 	{"name", true}, {"kind", false}, {"tier", false}, {"rows", true}, {NULL, false}};
@@ -57,6 +60,54 @@ static int read_limits(struct venue_reader *reader, const json_t *limits)
 	}
 	model->hold_ms = hold_s * 1000;
 	model->hold_ms_max = hold_max_s * 1000;
+	venue_read_out(reader);
+	return 0;
+}
+
+/* A word of a list that ends with NULL: its place. */
+static int read_word(struct venue_reader *reader, const json_t *object, const char *key,
+	const char *const *words, uint32_t *number)
+{
+	const char *word = NULL;
+	char allowed[128] = "";
+	size_t used = 0;
+	int ret = venue_read_text_at(reader, object, key, USH_VENUE_NAME_BYTES_MAX, &word);
+
+	if (ret != 0 || word == NULL)
+		return ret;
+	for (uint32_t i = 0; words[i] != NULL; i++) {
+		if (strcmp(words[i], word) == 0) {
+			*number = i;
+			return 0;
+		}
+		used += (size_t)snprintf(allowed + used, sizeof(allowed) - used, "%s%s",
+			used > 0 ? ", " : "", words[i]);
+	}
+	venue_read_into(reader, key);
+	return venue_read_fail(reader, "unknown %s '%.63s'; allowed: %s", key, word, allowed);
+}
+
+static int read_best(struct venue_reader *reader, const json_t *best)
+{
+	static const char *const objectives[] = {"quality", "price", "back", "spread", NULL};
+	static const char *const splits[] = {"refuse", "two_rows", "same_section", NULL};
+	static const char *const orphans[] = {"avoid", "refuse", "allow", NULL};
+	struct venue_model *model = reader->model;
+	uint32_t percent = UINT32_MAX;
+	int ret;
+
+	if (best == NULL)
+		return 0;
+	venue_read_into(reader, "best");
+	if ((ret = venue_read_object(reader, best, best_keys)) != 0 ||
+		(ret = read_word(reader, best, "objective", objectives, &model->best_objective)) !=
+			0 ||
+		(ret = read_word(reader, best, "split", splits, &model->best_split)) != 0 ||
+		(ret = read_word(reader, best, "orphans", orphans, &model->best_orphans)) != 0 ||
+		(ret = venue_read_integer_at(reader, best, "exempt_percent",
+			 (struct venue_range){0, 100}, &percent)) != 0)
+		return ret;
+	model->best_exempt = percent == UINT32_MAX ? 0 : percent + 1;
 	venue_read_out(reader);
 	return 0;
 }
@@ -338,6 +389,7 @@ int venue_json_read(struct venue_reader *reader, const json_t *root)
 		return ret;
 	venue_read_out(reader);
 	if ((ret = read_limits(reader, json_object_get(root, "limits"))) != 0 ||
+		(ret = read_best(reader, json_object_get(root, "best"))) != 0 ||
 		(ret = read_each(reader, root, "tiers", USH_EVENT_TIERS_MAX, read_tier)) != 0)
 		return ret;
 	return read_each(reader, root, "sections", USH_EVENT_SECTIONS_MAX, read_section);

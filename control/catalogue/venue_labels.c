@@ -81,8 +81,13 @@ static int check_settings(const struct ush_venue_header *header, struct ush_mess
 	if (header->hold_ms < USH_HOLD_MS_MIN || header->hold_ms > header->hold_ms_max ||
 		header->hold_ms_max > USH_HOLD_MS_MAX)
 		return corrupt(message, "its hold times are out of range", header->hold_ms);
-	if (header->user_seats_max < 1 || header->user_seats_max > USH_VENUE_USER_SEATS_MAX)
+	if (header->user_seats_max < 1)
 		return corrupt(message, "seats per user out of range", header->user_seats_max);
+	if ((header->best & 7) >= USH_BEST_OBJECTIVE_COUNT ||
+		(header->best >> 3 & 3) >= USH_BEST_SPLIT_COUNT ||
+		(header->best >> 5 & 3) >= USH_BEST_ORPHANS_COUNT || (header->best & 128) != 0 ||
+		header->best >> 8 > 101)
+		return corrupt(message, "unknown rules for choosing seats", header->best);
 	return 0;
 }
 
@@ -106,7 +111,8 @@ static int check_row(const struct ush_venue *venue, uint32_t r, struct ush_messa
 			tiered |= row->tier_mask[t - 1];
 		}
 	}
-	if (row->flags > USH_VENUE_ROW_CONTINUES)
+	if (row->flags > USH_VENUE_ROW_CONTINUES &&
+		row->flags != (USH_VENUE_ROW_CONTINUES | USH_VENUE_ROW_GAP))
 		return corrupt(message, "a row with unknown flags", r);
 	return 0;
 }
@@ -145,7 +151,7 @@ static int check_body(const struct ush_venue *venue, struct ush_message *message
 				return ret;
 			if (venue->rows[r].section != i)
 				return corrupt(message, "a row of another section", r);
-			if (r == next && venue->rows[r].flags == USH_VENUE_ROW_CONTINUES)
+			if (r == next && (venue->rows[r].flags & USH_VENUE_ROW_CONTINUES) != 0)
 				return corrupt(message, "a row continues another section", r);
 			if (general != (venue->rows[next].flags == USH_VENUE_ROW_GENERAL))
 				return corrupt(message, "a section both area and seats", i);
@@ -189,7 +195,7 @@ static int check_row_labels(
 	}
 	venue->row_labels[r] = json_string_value(label);
 	venue->row_seats[r] = seats;
-	if (venue->rows[r].flags == USH_VENUE_ROW_CONTINUES &&
+	if ((venue->rows[r].flags & USH_VENUE_ROW_CONTINUES) != 0 &&
 		strcmp(venue->row_labels[r], venue->row_labels[r - 1]) != 0)
 		return corrupt(message, "labels: a row continues one with another label", r);
 	return 0;

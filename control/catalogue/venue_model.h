@@ -63,6 +63,11 @@ struct venue_model {
 	uint32_t hold_ms;
 	uint32_t hold_ms_max;
 	uint32_t user_seats_max;
+	/* How seats are chosen; exempt is 0 or one more than the per cent. */
+	uint32_t best_objective;
+	uint32_t best_split;
+	uint32_t best_orphans;
+	uint32_t best_exempt;
 	struct venue_tier *tiers;
 	struct venue_section *sections;
 	struct venue_row *rows;

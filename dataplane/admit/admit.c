@@ -28,6 +28,8 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_EXTEND] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | HOLD_MS,
 	[USH_OP_QUERY_HOLD] = KNOWN | EVENT | USER | HOLD,
 	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION,
+	[USH_OP_RESERVE_BEST] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
+	[USH_OP_RESERVE_AREA] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
 	[USH_OP_EVENT_LOAD] = KNOWN | PRIVILEGED | EVENT,
 	[USH_OP_EVENT_STATUS] = KNOWN | PRIVILEGED | EVENT | ARG,
 	[USH_OP_CONFIRM] = KNOWN | PRIVILEGED | EVENT | USER | HOLD,
@@ -242,6 +244,8 @@ static uint32_t digest(const struct ush_admitted *out)
 
 	if (out->leg_count > 1)
 		crc = ush_crc32c(crc, out->legs, (out->leg_count - 1u) * sizeof(struct ush_leg));
+	if ((op_fields[r->op] & ARG) != 0)
+		crc = ush_crc32c(crc, &r->arg, sizeof(r->arg));
 	return crc;
 }
 

@@ -241,7 +241,7 @@ static int apply_end(struct ush_state *state, const struct ush_record *r, uint32
 		return error;
 	for (const struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
 		if (leg->mask != 0)
-			ush_row_return(&event->rows[leg->row], leg->mask);
+			ush_row_return(event, &event->rows[leg->row], leg->mask);
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
@@ -347,7 +347,7 @@ static int cut_legs(struct ush_state *state, struct ush_event *event, struct ush
 			return bad(r, message, "the hold does not have these seats");
 		leg->mask &= ~r->mask;
 		leg->amount = r->amount;
-		ush_row_return(&event->rows[leg->row], r->mask);
+		ush_row_return(event, &event->rows[leg->row], r->mask);
 		*seats += ush_popcount64(r->mask);
 	}
 	return 0;

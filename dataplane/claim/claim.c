@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "claim/claim.h"
+#include "claim/best.h"
 
 static enum ush_claim lost(const struct ush_row *row, uint64_t way)
 {
@@ -30,6 +30,20 @@ enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way)
 	} while (!atomic_compare_exchange_weak_explicit(
 		&row->free, &free, free & ~mask, memory_order_acq_rel, memory_order_relaxed));
 	return USH_CLAIM_WON;
+}
+
+void ush_row_unclaim(struct ush_event *event, struct ush_row *row, uint64_t mask)
+{
+	ush_best_giving(event);
+	ush_row_put_back(row, mask);
+	ush_best_note(event, (uint32_t)(row - event->rows));
+}
+
+void ush_row_return(struct ush_event *event, struct ush_row *row, uint64_t mask)
+{
+	ush_best_giving(event);
+	ush_row_set_free(row, mask);
+	ush_best_note(event, (uint32_t)(row - event->rows));
 }
 
 uint64_t ush_event_price(const struct ush_event *event, const struct ush_row *row, uint64_t mask)
@@ -94,12 +108,11 @@ void ush_event_house_add(
 
 void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64_t mask)
 {
-	uint64_t before;
-
+	ush_best_giving(event);
 	atomic_fetch_sub_explicit(&event->house_count, ush_popcount64(mask), memory_order_acq_rel);
 	atomic_fetch_and_explicit(&row->house, ~mask, memory_order_relaxed);
-	before = atomic_fetch_or_explicit(&row->free, mask, memory_order_release);
-	USH_ASSERT((before & mask) == 0);
+	ush_row_put_back(row, mask);
+	ush_best_note(event, (uint32_t)(row - event->rows));
 }
 
 uint64_t ush_event_free_count(const struct ush_event *event)

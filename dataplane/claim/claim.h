@@ -59,6 +59,13 @@ struct ush_event {
 	uint32_t *price;
 	struct ush_tally *tally;
 	uint32_t tally_count;
+	/* How best-available seats are chosen; see wire.toml, venue_header.best. */
+	uint8_t best_objective;
+	uint8_t best_split;
+	uint8_t best_orphans;
+	/* With so many free seats or fewer, single seats may be left. */
+	uint32_t best_exempt;
+	struct ush_best *best;
 	/* Place in the arena, to give it back. */
 	size_t arena_mark;
 	size_t arena_end;
@@ -110,6 +117,12 @@ uint64_t ush_image_digest(const void *image, size_t image_bytes);
 /* Makes the event visible. by: the loop that decided its load, or replay. */
 void ush_event_publish(struct ush_inventory *inventory, struct ush_event *event);
 
+/* ret: true if the row's places are anonymous. */
+USH_INLINE bool ush_row_is_general(const struct ush_row *row)
+{
+	return (row->flags & 1) != 0;
+}
+
 /* How a claim on one row ended. */
 enum ush_claim {
 	USH_CLAIM_WON,
@@ -126,12 +139,16 @@ enum ush_claim ush_row_test(const struct ush_row *row, uint64_t mask, uint64_t *
 enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way);
 
 /* Gives back seats of a claim that got no record. */
-USH_INLINE void ush_row_unclaim(struct ush_row *row, uint64_t mask)
+USH_INLINE void ush_row_put_back(struct ush_row *row, uint64_t mask)
 {
-	uint64_t before = atomic_fetch_or_explicit(&row->free, mask, memory_order_release);
+	/* Whoever clears a bit of the index afterwards must see these seats: total order. */
+	uint64_t before = atomic_fetch_or_explicit(&row->free, mask, memory_order_seq_cst);
 
 	USH_ASSERT((before & mask) == 0);
 }
+
+/* The same, and the event's index learns of it. */
+void ush_row_unclaim(struct ush_event *event, struct ush_row *row, uint64_t mask);
 
 /* The claim has its slot: others may be told that the seats are taken. */
 USH_INLINE void ush_row_make_firm(struct ush_row *row, uint64_t mask)
@@ -141,14 +158,14 @@ USH_INLINE void ush_row_make_firm(struct ush_row *row, uint64_t mask)
 
 /* The release has its slot: the seats are free. Firm goes first, or it would wipe out the firmness
  * of whoever claims them next. */
-USH_INLINE void ush_row_return(struct ush_row *row, uint64_t mask)
+USH_INLINE void ush_row_set_free(struct ush_row *row, uint64_t mask)
 {
-	uint64_t before;
-
 	atomic_fetch_and_explicit(&row->firm, ~mask, memory_order_relaxed);
-	before = atomic_fetch_or_explicit(&row->free, mask, memory_order_release);
-	USH_ASSERT((before & mask) == 0);
+	ush_row_put_back(row, mask);
 }
+
+/* The same, and the event's index learns of it. */
+void ush_row_return(struct ush_event *event, struct ush_row *row, uint64_t mask);
 
 /* Seats that a client may be told are free: rests on reserved records only. */
 USH_INLINE uint64_t ush_row_available(const struct ush_row *row)

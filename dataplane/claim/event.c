@@ -4,13 +4,17 @@
  */
 #include <string.h>
 
-#include "claim/claim.h"
+#include "claim/best.h"
 
 #define EVENT_SLOTS (USH_EVENT_ID_MAX + 1u)
-/* Arena beside the rows: headers, sections, prices and tallies of the events. An event of 20,000
- * seats (400 rows, 20 sections, 6 tiers) needs about 0.6 KiB + 64 bytes a loop. */
-#define ARENA_EXTRA_PER_ROW 16u
+/* Arena beside the rows: headers, sections, prices, tallies and the index of the events. An event
+ * of 20,000 seats (400 rows, 20 sections, 6 tiers) needs about 2.5 KiB + 64 bytes a loop; a row
+ * with several tiers 2 to 5 segments of 2 to 5 bytes. */
+#define ARENA_EXTRA_PER_ROW 48u
 #define ARENA_EXTRA (16u << 20)
+
+/* Free seats in per cent below which single ones may be left, when the venue file does not say. */
+#define EXEMPT_PERCENT 5u
 
 static size_t align_up(size_t bytes)
 {
@@ -103,8 +107,13 @@ static int check_header(
 	if (h->hold_ms < USH_HOLD_MS_MIN || h->hold_ms > h->hold_ms_max ||
 		h->hold_ms_max > USH_HOLD_MS_MAX)
 		return bad(message, "hold times outside their range");
-	if (h->user_seats_max < 1 || h->user_seats_max > UINT16_MAX)
+	if (h->user_seats_max < 1)
 		return bad(message, "seats per user outside 1 to 65535");
+	if ((h->best & 7) >= USH_BEST_OBJECTIVE_COUNT ||
+		(h->best >> 3 & 3) >= USH_BEST_SPLIT_COUNT ||
+		(h->best >> 5 & 3) >= USH_BEST_ORPHANS_COUNT || (h->best & 128) != 0 ||
+		h->best >> 8 > 101)
+		return bad(message, "unknown rules for choosing seats");
 	expect = sizeof(*h) + (uint64_t)h->tier_count * sizeof(struct ush_venue_tier) +
 		 (uint64_t)h->section_count * sizeof(struct ush_venue_section) +
 		 (uint64_t)h->row_count * sizeof(struct ush_venue_row);
@@ -139,7 +148,10 @@ static int check_row(const struct image *image, const struct ush_venue_row *row,
 	memcpy(&section, image->sections + row->section * sizeof(section), sizeof(section));
 	if (index < section.row_first || index - section.row_first >= section.row_count)
 		return bad(message, "a row outside its section");
-	if ((row->flags & ~3u) != 0)
+	if ((row->accessible & row->companion) != 0)
+		return bad(message, "a seat both accessible and companion");
+	if ((row->flags & ~7u) != 0 || (row->flags & 3) == 3 || (row->flags & 6) == 4 ||
+		((row->flags & 2) != 0 && index == section.row_first))
 		return bad(message, "unknown row flags");
 	return 0;
 }
@@ -224,6 +236,12 @@ static void fill_event(struct ush_event *event, uint32_t id, const struct image 
 	event->hold_ms = h->hold_ms;
 	event->hold_ms_max = h->hold_ms_max;
 	event->user_seats_max = h->user_seats_max;
+	event->best_objective = h->best & 7;
+	event->best_split = h->best >> 3 & 3;
+	event->best_orphans = h->best >> 5 & 3;
+	event->best_exempt =
+		(uint32_t)((uint64_t)h->seat_count *
+			   (h->best >> 8 != 0 ? h->best / 256u - 1 : EXEMPT_PERCENT) / 100);
 	atomic_init(&event->status, USH_EVENT_STATUS_DRAFT);
 	memcpy(event->sections, image->sections, h->section_count * sizeof(*event->sections));
 	for (uint32_t i = 0; i < h->tier_count; i++) {
@@ -239,6 +257,7 @@ int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const vo
 {
 	size_t mark = inventory->arena_used;
 	struct ush_event *event;
+	const struct ush_venue_row *rows;
 	struct image image;
 	int error;
 
@@ -266,8 +285,13 @@ int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const vo
 	event->tally_count = inventory->loop_count;
 	event->digest = ush_image_digest(data, size);
 	event->arena_mark = mark;
-	event->arena_end = inventory->arena_used;
 	fill_event(event, event_id, &image);
+	rows = (const struct ush_venue_row *)(const void *)image.rows;
+	event->best = arena_take(inventory, ush_best_bytes(event, rows));
+	if (event->best == NULL)
+		goto full;
+	ush_best_init(event->best, event, rows);
+	event->arena_end = inventory->arena_used;
 	*out = event;
 	return 0;
 full:

@@ -101,6 +101,8 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 		free += ush_popcount64(row_free);
 		house += ush_popcount64(row_house);
 	}
+	if (!ush_best_is_safe(event))
+		return contradiction(audit, "the index denies free seats", event->id, 0);
 	if (house != atomic_load(&event->house_count))
 		return contradiction(audit, "house seats miscounted", event->id, house);
 	if (free != ush_event_free_count(event))

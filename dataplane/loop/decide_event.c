@@ -232,7 +232,7 @@ static enum ush_status house_legs(struct ush_event *event, const struct ush_admi
 		while (i-- > 0) {
 			ush_admit_leg(admitted, i, &row_index, &mask);
 			if (changed[i] != 0)
-				ush_row_unclaim(&event->rows[row_index], changed[i]);
+				ush_row_unclaim(event, &event->rows[row_index], changed[i]);
 		}
 		return claim == USH_CLAIM_TAKEN ? USH_STATUS_TAKEN : USH_STATUS_TAKEN_NOW;
 	}
@@ -298,6 +298,10 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	switch (admitted->request.op) {
 	case USH_OP_RESERVE:
 		decide_reserve(loop, packet, admitted);
+		break;
+	case USH_OP_RESERVE_BEST:
+	case USH_OP_RESERVE_AREA:
+		decide_best(loop, packet, admitted);
 		break;
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);

@@ -130,6 +130,9 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 		if (hold != NULL) {
 			decide_describe(engine, index, &reply);
 			rests_on = ush_max64(rests_on, hold->sequence);
+			if (admitted->request.op == USH_OP_RESERVE_BEST ||
+				admitted->request.op == USH_OP_RESERVE_AREA)
+				decide_best_describe(engine, packet, admitted, hold, &reply);
 		} else if (answer->op == USH_OP_RESERVE) {
 			rests_on = ush_log_reserved(&engine->log) - 1;
 		}

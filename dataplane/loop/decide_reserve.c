@@ -9,19 +9,11 @@
  * Failure modes: a leg lost after others were won gives back only its own bits and answers TAKEN or
  * TAKEN_NOW. No lines, answers or room: BUSY, before anything is claimed.
  */
+#include <string.h>
+
 #include "loop/internal.h"
 
-/* The request's legs, sorted by row. */
-struct legs {
-	uint32_t count;
-	uint32_t seats;
-	uint16_t row[USH_LEG_COUNT_MAX];
-	uint64_t mask[USH_LEG_COUNT_MAX];
-	/* Place in the request, for `detail`. */
-	uint8_t place[USH_LEG_COUNT_MAX];
-};
-
-static void legs_read(struct legs *legs, const struct ush_admitted *admitted)
+static void legs_read(struct decide_legs *legs, const struct ush_admitted *admitted)
 {
 	legs->count = admitted->leg_count;
 	legs->seats = 0;
@@ -44,7 +36,8 @@ static void legs_read(struct legs *legs, const struct ush_admitted *admitted)
 }
 
 /* ret: true if every seat exists; else *place is the leg that has one that does not. */
-static bool legs_exist(const struct legs *legs, const struct ush_event *event, uint32_t *place)
+static bool legs_exist(
+	const struct decide_legs *legs, const struct ush_event *event, uint32_t *place)
 {
 	for (uint32_t i = 0; i < legs->count; i++) {
 		*place = legs->place[i];
@@ -58,8 +51,8 @@ static bool legs_exist(const struct legs *legs, const struct ush_event *event, u
 
 /* ret: how a claim on all legs would end now; when lost, *place and *way tell of the first leg, in
  * the order of the request, that has a seat in the way. */
-static enum ush_claim legs_test(
-	const struct legs *legs, const struct ush_event *event, uint32_t *place, uint64_t *way)
+static enum ush_claim legs_test(const struct decide_legs *legs, const struct ush_event *event,
+	uint32_t *place, uint64_t *way)
 {
 	enum ush_claim result = USH_CLAIM_WON;
 
@@ -77,26 +70,76 @@ static enum ush_claim legs_test(
 	return result;
 }
 
-/* Claims all legs or none. out: *place and *way: the leg that was lost and the seats in the way. */
-static enum ush_claim legs_claim(
-	const struct legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
+static enum ush_claim claim_each(
+	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
 {
-	enum ush_claim claim = USH_CLAIM_WON;
+	enum ush_claim claim;
 
-	if (legs->count > 1)
-		claim = legs_test(legs, event, place, way);
-	if (claim != USH_CLAIM_WON)
-		return claim;
 	for (uint32_t i = 0; i < legs->count; i++) {
 		claim = ush_row_claim(&event->rows[legs->row[i]], legs->mask[i], way);
 		if (claim == USH_CLAIM_WON)
 			continue;
 		*place = legs->place[i];
 		while (i-- > 0)
-			ush_row_unclaim(&event->rows[legs->row[i]], legs->mask[i]);
+			ush_row_unclaim(event, &event->rows[legs->row[i]], legs->mask[i]);
 		return claim;
 	}
 	return USH_CLAIM_WON;
+}
+
+void decide_legs_chosen(struct decide_legs *legs, const struct ush_best_legs *chosen)
+{
+	legs->count = chosen->count;
+	legs->seats = 0;
+	for (uint32_t i = 0; i < chosen->count; i++) {
+		legs->row[i] = chosen->row[i];
+		legs->mask[i] = chosen->mask[i];
+		legs->place[i] = (uint8_t)i;
+		legs->seats += ush_popcount64(chosen->mask[i]);
+	}
+}
+
+enum ush_claim decide_legs_claim(
+	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
+{
+	enum ush_claim claim;
+
+	if (legs->count == 1)
+		return claim_each(legs, event, place, way);
+	claim = legs_test(legs, event, place, way);
+	if (claim != USH_CLAIM_WON)
+		return claim;
+	/* What is won on the way may be given back: nobody may say NONE meanwhile. */
+	atomic_fetch_add_explicit(&event->best->open, 1, memory_order_seq_cst);
+	claim = claim_each(legs, event, place, way);
+	atomic_fetch_sub_explicit(&event->best->open, 1, memory_order_seq_cst);
+	return claim;
+}
+
+/* ret: true if the event minds that the claim leaves a single seat; *place: beside which leg, *way:
+ * which seats of its row. */
+static bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_event *event,
+	uint32_t *place, uint64_t *way)
+{
+	struct ush_best_legs taken = {.count = legs->count};
+	bool orphan = false;
+
+	if (ush_likely(event->best_orphans != USH_BEST_ORPHANS_REFUSE) ||
+		ush_event_free_count(event) <= event->best_exempt)
+		return false;
+	memcpy(taken.row, legs->row, sizeof(taken.row));
+	memcpy(taken.mask, legs->mask, sizeof(taken.mask));
+	for (uint32_t i = 0; i < legs->count; i++) {
+		uint64_t seats;
+
+		if (!ush_best_orphans(event, &taken, i, &seats) ||
+			(orphan && legs->place[i] > *place))
+			continue;
+		orphan = true;
+		*place = legs->place[i];
+		*way = seats;
+	}
+	return orphan;
 }
 
 /* ret: OK, or why no new hold is taken now. */
@@ -117,7 +160,7 @@ static enum ush_status event_takes_holds(
 	return USH_STATUS_OK;
 }
 
-static void fill_hold(struct ush_loop *loop, struct act *act, const struct legs *legs,
+static void fill_hold(struct ush_loop *loop, struct act *act, const struct decide_legs *legs,
 	const struct ush_admitted *admitted, uint64_t deadline_ns)
 {
 	struct ush_engine *engine = loop->engine;
@@ -161,10 +204,9 @@ static void fill_hold(struct ush_loop *loop, struct act *act, const struct legs 
 	act->reply.hold_version = 1;
 }
 
-/* The seats are claimed, lines and answer are there: the hold joins the batch. */
-static void grant(struct ush_loop *loop, struct ush_packet *packet,
+struct act *decide_grant(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
-	const struct legs *legs)
+	const struct decide_legs *legs)
 {
 	uint32_t hold_ms = admitted->request.hold_ms;
 	struct act *act = loop_act(loop, legs->count);
@@ -184,12 +226,13 @@ static void grant(struct ush_loop *loop, struct ush_packet *packet,
 		admitted->request.request_id, admitted->digest, USH_OP_RESERVE);
 	act->answer->hold = act->reply.hold;
 	loop_act_done(loop, act);
+	return act;
 }
 
 /* The user's line is locked and the id is new. */
 static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
-	const struct legs *legs)
+	const struct decide_legs *legs)
 {
 	struct ush_reply reply;
 	uint32_t place = 0;
@@ -202,9 +245,18 @@ static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 		decide_refuse_done(loop, packet, admitted, user, &reply);
 		return;
 	}
-	claim = legs_claim(legs, event, &place, &way);
+	if (legs_leave_orphan(legs, event, &place, &way) &&
+		legs_test(legs, event, &place, &way) == USH_CLAIM_WON) {
+		ush_user_unlock(user);
+		ush_admit_reply(&reply, &admitted->request, USH_STATUS_ORPHAN);
+		reply.hold = way;
+		reply.detail = place;
+		loop_reply_now(loop, packet, &reply);
+		return;
+	}
+	claim = decide_legs_claim(legs, event, &place, &way);
 	if (claim == USH_CLAIM_WON) {
-		grant(loop, packet, admitted, event, user, legs);
+		decide_grant(loop, packet, admitted, event, user, legs);
 		return;
 	}
 	ush_admit_reply(&reply, &admitted->request,
@@ -214,33 +266,47 @@ static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	decide_refuse_done(loop, packet, admitted, user, &reply);
 }
 
-void decide_reserve(
-	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
+bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_event **event, struct ush_user **user,
+	enum ush_status *takes, uint32_t *detail)
 {
 	const struct ush_request *request = &admitted->request;
-	struct ush_engine *engine = loop->engine;
-	struct ush_event *event = ush_inventory_event(&engine->inventory, request->event);
-	uint32_t detail = 0;
-	enum ush_status takes = event_takes_holds(loop, event, &detail);
-	struct ush_user *user = NULL;
-	struct legs legs;
 
-	if (takes == USH_STATUS_UNKNOWN_EVENT) {
-		loop_refuse(loop, packet, admitted, takes, detail);
-		return;
+	*detail = 0;
+	*user = NULL;
+	*event = ush_inventory_event(&loop->engine->inventory, request->event);
+	*takes = event_takes_holds(loop, *event, detail);
+	if (*takes == USH_STATUS_UNKNOWN_EVENT) {
+		loop_refuse(loop, packet, admitted, *takes, *detail);
+		return false;
 	}
 	/* A repeat of an accepted request gets its answer whatever became of the event since; a
 	 * refusal of the event as a whole leaves no trace of the user. */
-	if (!decide_lock_user(loop, packet, admitted, takes == USH_STATUS_OK, &user))
-		return;
-	if (user != NULL && decide_repeat(loop, packet, admitted, user))
-		return;
-	if (takes == USH_STATUS_OK &&
-		(request->hold_ms > event->hold_ms_max ||
+	if (!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
+		return false;
+	if (*user != NULL && decide_repeat(loop, packet, admitted, *user))
+		return false;
+	if (*takes == USH_STATUS_OK &&
+		(request->hold_ms > (*event)->hold_ms_max ||
 			(request->hold_ms != 0 && request->hold_ms < USH_HOLD_MS_MIN))) {
-		takes = USH_STATUS_BAD_REQUEST;
-		detail = USH_FAULT_HOLD_TIME;
+		*takes = USH_STATUS_BAD_REQUEST;
+		*detail = USH_FAULT_HOLD_TIME;
 	}
+	return true;
+}
+
+void decide_reserve(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
+{
+	struct ush_engine *engine = loop->engine;
+	struct ush_event *event;
+	struct ush_user *user;
+	struct decide_legs legs;
+	enum ush_status takes;
+	uint32_t detail;
+
+	if (!decide_begin_hold(loop, packet, admitted, &event, &user, &takes, &detail))
+		return;
 	if (takes == USH_STATUS_OK) {
 		legs_read(&legs, admitted);
 		if (!legs_exist(&legs, event, &detail))

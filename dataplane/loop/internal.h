@@ -12,6 +12,7 @@
 #include "ack/ack.h"
 #include "admit/admit.h"
 #include "apply/apply.h"
+#include "claim/best.h"
 #include "claim/claim.h"
 #include "hold/hold.h"
 #include "loop/loop.h"
@@ -162,6 +163,46 @@ USH_INLINE uint8_t *loop_payload(const struct ush_packet *packet)
 
 /* ---- decide_*.c ---- */
 
+/* Legs of a claim, sorted by row. */
+struct decide_legs {
+	uint32_t count;
+	uint32_t seats;
+	uint16_t row[USH_LEG_COUNT_MAX];
+	uint64_t mask[USH_LEG_COUNT_MAX];
+	/* Place in the request, for `detail`. */
+	uint8_t place[USH_LEG_COUNT_MAX];
+};
+
+/* Legs that a search has found. */
+void decide_legs_chosen(struct decide_legs *legs, const struct ush_best_legs *chosen);
+
+/* Claims all legs or none. out: *place and *way: the leg that was lost and the seats in the way. */
+enum ush_claim decide_legs_claim(
+	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way);
+
+/* What every request for a new hold begins with: event, user's line, repeat, life of the hold.
+ * ret: false: answered. out: *takes: OK with the user's line locked, or why there is no new hold;
+ * *user may be locked then, too. */
+bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_event **event, struct ush_user **user,
+	enum ush_status *takes, uint32_t *detail);
+
+/* The seats are claimed, lines and answer are there: the hold joins the batch. ret: its act. */
+struct act *decide_grant(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
+	const struct decide_legs *legs);
+
+/* RESERVE_BEST and RESERVE_AREA. */
+void decide_best(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+/* ret: legs that a reply to this request may name. */
+uint32_t decide_best_room(const struct ush_packet *packet, const struct ush_admitted *admitted);
+
+/* Adds the seats of a hold to a reply, if there is room for all. */
+void decide_best_describe(const struct ush_engine *engine, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_hold *hold, struct ush_reply *reply);
+
 /* Decides one admitted request. */
 void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted);
 
@@ -255,10 +296,11 @@ void decide_refund_end(
 void decide_transfer(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
-/* Whether the request's window goes with its id: RESERVE, RELEASE, EXTEND. */
+/* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND. */
 USH_INLINE bool decide_has_window(uint8_t op)
 {
-	return op == USH_OP_RESERVE || op == USH_OP_RELEASE || op == USH_OP_EXTEND;
+	return op == USH_OP_RESERVE || op == USH_OP_RELEASE || op == USH_OP_EXTEND ||
+	       op == USH_OP_RESERVE_BEST || op == USH_OP_RESERVE_AREA;
 }
 
 #endif /* USH_LOOP_INTERNAL_H */

@@ -195,8 +195,10 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
 	const struct ush_record *record = &loop->records[act->record_first];
 
-	for (uint32_t i = 0; i < act->record_count; i++, record++)
+	for (uint32_t i = 0; i < act->record_count; i++, record++) {
 		ush_row_make_firm(&act->event->rows[record->row], record->mask);
+		ush_best_note(act->event, record->row);
+	}
 	first->sequence = last;
 	set_state(first, USH_HOLD_STATE_HELD, true);
 	ush_wheel_add(loop->pool, act->hold);
@@ -235,7 +237,7 @@ static void show_end(struct ush_loop *loop, struct act *act)
 
 	for (const struct ush_hold *leg = first;; leg = ush_holds_line(holds, leg->next)) {
 		if (leg->mask != 0)
-			ush_row_return(&act->event->rows[leg->row], leg->mask);
+			ush_row_return(act->event, &act->event->rows[leg->row], leg->mask);
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
@@ -273,7 +275,7 @@ static void cut_seats(struct ush_loop *loop, struct act *act)
 			leg = ush_holds_line(holds, leg->next);
 		leg->mask &= ~record->mask;
 		leg->amount = record->amount;
-		ush_row_return(&act->event->rows[leg->row], record->mask);
+		ush_row_return(act->event, &act->event->rows[leg->row], record->mask);
 	}
 	give_seats_back(loop, act);
 }
@@ -337,6 +339,7 @@ static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 			ush_event_house_add(act->event, row, record->mask, last);
 		else
 			ush_event_house_remove(act->event, row, record->mask);
+		ush_best_note(act->event, record->row);
 	}
 }
 
@@ -499,11 +502,14 @@ static void fetch_lines(const struct ush_loop *loop, const struct ush_request *r
 	if (event == NULL)
 		return;
 	/* After the last seat most of those who ask never had a line. */
-	if (request->op == USH_OP_RESERVE && ush_event_is_full(event)) {
+	bool chosen = request->op == USH_OP_RESERVE_BEST || request->op == USH_OP_RESERVE_AREA;
+	if ((chosen || request->op == USH_OP_RESERVE) && ush_event_is_full(event)) {
 		USH_PREFETCH(ush_user_known_word(users, hash));
 		return;
 	}
 	ush_touch(ush_user_home(users, hash));
+	if (chosen)
+		return;
 	if (request->row < event->row_count)
 		USH_PREFETCH_WRITE(&event->rows[request->row]);
 }

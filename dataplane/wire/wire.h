@@ -143,6 +143,10 @@ enum ush_op {
 	USH_OP_QUERY_SECTION = 5,
 	/* Move a hold's deadline, once. */
 	USH_OP_EXTEND = 6,
+	/* Hold the best seats that fit a group; the box chooses them. */
+	USH_OP_RESERVE_BEST = 7,
+	/* Hold places of a general admission area. */
+	USH_OP_RESERVE_AREA = 8,
 	/* Load an event from a venue image passed as a file descriptor. Control port only. */
 	USH_OP_EVENT_LOAD = 64,
 	/* Set an event's status. Control port only. */
@@ -175,6 +179,8 @@ enum ush_op {
 	X(QUERY_HOLD, 4) \
 	X(QUERY_SECTION, 5) \
 	X(EXTEND, 6) \
+	X(RESERVE_BEST, 7) \
+	X(RESERVE_AREA, 8) \
 	X(EVENT_LOAD, 64) \
 	X(EVENT_STATUS, 65) \
 	X(CONFIRM, 66) \
@@ -233,8 +239,14 @@ enum ush_status {
 	USH_STATUS_BAD_IMAGE = 20,
 	/* The hold is not in the version, at the amount or for the seats that the request names. `state`, `hold_version` and `amount` are those of now. */
 	USH_STATUS_CHANGED = 21,
+	/* Seats that fit were found and lost to others, some times over. Worth another try with a new request id. */
+	USH_STATUS_CONTENDED = 32,
+	/* No free seats fit what was asked for. */
+	USH_STATUS_NONE = 33,
+	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
+	USH_STATUS_ORPHAN = 41,
 };
-#define USH_STATUS_COUNT 22u
+#define USH_STATUS_COUNT 42u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -258,7 +270,10 @@ enum ush_status {
 	X(BAD_REQUEST, 18) \
 	X(EVENT_EXISTS, 19) \
 	X(BAD_IMAGE, 20) \
-	X(CHANGED, 21)
+	X(CHANGED, 21) \
+	X(CONTENDED, 32) \
+	X(NONE, 33) \
+	X(ORPHAN, 41)
 
 /* What was wrong in a BAD_REQUEST. */
 enum ush_fault {
@@ -321,10 +336,12 @@ enum ush_extension {
 	USH_EXTENSION_TICKET = 7,
 	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit i = seat i is free. */
 	USH_EXTENSION_ROWS = 16,
+	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in row order. */
+	USH_EXTENSION_SEATS = 18,
 	/* UTF-8 text. value = length in bytes; padded with zeros. */
 	USH_EXTENSION_TEXT = 17,
 };
-#define USH_EXTENSION_COUNT 18u
+#define USH_EXTENSION_COUNT 19u
 /* X(name, value) for each member. */
 #define USH_EXTENSION_EACH(X) \
 	X(LEGS, 1) \
@@ -335,7 +352,59 @@ enum ush_extension {
 	X(WORK, 6) \
 	X(TICKET, 7) \
 	X(ROWS, 16) \
+	X(SEATS, 18) \
 	X(TEXT, 17)
+
+/* Which of the places that fit is best. */
+enum ush_best_objective {
+	/* The first rows of the venue file. */
+	USH_BEST_OBJECTIVE_QUALITY = 0,
+	/* The cheapest tier, then the first rows. */
+	USH_BEST_OBJECTIVE_PRICE = 1,
+	/* The last rows. */
+	USH_BEST_OBJECTIVE_BACK = 2,
+	/* Rows from a place that differs from request to request. */
+	USH_BEST_OBJECTIVE_SPREAD = 3,
+};
+#define USH_BEST_OBJECTIVE_COUNT 4u
+/* X(name, value) for each member. */
+#define USH_BEST_OBJECTIVE_EACH(X) \
+	X(QUALITY, 0) \
+	X(PRICE, 1) \
+	X(BACK, 2) \
+	X(SPREAD, 3)
+
+/* What happens to a group for which there is no run of seats. */
+enum ush_best_split {
+	/* NONE. */
+	USH_BEST_SPLIT_REFUSE = 0,
+	/* Two runs, one behind the other. */
+	USH_BEST_SPLIT_TWO_ROWS = 1,
+	/* The fewest runs of one section. */
+	USH_BEST_SPLIT_SAME_SECTION = 2,
+};
+#define USH_BEST_SPLIT_COUNT 3u
+/* X(name, value) for each member. */
+#define USH_BEST_SPLIT_EACH(X) \
+	X(REFUSE, 0) \
+	X(TWO_ROWS, 1) \
+	X(SAME_SECTION, 2)
+
+/* Single free seats left between taken ones. */
+enum ush_best_orphans {
+	/* RESERVE_BEST leaves one only where nothing else fits. */
+	USH_BEST_ORPHANS_AVOID = 0,
+	/* As AVOID; and RESERVE of exact seats that leaves one is answered ORPHAN. */
+	USH_BEST_ORPHANS_REFUSE = 1,
+	/* They do not matter. */
+	USH_BEST_ORPHANS_ALLOW = 2,
+};
+#define USH_BEST_ORPHANS_COUNT 3u
+/* X(name, value) for each member. */
+#define USH_BEST_ORPHANS_EACH(X) \
+	X(AVOID, 0) \
+	X(REFUSE, 1) \
+	X(ALLOW, 2)
 
 /* Life of an event. */
 enum ush_event_status {
@@ -625,13 +694,13 @@ struct ush_request {
 	uint64_t mask;
 	/* 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section. */
 	uint16_t row;
-	/* 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
+	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
 	uint16_t section;
-	/* 44: RESERVE: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
+	/* 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -1113,7 +1182,9 @@ struct ush_venue_header {
 	/* 52: Longest life that may be asked for. [ms] */
 	uint32_t hold_ms_max;
 	/* 56: Seats per user. [seats] */
-	uint32_t user_seats_max;
+	uint16_t user_seats_max;
+	/* 58: How seats are chosen: objective (bits 0 to 2, enum best_objective) | split << 3 (bits 3 and 4, enum best_split) | orphans << 5 (bits 5 and 6, enum best_orphans) | exempt << 8: single seats may be left once at most exempt - 1 per cent of the seats are free; 0 means 5 per cent. Bit 7 is zero. */
+	uint16_t best;
 	/* 60: ISO 4217 code and a zero byte. */
 	uint8_t currency[4];
 	/* 64: Name of the venue, UTF-8, zero-filled. */
@@ -1132,6 +1203,7 @@ static_assert(offsetof(struct ush_venue_header, label_bytes) == 40, "ush_venue_h
 static_assert(offsetof(struct ush_venue_header, hold_ms) == 48, "ush_venue_header.hold_ms");
 static_assert(offsetof(struct ush_venue_header, hold_ms_max) == 52, "ush_venue_header.hold_ms_max");
 static_assert(offsetof(struct ush_venue_header, user_seats_max) == 56, "ush_venue_header.user_seats_max");
+static_assert(offsetof(struct ush_venue_header, best) == 58, "ush_venue_header.best");
 static_assert(offsetof(struct ush_venue_header, currency) == 60, "ush_venue_header.currency");
 static_assert(offsetof(struct ush_venue_header, name) == 64, "ush_venue_header.name");
 
@@ -1173,7 +1245,7 @@ struct ush_venue_row {
 	uint8_t tier[4];
 	/* 60: Section it belongs to. */
 	uint16_t section;
-	/* 62: 1: general admission, places are anonymous. 2: continues the row block before it. */
+	/* 62: 1: general admission, places are anonymous. 2: continues the row block before it. 4: with 2, a gap lies between the two blocks. */
 	uint16_t flags;
 };
 static_assert(sizeof(struct ush_venue_row) == 64, "ush_venue_row size");

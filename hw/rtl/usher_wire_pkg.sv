@@ -147,6 +147,10 @@ package usher_wire_pkg;
     OpQuerySection = 8'd5,
     // Move a hold's deadline, once.
     OpExtend = 8'd6,
+    // Hold the best seats that fit a group; the box chooses them.
+    OpReserveBest = 8'd7,
+    // Hold places of a general admission area.
+    OpReserveArea = 8'd8,
     // Load an event from a venue image passed as a file descriptor. Control port only.
     OpEventLoad = 8'd64,
     // Set an event's status. Control port only.
@@ -222,7 +226,15 @@ package usher_wire_pkg;
     StatusBadImage = 8'd20,
     // The hold is not in the version, at the amount or for the seats that the request names.
     // `state`, `hold_version` and `amount` are those of now.
-    StatusChanged = 8'd21
+    StatusChanged = 8'd21,
+    // Seats that fit were found and lost to others, some times over. Worth another try with a new
+    // request id.
+    StatusContended = 8'd32,
+    // No free seats fit what was asked for.
+    StatusNone = 8'd33,
+    // The event does not allow a single free seat to be left between taken ones. `detail` is the
+    // leg, `hold` the mask of the seats that would be.
+    StatusOrphan = 8'd41
   } status_e;
 
   // What was wrong in a BAD_REQUEST.
@@ -280,9 +292,44 @@ package usher_wire_pkg;
     // Free seats. value = first row (counted within the event); then one u64 mask per row, bit i =
     // seat i is free.
     ExtensionRows = 8'd16,
+    // Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in
+    // row order.
+    ExtensionSeats = 8'd18,
     // UTF-8 text. value = length in bytes; padded with zeros.
     ExtensionText = 8'd17
   } extension_e;
+
+  // Which of the places that fit is best.
+  typedef enum logic [7:0] {
+    // The first rows of the venue file.
+    BestObjectiveQuality = 8'd0,
+    // The cheapest tier, then the first rows.
+    BestObjectivePrice = 8'd1,
+    // The last rows.
+    BestObjectiveBack = 8'd2,
+    // Rows from a place that differs from request to request.
+    BestObjectiveSpread = 8'd3
+  } best_objective_e;
+
+  // What happens to a group for which there is no run of seats.
+  typedef enum logic [7:0] {
+    // NONE.
+    BestSplitRefuse = 8'd0,
+    // Two runs, one behind the other.
+    BestSplitTwoRows = 8'd1,
+    // The fewest runs of one section.
+    BestSplitSameSection = 8'd2
+  } best_split_e;
+
+  // Single free seats left between taken ones.
+  typedef enum logic [7:0] {
+    // RESERVE_BEST leaves one only where nothing else fits.
+    BestOrphansAvoid = 8'd0,
+    // As AVOID; and RESERVE of exact seats that leaves one is answered ORPHAN.
+    BestOrphansRefuse = 8'd1,
+    // They do not matter.
+    BestOrphansAllow = 8'd2
+  } best_orphans_e;
 
   // Life of an event.
   typedef enum logic [7:0] {
@@ -500,15 +547,15 @@ package usher_wire_pkg;
   typedef struct packed {
     // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN:
     // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new
-    // user. Otherwise zero.
+    // user. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
-    // 44: RESERVE: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now,
-    // 0 = the event's default. PAY_BEGIN: time to pay. [ms]
+    // 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default.
+    // EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms]
     logic [31:0] hold_ms;
-    // 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the
-    // version of the hold that is meant.
+    // 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN,
+    // REFUND_END, TRANSFER: the version of the hold that is meant.
     logic [15:0] section;
     // 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section.
     logic [15:0] row;
@@ -1147,7 +1194,9 @@ package usher_wire_pkg;
   localparam int unsigned VenueHeaderHoldMsMaxOffsetBytes = 52;
   localparam int unsigned VenueHeaderHoldMsMaxWidthBits = 32;
   localparam int unsigned VenueHeaderUserSeatsMaxOffsetBytes = 56;
-  localparam int unsigned VenueHeaderUserSeatsMaxWidthBits = 32;
+  localparam int unsigned VenueHeaderUserSeatsMaxWidthBits = 16;
+  localparam int unsigned VenueHeaderBestOffsetBytes = 58;
+  localparam int unsigned VenueHeaderBestWidthBits = 16;
   localparam int unsigned VenueHeaderCurrencyOffsetBytes = 60;
   localparam int unsigned VenueHeaderCurrencyWidthBits = 32;
   localparam int unsigned VenueHeaderNameOffsetBytes = 64;
@@ -1158,8 +1207,13 @@ package usher_wire_pkg;
     logic [63:0][7:0] name;
     // 60: ISO 4217 code and a zero byte.
     logic [3:0][7:0] currency;
+    // 58: How seats are chosen: objective (bits 0 to 2, enum best_objective) | split << 3 (bits 3
+    // and 4, enum best_split) | orphans << 5 (bits 5 and 6, enum best_orphans) | exempt << 8:
+    // single seats may be left once at most exempt - 1 per cent of the seats are free; 0 means 5
+    // per cent. Bit 7 is zero.
+    logic [15:0] best;
     // 56: Seats per user. [seats]
-    logic [31:0] user_seats_max;
+    logic [15:0] user_seats_max;
     // 52: Longest life that may be asked for. [ms]
     logic [31:0] hold_ms_max;
     // 48: Default life of a hold. [ms]
@@ -1232,7 +1286,8 @@ package usher_wire_pkg;
   localparam int unsigned VenueRowFlagsWidthBits = 16;
 
   typedef struct packed {
-    // 62: 1: general admission, places are anonymous. 2: continues the row block before it.
+    // 62: 1: general admission, places are anonymous. 2: continues the row block before it. 4: with
+    // 2, a gap lies between the two blocks.
     logic [15:0] flags;
     // 60: Section it belongs to.
     logic [15:0] section;

@@ -190,6 +190,31 @@ def status_vectors(e: Encoder) -> list:
     ]
 
 
+def seats(*pairs: tuple[int, int]) -> dict:
+    return legs(*pairs) | {"type": "SEATS"}
+
+
+def best_vectors(e: Encoder) -> list:
+    ask = {"op": "RESERVE_BEST", "event": 1, "request_id": 31, "cookie": 0xBE57}
+    area = {"op": "RESERVE_AREA", "event": 1, "request_id": 32, "cookie": 0xA4EA}
+    held = {"hold": HOLD_B, "deadline_ns": DEADLINE_NS, "state": "HELD"}
+    return [
+        e.message("best_request", "request", [pad(16)], user=7, arg=4, **ask),
+        e.message("best_request_filters", "request", [pad(32)], user=7, section=2, hold_ms=60_000,
+                  arg=4 | 1 << 16 | 7 << 24 | 1 << 32 | 1 << 40, **ask),
+        e.message("best_reply_ok", "reply", [seats((12, 0x3C0))], amount=10_000, sequence=70_020,
+                  **held, **ask),
+        e.message("best_reply_none", "reply", [], status="NONE", **ask),
+        e.message("best_reply_contended", "reply", [], status="CONTENDED", **ask),
+        e.message("area_request", "request", [pad(32)], user=7, section=1, arg=6, **area),
+        e.message("area_request_accessible", "request", [pad(16)], user=7, section=1,
+                  arg=2 | 1 << 32, **area),
+        e.message("area_reply_none", "reply", [], status="NONE", **area),
+        e.message("area_reply_ok", "reply", [seats((0, 0xF << 60), (1, 0x3))], amount=12_000,
+                  sequence=70_023, **held, **area),
+    ]
+
+
 def reserve_requests(e: Encoder) -> list:
     ask = {"op": "RESERVE", "event": 1, "user": 7}
     wide = [(row, 1 << row) for row in range(4, 11)]
@@ -229,6 +254,7 @@ def reserve_replies(e: Encoder) -> list:
         refused("NOT_ON_SALE", detail=3),
         refused("UNKNOWN_EVENT"),
         refused("NO_SUCH_SEAT", detail=1),
+        refused("ORPHAN", hold=0x8, detail=1),
         refused("RETRY"),
         refused("BUSY"),
         refused("MISMATCH"),
@@ -560,7 +586,7 @@ def build(wire: dict) -> list:
     """All vectors, in the order of the file."""
     encoder = Encoder(wire)
     vectors = []
-    for make in (status_vectors, reserve_requests, reserve_replies, release_vectors, query_vectors,
+    for make in (status_vectors, reserve_requests, reserve_replies, best_vectors, release_vectors, query_vectors,
                  event_vectors, confirm_vectors, money_vectors, house_vectors, other_vectors, venue_vectors):
         vectors += make(encoder)
     vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})

@@ -120,7 +120,7 @@ static void claim_both(uint32_t thread, const uint32_t *rows, const uint64_t *ma
 		}
 		while (i-- > 0) {
 			c->owned[thread][rows[i]] = 0;
-			ush_row_unclaim(&c->rows[rows[i]], masks[i]);
+			ush_row_put_back(&c->rows[rows[i]], masks[i]);
 		}
 		return;
 	}
@@ -165,7 +165,7 @@ static void return_thread(uint32_t thread)
 		return;
 	}
 	c->owned[0][0] = 0;
-	ush_row_return(&c->rows[0], 0x7);
+	ush_row_set_free(&c->rows[0], 0x7);
 	/* And in again, against the others. */
 	claim_one(0, 0, 0x1);
 }

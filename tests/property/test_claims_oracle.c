@@ -148,7 +148,7 @@ static void make_event(struct run *run, uint32_t event)
 		.row_count = e->row_count,
 		.hold_ms = e->hold_ms,
 		.hold_ms_max = e->hold_ms_max,
-		.user_seats_max = e->user_seats_max,
+		.user_seats_max = (uint16_t)e->user_seats_max,
 		.currency = "EUR",
 	};
 	image = harness_image_of(&venue, &bytes);

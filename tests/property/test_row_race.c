@@ -43,7 +43,7 @@ static void hold_and_return(struct thief *thief, uint64_t mask, uint32_t me)
 			if ((mask >> s & 1) != 0)
 				atomic_store_explicit(&owner[s], 0, memory_order_relaxed);
 		}
-		ush_row_unclaim(&row, mask);
+		ush_row_put_back(&row, mask);
 		return;
 	}
 	ush_row_make_firm(&row, mask);
@@ -57,7 +57,7 @@ static void hold_and_return(struct thief *thief, uint64_t mask, uint32_t me)
 		atomic_store_explicit(&owner[s], 0, memory_order_relaxed);
 	}
 	thief->wrong += (atomic_load(&row.firm) & mask) != mask;
-	ush_row_return(&row, mask);
+	ush_row_set_free(&row, mask);
 }
 
 static void *steal(void *context)

@@ -36,6 +36,8 @@ struct asked {
 	struct ush_reply reply;
 	uint32_t leg_count;
 	struct ush_leg legs[2];
+	/* As RESERVE_BEST was answered. */
+	struct ush_leg seats[USH_LEG_COUNT_MAX];
 	bool open;
 	bool dropped;
 };
@@ -87,6 +89,14 @@ static void reserve_of(struct asked *a, uint32_t event, uint64_t user, uint32_t 
 		a->legs[i - 1] =
 			(struct ush_leg){.row = (uint16_t)((a->request.row + i * 2) % ROWS),
 				.mask = 1ull << ush_random_below(&random, SEATS)};
+	if (ush_random_below(&random, 3) != 0)
+		return;
+	/* The reply says how many legs. */
+	a->request.op = USH_OP_RESERVE_BEST;
+	a->request.row = 0;
+	a->request.mask = 0;
+	a->request.arg = 1 + ush_random_below(&random, 5);
+	a->leg_count = 0;
 }
 
 static void choose_reserve(struct core *core, struct asked *a, uint32_t event, uint64_t user)
@@ -182,7 +192,11 @@ static void take_reply(struct core *core, const struct ush_packet *packet, uint6
 		core->fault = "a reply before its sequence was durable";
 	a->open = false;
 	core->open_count--;
-	if (y->op == USH_OP_RESERVE && y->status == USH_STATUS_OK)
+	if (y->op == USH_OP_RESERVE_BEST && y->extension_count == 1) {
+		a->leg_count = (y->size - 72u) / sizeof(struct ush_leg);
+		memcpy(a->seats, packet->data + 72, y->size - 72u);
+	}
+	if ((y->op == USH_OP_RESERVE || y->op == USH_OP_RESERVE_BEST) && y->status == USH_STATUS_OK)
 		atomic_store_explicit(&recent[y->event][a->request.user][below(core, RECENT)],
 			y->hold, memory_order_relaxed);
 }
@@ -301,6 +315,7 @@ static uint8_t record_type_of(const struct asked *a)
 		return 0;
 	switch (a->request.op) {
 	case USH_OP_RESERVE:
+	case USH_OP_RESERVE_BEST:
 		return USH_RECORD_TYPE_HOLD;
 	case USH_OP_RELEASE:
 		return USH_RECORD_TYPE_RELEASE;
@@ -325,6 +340,21 @@ static bool reply_is_logged(const struct asked *a)
 		record->event != a->request.event)
 		return false;
 	first = record - record->run_index;
+	if (a->request.op == USH_OP_RESERVE_BEST) {
+		uint32_t seats = 0;
+
+		/* Seats are named unless the hold is over. */
+		for (uint32_t i = 0; i < a->leg_count; i++) {
+			if (a->seats[i].row != first[i].row || a->seats[i].mask != first[i].mask)
+				return false;
+		}
+		for (uint32_t i = 0; i < first->run_count; i++)
+			seats += ush_popcount64(first[i].mask);
+		return first->hold == a->reply.hold && seats == a->request.arg &&
+		       first->request_id == a->request.request_id &&
+		       (a->leg_count == record->run_count ||
+			       (a->leg_count == 0 && a->reply.detail == 1));
+	}
 	if (type == USH_RECORD_TYPE_HOLD)
 		return first->hold == a->reply.hold && record->run_count == a->leg_count &&
 		       first->request_id == a->request.request_id;

@@ -262,7 +262,9 @@ static uint32_t check_row(const struct ush_venue *venue, const struct row *row,
 		uint32_t index = block_first + used;
 		uint32_t positions = 64u - (uint32_t)__builtin_clzll(block->seats);
 
-		CHECK_EQ(block->flags, used == 0 ? 0 : 2);
+		bool aisle = used > 0 && row->seats[position - 1].label[0] == '\0';
+
+		CHECK_EQ(block->flags, used == 0 ? 0 : aisle ? 6 : 2);
 		CHECK(strcmp(ush_venue_row_label(venue, index), row->label) == 0);
 		for (uint32_t bit = 0; bit < positions && position < row->count;
 			bit++, position++) {

@@ -549,6 +549,8 @@ def test_unknown_versions_and_operations(device):
 GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, request_id=1, mask=1),
         Op.RELEASE: dict(event=EVENT, user=1, request_id=1, hold=5),
         Op.QUERY_HOLD: dict(event=EVENT, user=1, hold=5), Op.QUERY_SECTION: dict(event=EVENT),
+        Op.RESERVE_BEST: dict(event=EVENT, user=1, request_id=1, arg=1),
+        Op.RESERVE_AREA: dict(event=EVENT, user=1, request_id=1, arg=1),
         Op.EVENT_LOAD: dict(event=EVENT), Op.EVENT_STATUS: dict(event=EVENT, arg=2),
         Op.CONFIRM: dict(event=EVENT, user=1, hold=5), Op.BLOCK: dict(event=EVENT, mask=1),
         Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {},
@@ -563,6 +565,7 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
         Op.REFUND_END: "hold_ms", Op.TRANSFER: "mask row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
         Op.QUERY_SECTION: "user hold mask hold_ms arg",
+        Op.RESERVE_BEST: "hold mask row", Op.RESERVE_AREA: "hold mask row",
         Op.EVENT_LOAD: "user hold mask row section hold_ms arg",
         Op.EVENT_STATUS: "user hold mask row section hold_ms",
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms arg",
@@ -626,7 +629,7 @@ def test_bad_request(device):
             bad(Fault.RESERVED, op, extensions=[extension])
         if op not in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
             bad(Fault.EXTENSION, op, extensions=[uc.legs([(1, 1)])])
-    for op in (Op.RESERVE, Op.RELEASE):
+    for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA):
         bad(Fault.REQUEST_ID, op, request_id=0)
     for op in (Op.RESERVE, Op.RELEASE, Op.QUERY_HOLD, Op.CONFIRM):
         bad(Fault.USER, op, user=0)

@@ -27,15 +27,19 @@ _LEG = struct.Struct("<HHIQ")
 assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG.size == 16
 
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
-                             EXTEND=6, EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
+                             EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8,
+                             EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
                              TRANSFER=73, REFUND_END=76))
 CONTROL_OPS = [op for op in Op if op >= 64]
-Status = enum.IntEnum("Status", (
+_STATUS = (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
     "EXPIRED RETRY BUSY MISMATCH STALE NOT_PERMITTED BAD_VERSION BAD_OP BAD_REQUEST EVENT_EXISTS "
-    "BAD_IMAGE CHANGED"), start=0)
-DONE = {Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT, Status.WRONG_STATE, Status.EXPIRED}
+    "BAD_IMAGE CHANGED")
+Status = enum.IntEnum("Status", dict(
+    {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, ORPHAN=41))
+DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
+        Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
 Fault = enum.IntEnum("Fault", ("NONE RESERVED EXTENSION LEG_EMPTY LEG_TWICE LEG_COUNT REQUEST_ID "
                                "USER HOLD_TIME UNUSED SECTION ARGUMENT"), start=0)
@@ -44,7 +48,7 @@ EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CL
 HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
                          "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
-                                           TICKET=7, ROWS=16, TEXT=17))
+                                           TICKET=7, ROWS=16, TEXT=17, SEATS=18))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -205,6 +209,12 @@ class Reply:
         return found and (found[0], list(struct.unpack(f"<{len(found[1]) // 8}Q", found[1])))
 
     @property
+    def seats(self):
+        """[(row, mask), ...] of SEATS, or None."""
+        found = self.body(Extension.SEATS)
+        return found and [(r, m) for r, _, _, m in _LEG.iter_unpack(found[1])]
+
+    @property
     def text(self):
         found = self.body(Extension.TEXT)
         return found and found[1][:found[0]].decode()
@@ -243,6 +253,8 @@ def decode(data):
         body = data[at + 8:at + size]
         if kind == Extension.TEXT:
             need(value <= len(body) < value + 8 and not any(body[value:]), "text")
+        if kind == Extension.SEATS:
+            need(0 < value <= LEG_COUNT_MAX and len(body) == 16 * value, "seats")
         need(kind not in list(Extension) or kind >= 16, "extension of requests")
         reply.extensions.append((kind, value, body))
         at += size
@@ -395,6 +407,21 @@ class Client:
         return self.patient(Op.RESERVE, event=event, user=user, request_id=request_id,
                             hold_ms=hold_ms, **self.spread(seats))
 
+    def reserve_best(self, event, user, seats, tier=None, section=None, together=False, accessible=0,
+                     companion=0, legs=8, hold_ms=0, request_id=None):
+        request_id = request_id or self.next_id(user, event)
+        flags = (section is not None) | (tier is not None) << 1 | together << 2
+        arg = seats | (tier or 0) << 16 | flags << 24 | accessible << 32 | companion << 40
+        return self.patient(Op.RESERVE_BEST, event=event, user=user, request_id=request_id, arg=arg,
+                            section=section or 0, hold_ms=hold_ms,
+                            extensions=[pad(2 * legs)] if legs else [])
+
+    def reserve_area(self, event, user, section, places, accessible=0, legs=8, hold_ms=0, request_id=None):
+        request_id = request_id or self.next_id(user, event)
+        return self.patient(Op.RESERVE_AREA, event=event, user=user, request_id=request_id,
+                            section=section, arg=places | accessible << 32, hold_ms=hold_ms,
+                            extensions=[pad(2 * legs)] if legs else [])
+
     def release(self, event, user, hold, request_id=None):
         request_id = request_id or self.next_id(user, event)
         return self.patient(Op.RELEASE, event=event, user=user, request_id=request_id, hold=hold)
@@ -506,7 +533,7 @@ def _crc_entry(value):
 _CRC = [_crc_entry(i) for i in range(256)]
 assert crc32c(b"123456789") == 0xe3069283
 VENUE_MAGIC, VENUE_VERSION = 0x314e455648535355, 1
-_VENUE_HEADER = struct.Struct("<QIIQIIIIQIII4s64s")
+_VENUE_HEADER = struct.Struct("<QIIQIIIIQIIHH4s64s")
 _VENUE_ROW = struct.Struct("<QQ3QQQ4BHH")
 assert _VENUE_HEADER.size == 128 and _VENUE_ROW.size == 64
 
@@ -517,6 +544,9 @@ class Row:
     seats: int
     house: int = 0
     tiers: dict = dataclasses.field(default_factory=dict)
+    accessible: int = 0
+    companion: int = 0
+    flags: int = 0
 
 
 @dataclasses.dataclass
@@ -527,6 +557,7 @@ class Venue:
     hold_ms: int = 600_000
     hold_ms_max: int = 3_600_000
     user_seats_max: int = 8
+    best: int = 0
     labels: bytes = b"{}"
     name: str = "test"
 
@@ -558,13 +589,14 @@ class Venue:
             for row in section:
                 tiers = list(row.tiers) + [0] * (3 - len(row.tiers))
                 masks = list(row.tiers.values()) + [0] * (3 - len(row.tiers))
-                body += _VENUE_ROW.pack(row.seats, row.house, *masks, 0, 0, 0, *tiers, number, 0)
+                body += _VENUE_ROW.pack(row.seats, row.house, *masks, row.accessible, row.companion, 0, *tiers,
+                                        number, row.flags)
         body += self.labels
 
         def head(crc):
             return _VENUE_HEADER.pack(
                 VENUE_MAGIC, VENUE_VERSION, crc, _VENUE_HEADER.size + len(body), len(self.prices),
                 len(self.sections), first, self.seat_count, len(self.labels), self.hold_ms,
-                self.hold_ms_max, self.user_seats_max, b"EUR\0", self.name.encode())
+                self.hold_ms_max, self.user_seats_max, self.best, b"EUR\0", self.name.encode())
 
         return head(crc32c(head(0) + body)) + body

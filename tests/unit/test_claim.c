@@ -130,6 +130,11 @@ static const struct {
 	{HEADER(hold_ms_max), 3600001, 4, "hold times"},
 	{HEADER(user_seats_max), 0, 4, "seats per user"},
 	{HEADER(user_seats_max), 65536, 4, "seats per user"},
+	{HEADER(best), 4, 2, "rules for choosing"},
+	{HEADER(best), 3 << 3, 2, "rules for choosing"},
+	{HEADER(best), 3 << 5, 2, "rules for choosing"},
+	{HEADER(best), 1 << 7, 2, "rules for choosing"},
+	{HEADER(best), 102 << 8, 2, "rules for choosing"},
 	{HEADER(seat_count), 39, 4, "seat count"},
 	{TIERS_AT + 8, USH_TIER_PRICE_MAX + 1, 4, "price"},
 	{TIERS_AT + 4, 1, 4, "price"},
@@ -298,7 +303,7 @@ static void test_claim_row_tells_taken_from_in_flight(void)
 	CHECK_EQ(ush_row_claim(row, 0x8, &way), USH_CLAIM_WON);
 	CHECK_EQ(ush_row_test(row, 0x20e, &way), USH_CLAIM_IN_FLIGHT);
 	CHECK_EQ(way, 0x20e);
-	ush_row_unclaim(row, 0x8);
+	ush_row_put_back(row, 0x8);
 	CHECK_EQ(ush_row_claim(row, 0x8, &way), USH_CLAIM_WON);
 }
 
@@ -310,7 +315,7 @@ static void test_claim_row_returned_is_free_again(void)
 
 	CHECK_EQ(ush_row_claim(row, 0x3ff, &way), USH_CLAIM_WON);
 	ush_row_make_firm(row, 0x3ff);
-	ush_row_return(row, 0x0f0);
+	ush_row_set_free(row, 0x0f0);
 	CHECK_EQ(atomic_load(&row->firm), 0x30f);
 	CHECK_EQ(ush_row_available(row), 0x0f0);
 	CHECK_EQ(ush_row_claim(row, 0x0f0, &way), USH_CLAIM_WON);

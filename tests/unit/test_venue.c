@@ -67,6 +67,8 @@ static bool compile_shipped(struct compiled *out, const char *name)
 static const char small_venue[] =
 	"{\"version\": 1, \"name\": \"Caf\\u00e9\", \"currency\": \"JPY\",\n"
 	"\"limits\": {\"hold_s\": 60, \"hold_max_s\": 90, \"seats_per_user\": 3},\n"
+	"\"best\": {\"objective\": \"back\", \"split\": \"same_section\", \"orphans\": \"refuse\", "
+	"\"exempt_percent\": 0},\n"
 	"\"tiers\": [{\"name\": \"A\", \"price_minor\": 900}, {\"name\": \"B\", \"price_minor\": 0}],\n"
 	"\"sections\": [\n"
 	" {\"name\": \"Floor\", \"kind\": \"area\", \"tier\": \"B\", \"capacity\": 70,\n"
@@ -101,6 +103,8 @@ static void test_venue_small_file_exact_image(void)
 	CHECK_EQ(c.header->hold_ms, 60000);
 	CHECK_EQ(c.header->hold_ms_max, 90000);
 	CHECK_EQ(c.header->user_seats_max, 3);
+	CHECK_EQ(c.header->best, USH_BEST_OBJECTIVE_BACK | USH_BEST_SPLIT_SAME_SECTION << 3 |
+					 USH_BEST_ORPHANS_REFUSE << 5 | 1 << 8);
 	CHECK(memcmp(c.header->currency, "JPY", 4) == 0);
 	CHECK(strcmp((const char *)c.header->name, "Caf\xc3\xa9") == 0);
 	CHECK_EQ(c.bytes, 128 + 2 * 8 + 2 * 8 + 4 * 64 + strlen(labels));
@@ -201,7 +205,7 @@ static void test_venue_shipped_counts(void)
 			accessible += ush_popcount64(row->accessible);
 			companion += ush_popcount64(row->companion);
 			blocked += ush_popcount64(row->house);
-			continued += row->flags == USH_VENUE_ROW_CONTINUES;
+			continued += (row->flags & USH_VENUE_ROW_CONTINUES) != 0;
 		}
 		if (venues[i].seats < 100000) {
 			CHECK_EQ(accessible, venues[i].accessible);

@@ -25,6 +25,7 @@
 #define SEATS(list) ROW("\"seats\": " list)
 #define AREA(keys) HEAD "\"sections\": [{\"name\": \"Floor\", \"kind\": \"area\",\n" keys "}]}"
 #define LIMITS(keys) HEAD "\"limits\": {" keys "},\n" GOOD_SECTIONS
+#define BEST(keys) HEAD "\"best\": {" keys "},\n" GOOD_SECTIONS
 #define X16 "xxxxxxxxxxxxxxxx"
 #define X64 X16 X16 X16 X16
 
@@ -75,6 +76,13 @@ static const struct bad bad_files[] = {
 	{LIMITS("\"hold_s\": 60, \"hold_max_s\": @59"), "hold_max_s 59 is below hold_s 60", 0},
 	{LIMITS("\"hold_max_s\": @4000"), "allowed: 1 to 3600", 0},
 	{LIMITS("\"seats_per_user\": @65536"), "allowed: 1 to 65535", 0},
+	{BEST("@\"colour\": 1"), "unknown key 'colour'; allowed here: objective", 0},
+	{BEST("\"objective\": @\"front\""),
+		"unknown objective 'front'; allowed: quality, price, back, spread", 0},
+	{BEST("\"split\": @\"three\""), "allowed: refuse, two_rows, same_section", 0},
+	{BEST("\"orphans\": @1"), "must be a string", 0},
+	{BEST("\"orphans\": @\"no\""), "allowed: avoid, refuse, allow", 0},
+	{BEST("\"exempt_percent\": @101"), "allowed: 0 to 100", 0},
 	{LIMITS("@\"hold\": 1"), "unknown key 'hold'", 0},
 	/* Tiers. */
 	{"{\"name\": \"V\", \"currency\": \"EUR\", \"tiers\": @[],\n" GOOD_SECTIONS, "at least 1",
