@@ -25,6 +25,8 @@
 #define USERS 200u
 #define ASKS_MAX 16384u
 #define OUTSTANDING_MAX 4000u
+/* Turns. */
+#define CROWD_PATIENCE 10000
 #define CROWD_PACKETS (OUTSTANDING_MAX + USH_LOOP_BURST)
 
 enum outcome {
@@ -76,6 +78,8 @@ struct world {
 	/* The disk completes nothing for a while, and many ask meanwhile: several writes under way.
 	 */
 	bool stalled;
+	/* Requests in a burst at most, and stalls are the test's to make; 0: chance decides. */
+	uint32_t burst_max;
 	uint8_t *free_packets[CROWD_PACKETS];
 	uint32_t free_count;
 	uint32_t next_id[EVENTS + 1][USERS + 1];
@@ -409,6 +413,8 @@ static inline void crowd_turn(uint32_t loop, bool serve)
 	if (serve && loop == 0)
 		count = ask_events(packets);
 	want = w.stalled ? 56 : (uint32_t)crowd_below(crowd_below(8) == 0 ? 40 : 6);
+	if (w.burst_max != 0 && !w.stalled)
+		want = (uint32_t)crowd_below(w.burst_max + 1u);
 	while (serve && count < want && w.outstanding < OUTSTANDING_MAX && w.ask_count < ASKS_MAX)
 		packets[count++] = ask_something();
 	w.h.now_ns = w.now_ns;
@@ -423,7 +429,7 @@ static inline void crowd_turn(uint32_t loop, bool serve)
 static inline void crowd_serve(uint32_t turns)
 {
 	while (turns-- != 0 && !fake_disk_is_cut(w.fake)) {
-		if (w.stalled ? crowd_below(40) == 0 : crowd_below(60) == 0) {
+		if (w.burst_max == 0 && (w.stalled ? crowd_below(40) == 0 : crowd_below(60) == 0)) {
 			w.stalled = !w.stalled;
 			fake_disk_order(w.fake, w.stalled ? FAKE_BY_HAND : FAKE_ANY_ORDER);
 		}
@@ -431,7 +437,7 @@ static inline void crowd_serve(uint32_t turns)
 						 : crowd_below(10000000);
 		for (uint32_t loop = 0; loop < w.loops; loop++)
 			crowd_turn(loop, true);
-		for (uint64_t n = crowd_below(3); n > 0; n--)
+		for (uint64_t n = crowd_below(3) * (w.burst_max != 0 ? 4 : 1); n > 0; n--)
 			ush_journal_step(w.journal, w.now_ns);
 		if (crowd_below(3) == 0)
 			ush_journal_housekeep(w.journal);
@@ -541,17 +547,20 @@ static inline void crowd_free(void)
 	free(w.image);
 }
 
-/* Until every request has its answer. */
-static inline void crowd_settle(void)
+/* Until every request has its answer. ret: false if some have none after a long time. */
+static inline bool crowd_settle(void)
 {
 	w.stalled = false;
 	fake_disk_order(w.fake, FAKE_ANY_ORDER);
-	while (w.outstanding != 0 && !fake_disk_is_cut(w.fake)) {
+	for (int turns = 0; w.outstanding != 0 && !fake_disk_is_cut(w.fake); turns++) {
+		if (turns == CROWD_PATIENCE)
+			return false;
 		for (uint32_t loop = 0; loop < w.loops; loop++)
 			crowd_turn(loop, false);
 		ush_journal_step(w.journal, w.now_ns);
 		ush_journal_housekeep(w.journal);
 	}
+	return true;
 }
 
 #endif /* USH_CROWD_H */

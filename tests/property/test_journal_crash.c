@@ -41,7 +41,7 @@ static void end_cleanly(void)
 		return;
 	fake_disk_cut_after(w.fake, UINT32_MAX);
 	crowd_serve(20);
-	crowd_settle();
+	CHECK(crowd_settle());
 	CHECK(ush_journal_finish(w.journal, w.now_ns));
 	w.clean_asked = true;
 	crowd_stop();
