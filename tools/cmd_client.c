@@ -30,11 +30,24 @@ struct action {
 static const struct action actions[] = {
 	{"reserve", USH_OP_RESERVE, "euirm",
 		"hold seats: --event --user --id --row --mask [--leg]"},
-	{"release", USH_OP_RELEASE, "euih", "give a hold back: --event --user --id --hold"},
+	{"release", USH_OP_RELEASE, "euih",
+		"give a hold back, or some seats: --event --user --id --hold [--row --mask --leg]"},
+	{"extend", USH_OP_EXTEND, "euih",
+		"more time, once: --event --user --id --hold [--hold-ms]"},
 	{"hold", USH_OP_QUERY_HOLD, "euh", "look at a hold: --event --user --hold"},
 	{"section", USH_OP_QUERY_SECTION, "e", "free seats: --event --section [--row FIRST]"},
 	{"status", USH_OP_STATUS, "", "is the box there; or --event: its status, free seats"},
 	{"confirm", USH_OP_CONFIRM, "euh", "sell a hold: --event --user --hold (control port)"},
+	{"pay-begin", USH_OP_PAY_BEGIN, "euhvaM",
+		"a payment starts: --event --user --hold --version --amount --hold-ms (control)"},
+	{"pay-end", USH_OP_PAY_END, "euhvo",
+		"how it ended: --event --user --hold --version --outcome (control port)"},
+	{"refund-begin", USH_OP_REFUND_BEGIN, "euhv",
+		"a refund starts: --event --user --hold --version [--row --mask --leg] (control)"},
+	{"refund-end", USH_OP_REFUND_END, "euhvo",
+		"how it ended: --event --user --hold --version --outcome [seats] (control port)"},
+	{"transfer", USH_OP_TRANSFER, "euhvt",
+		"a sold hold changes hands: --event --user --hold --version --to USER (control)"},
 	{"block", USH_OP_BLOCK, "erm", "house seats: --event --row --mask [--leg] (control port)"},
 	{"unblock", USH_OP_UNBLOCK, "erm", "and back on sale (control port)"},
 	{"stats", USH_OP_STATS, "", "all counters (control port)"},
@@ -108,7 +121,7 @@ static void print_help(void)
 {
 	printf("usage: usher client [--udp HOST:PORT | --socket PATH] ACTION [OPTIONS]\n\n");
 	for (size_t i = 0; i < ACTION_COUNT; i++)
-		printf("  %-9s %s\n", actions[i].name, actions[i].help);
+		printf("  %-13s%s\n", actions[i].name, actions[i].help);
 	printf("\n"
 	       "      --udp HOST:PORT   ask a public port over UDP, again until it answers\n"
 	       "      --socket PATH     ask the control port (default: %s)\n"
@@ -120,7 +133,11 @@ static void print_help(void)
 	       "  -l, --leg ROW:BITS    seats of a further row; up to 7\n"
 	       "  -s, --section N       section, from 0\n"
 	       "  -h, --hold ID         hold id, as printed\n"
-	       "      --hold-ms MS      life of the hold (default: the event's)\n"
+	       "      --hold-ms MS      life of the hold (default: the event's); pay-begin: time to pay\n"
+	       "      --version N       version of the hold that is meant, as `hold` prints it\n"
+	       "      --amount N        what is to be paid, in minor units\n"
+	       "      --outcome WORD    succeeded or failed\n"
+	       "      --to USER         whose it becomes\n"
 	       "      --timeout MS      give up after this long (default 2000)\n"
 	       "      --json            print one JSON object\n"
 	       "      --help            this\n\n"
@@ -217,6 +234,21 @@ static int take_option(struct asked *asked, int letter, const char *name, const 
 		error = parse_number(name, text, UINT32_MAX, &value);
 		request->hold_ms = (uint32_t)value;
 		break;
+	case 'v':
+		error = parse_number(name, text, UINT16_MAX, &value);
+		request->section = (uint16_t)value;
+		break;
+	case 'a':
+	case 't':
+		error = parse_number(name, text, UINT64_MAX, &request->arg);
+		break;
+	case 'o':
+		request->arg = strcmp(text, "succeeded") == 0 ? USH_OUTCOME_SUCCEEDED
+			       : strcmp(text, "failed") == 0  ? USH_OUTCOME_FAILED
+							      : 0;
+		if (request->arg == 0)
+			error = bad_option(name, text, "succeeded or failed");
+		break;
 	case 'T':
 		error = parse_number(name, text, 3600000, &value);
 		asked->timeout_ms = (uint32_t)value;
@@ -239,6 +271,8 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"row", required_argument, NULL, 'r'}, {"mask", required_argument, NULL, 'm'},
 		{"leg", required_argument, NULL, 'l'}, {"section", required_argument, NULL, 's'},
 		{"hold", required_argument, NULL, 'h'}, {"hold-ms", required_argument, NULL, 'M'},
+		{"version", required_argument, NULL, 'v'}, {"amount", required_argument, NULL, 'a'},
+		{"outcome", required_argument, NULL, 'o'}, {"to", required_argument, NULL, 't'},
 		{"timeout", required_argument, NULL, 'T'}, {"json", no_argument, NULL, 'J'},
 		{"help", no_argument, NULL, 'H'}, {NULL, 0, NULL, 0}};
 	int letter, index = 0;
@@ -356,11 +390,11 @@ static void print_json(const struct asked *asked, const uint8_t *bytes, size_t s
 
 	printf("{\"action\":\"%s\",\"status\":\"%s\",\"event\":%u,\"request_id\":%u,"
 	       "\"hold\":\"0x%llx\",\"state\":\"%s\",\"deadline_ns\":%llu,\"sequence\":%llu,"
-	       "\"amount\":%llu,\"detail\":%u",
+	       "\"amount\":%llu,\"version\":%u,\"detail\":%u",
 		asked->action->name, status_name(reply->status), reply->event, reply->request_id,
 		(unsigned long long)reply->hold, state_name(reply->state),
 		(unsigned long long)reply->deadline_ns, (unsigned long long)reply->sequence,
-		(unsigned long long)reply->amount, reply->detail);
+		(unsigned long long)reply->amount, reply->hold_version, reply->detail);
 	if (reply->op == USH_OP_STATUS && reply->event != 0)
 		printf(",\"event_status\":\"%s\",\"free\":%llu", event_status_name(reply->detail),
 			(unsigned long long)reply->amount);
@@ -394,6 +428,8 @@ static void print_text(const struct asked *asked, const uint8_t *bytes, size_t s
 			(unsigned long long)reply->hold, "state", state_name(reply->state),
 			reply->op == USH_OP_RESERVE && reply->detail == 1 ? " (a repeat)" : "",
 			"amount", (unsigned long long)reply->amount);
+	if (reply->hold_version != 0)
+		printf("%-10s %u\n", "version", reply->hold_version);
 	if (reply->deadline_ns != 0) {
 		printf("%-10s ", "deadline");
 		print_time(stdout, reply->deadline_ns);

@@ -59,7 +59,7 @@ static void print_help(FILE *out)
 		"  load --event N VENUE         give an event to a running usherd, as a draft\n"
 		"       [--on-sale]             and open its sale\n"
 		"  status --event N [STATUS]    show the status; or set it: draft, on_sale,\n"
-		"                               paused, closed\n"
+		"                               paused, closed, cancelled (for ever)\n"
 		"  block --event N --venue VENUE SEAT...    take house seats off sale\n"
 		"  unblock --event N --venue VENUE SEAT...  put them back on sale\n"
 		"\n"
@@ -257,7 +257,7 @@ static const char *status_name(uint8_t status)
 static const char *event_status_name(uint32_t status)
 {
 	static const char *const names[USH_EVENT_STATUS_COUNT] = {
-		"none", "draft", "on_sale", "paused", "sold_out", "closed"};
+		"none", "draft", "on_sale", "paused", "sold_out", "closed", "cancelled"};
 
 	return status < USH_EVENT_STATUS_COUNT ? names[status] : "unknown";
 }
@@ -319,14 +319,16 @@ static int run_status(const struct arguments *arguments)
 
 	if (arguments->word_count == 1) {
 		static const uint32_t settable[] = {USH_EVENT_STATUS_DRAFT,
-			USH_EVENT_STATUS_ON_SALE, USH_EVENT_STATUS_PAUSED, USH_EVENT_STATUS_CLOSED};
+			USH_EVENT_STATUS_ON_SALE, USH_EVENT_STATUS_PAUSED, USH_EVENT_STATUS_CLOSED,
+			USH_EVENT_STATUS_CANCELLED};
 
 		for (size_t i = 0; i < sizeof(settable) / sizeof(settable[0]); i++) {
 			if (strcmp(arguments->words[0], event_status_name(settable[i])) == 0)
 				return set_status(arguments, settable[i]);
 		}
 		fprintf(stderr,
-			"usher event status: `%s` is not one of draft, on_sale, paused, closed\n",
+			"usher event status: `%s` is not one of draft, on_sale, paused, closed, "
+			"cancelled\n",
 			arguments->words[0]);
 		return USHER_USAGE;
 	}

@@ -118,18 +118,35 @@ static int run_replay(struct verify *v)
 	return error;
 }
 
+/* ret: the record of an acknowledged operation, 0 if it writes none that is checked. */
 static uint8_t type_of_op(uint8_t op)
 {
-	switch (op) {
-	case USH_OP_RESERVE:
-		return USH_RECORD_TYPE_HOLD;
-	case USH_OP_RELEASE:
-		return USH_RECORD_TYPE_RELEASE;
-	case USH_OP_CONFIRM:
-		return USH_RECORD_TYPE_CONFIRM;
-	default:
-		return 0;
-	}
+	static const uint8_t types[256] = {
+		[USH_OP_RESERVE] = USH_RECORD_TYPE_HOLD,
+		[USH_OP_RELEASE] = USH_RECORD_TYPE_RELEASE,
+		[USH_OP_EXTEND] = USH_RECORD_TYPE_EXTEND,
+		[USH_OP_CONFIRM] = USH_RECORD_TYPE_CONFIRM,
+		[USH_OP_PAY_BEGIN] = USH_RECORD_TYPE_PAY_BEGIN,
+		[USH_OP_PAY_END] = USH_RECORD_TYPE_PAY_END,
+		[USH_OP_REFUND_BEGIN] = USH_RECORD_TYPE_REFUND_BEGIN,
+		[USH_OP_REFUND_END] = USH_RECORD_TYPE_REFUND_END,
+		[USH_OP_TRANSFER] = USH_RECORD_TYPE_TRANSFER,
+	};
+
+	return types[op];
+}
+
+/* Some of a hold's seats were released, not all. */
+static bool is_of_type(const struct ledger_entry *entry, uint8_t type)
+{
+	return entry->type == type ||
+	       (type == USH_RECORD_TYPE_RELEASE && entry->type == USH_RECORD_TYPE_CUT);
+}
+
+static bool has_request_id(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_RELEASE ||
+	       type == USH_RECORD_TYPE_EXTEND;
 }
 
 static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
@@ -150,9 +167,9 @@ static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
 				ack->op, ack->user, ack->request_id, ack->hold, ack->sequence);
 		return;
 	}
-	if (entry->type == type && entry->hold == ack->hold && entry->user == ack->user &&
+	if (is_of_type(entry, type) && entry->hold == ack->hold && entry->user == ack->user &&
 		entry->event == ack->event &&
-		(type == USH_RECORD_TYPE_CONFIRM || entry->request_id == ack->request_id))
+		(!has_request_id(type) || entry->request_id == ack->request_id))
 		return;
 	v->acks_wrong++;
 	if (v->problem.text[0] == '\0')

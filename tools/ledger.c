@@ -81,7 +81,9 @@ static int add(struct ledger *ledger, const struct ush_record *r, uint64_t hold,
 		.sequence = sequence,
 		.hold = hold,
 		.user = r->user,
+		.owner = r->user,
 		.mask = r->mask,
+		.left = r->mask,
 		.event = r->event,
 		.request_id = r->request_id,
 		.row = r->row,
@@ -133,24 +135,81 @@ static int book_end(struct ledger *ledger, const struct ush_record *r)
 		return add(ledger, r, r->hold, r->sequence);
 	}
 	leg = &ledger->entries[index - 1];
-	if (leg->user != r->user || leg->event != r->event)
+	if (leg->owner != r->user || leg->event != r->event)
 		fault(ledger, r, "ends another user's hold");
 	leg->end = r->type;
 	for (uint32_t i = 0; i < ledger->entries[index - 1].legs; i++, leg++) {
 		uint64_t *taken = seats_of(ledger, leg->event, leg->row);
-		uint32_t seats = ush_popcount64(leg->mask);
+		uint32_t seats = ush_popcount64(leg->left);
 		if (taken == NULL)
 			return -USH_ENOMEM;
 		ledger->seats_held -= seats;
-		if (r->type == USH_RECORD_TYPE_CONFIRM) {
+		if (r->state == USH_HOLD_STATE_SOLD) {
 			ledger->seats_sold += seats;
 			continue;
 		}
-		if ((*taken & leg->mask) != leg->mask)
+		if ((*taken & leg->left) != leg->left)
 			fault(ledger, r, "gives back seats that nobody has");
-		*taken &= ~leg->mask;
+		*taken &= ~leg->left;
 	}
 	return add(ledger, r, r->hold, r->sequence);
+}
+
+/* A record of a hold that goes on. */
+static int book_step(struct ledger *ledger, const struct ush_record *r)
+{
+	uint32_t index = *slot_of(ledger, r->hold);
+
+	if (index == 0)
+		fault(ledger, r, "changes a hold that never was");
+	else if (ledger->entries[index - 1].owner != r->user ||
+		 ledger->entries[index - 1].event != r->event)
+		fault(ledger, r, "changes another user's hold");
+	return add(ledger, r, r->hold, r->sequence);
+}
+
+/* Seats that a hold gives back while it goes on, or the last of them. sold: they were sold. */
+static int book_cut(
+	struct ledger *ledger, const struct ush_record *records, uint32_t count, bool sold)
+{
+	int error = book_step(ledger, &records[count - 1]);
+	uint32_t index = *slot_of(ledger, records[0].hold);
+
+	for (uint32_t i = 0; i < count && error == 0 && index != 0; i++) {
+		const struct ush_record *r = &records[i];
+		struct ledger_entry *leg = &ledger->entries[index - 1];
+		uint64_t *taken = seats_of(ledger, r->event, r->row);
+		uint32_t legs = leg->legs;
+
+		if (taken == NULL)
+			return -USH_ENOMEM;
+		while (legs > 1 && leg->row != r->row) {
+			leg++;
+			legs--;
+		}
+		if (leg->row != r->row || (r->mask & ~leg->left) != 0 ||
+			(*taken & r->mask) != r->mask) {
+			fault(ledger, r, "gives back seats that the hold does not have");
+			continue;
+		}
+		leg->left &= ~r->mask;
+		*taken &= ~r->mask;
+		if (sold)
+			ledger->seats_sold -= ush_popcount64(r->mask);
+		else
+			ledger->seats_held -= ush_popcount64(r->mask);
+	}
+	return error;
+}
+
+static int book_transfer(struct ledger *ledger, const struct ush_record *r)
+{
+	int error = book_step(ledger, r);
+	uint32_t index = *slot_of(ledger, r->hold);
+
+	for (uint32_t i = 0; index != 0 && i < ledger->entries[index - 1].legs; i++)
+		ledger->entries[index - 1 + i].owner = r->mask;
+	return error;
 }
 
 static int book_house(struct ledger *ledger, const struct ush_record *r)
@@ -181,6 +240,21 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	case USH_RECORD_TYPE_EXPIRE:
 	case USH_RECORD_TYPE_CONFIRM:
 		return book_end(ledger, &records[0]);
+	case USH_RECORD_TYPE_PAY_END:
+		return records[0].state == USH_HOLD_STATE_HELD ? book_step(ledger, &records[0])
+							       : book_end(ledger, &records[0]);
+	case USH_RECORD_TYPE_TRANSFER:
+		return book_transfer(ledger, &records[0]);
+	case USH_RECORD_TYPE_EXTEND:
+	case USH_RECORD_TYPE_PAY_BEGIN:
+		return book_step(ledger, &records[0]);
+	case USH_RECORD_TYPE_CUT:
+		return book_cut(ledger, records, count, false);
+	case USH_RECORD_TYPE_REFUND_BEGIN:
+		return book_step(ledger, &records[count - 1]);
+	case USH_RECORD_TYPE_REFUND_END:
+		return records[0].mask == 0 ? book_step(ledger, &records[0])
+					    : book_cut(ledger, records, count, true);
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
 		for (uint32_t i = 0; i < count && error == 0; i++)

@@ -18,7 +18,11 @@ struct ledger_entry {
 	uint64_t sequence;
 	uint64_t hold;
 	uint64_t user;
+	/* Whose it is now. */
+	uint64_t owner;
+	/* As it was made; and what is left of it. */
 	uint64_t mask;
+	uint64_t left;
 	uint32_t event;
 	uint32_t request_id;
 	/* The hold's next leg follows at the next entry while leg < legs - 1. */

@@ -17,12 +17,15 @@ enum field {
 	EVENT_OPTIONAL = 512,
 	PRIVILEGED = 1024,
 	KNOWN = 2048,
+	/* With LEGS: an empty base leg means all of the hold. */
+	LEGS_OR_NONE = 4096,
 };
 
 static const uint16_t op_fields[256] = {
 	[USH_OP_STATUS] = KNOWN | EVENT_OPTIONAL,
 	[USH_OP_RESERVE] = KNOWN | EVENT | REQUEST_ID | USER | LEGS | HOLD_MS,
-	[USH_OP_RELEASE] = KNOWN | EVENT | REQUEST_ID | USER | HOLD,
+	[USH_OP_RELEASE] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | LEGS | LEGS_OR_NONE,
+	[USH_OP_EXTEND] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | HOLD_MS,
 	[USH_OP_QUERY_HOLD] = KNOWN | EVENT | USER | HOLD,
 	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION,
 	[USH_OP_EVENT_LOAD] = KNOWN | PRIVILEGED | EVENT,
@@ -31,6 +34,13 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_BLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS,
 	[USH_OP_UNBLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS,
 	[USH_OP_STATS] = KNOWN | PRIVILEGED | ARG,
+	[USH_OP_PAY_BEGIN] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | HOLD_MS | ARG,
+	[USH_OP_PAY_END] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | ARG,
+	[USH_OP_REFUND_BEGIN] =
+		KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | LEGS | LEGS_OR_NONE,
+	[USH_OP_TRANSFER] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | ARG,
+	[USH_OP_REFUND_END] =
+		KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | ARG | LEGS | LEGS_OR_NONE,
 };
 
 static void refuse(struct ush_admitted *out, enum ush_status status, uint32_t detail)
@@ -89,6 +99,8 @@ static enum ush_fault check_fields(const struct ush_request *r)
 			 ((uses & HOLD_MS) == 0 && r->hold_ms != 0) ||
 			 ((uses & ARG) == 0 && r->arg != 0)))
 		return USH_FAULT_UNUSED;
+	if (ush_unlikely((uses & LEGS_OR_NONE) != 0 && r->mask == 0 && r->row != 0))
+		return USH_FAULT_LEG_EMPTY;
 	return USH_FAULT_NONE;
 }
 
@@ -251,7 +263,8 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 	if (ush_unlikely(!check_envelope(size, privileged, out)))
 		return;
 	fault = check_fields(&out->request);
-	if ((op_fields[out->request.op] & LEGS) != 0)
+	if ((op_fields[out->request.op] & LEGS) != 0 &&
+		((op_fields[out->request.op] & LEGS_OR_NONE) == 0 || out->request.mask != 0))
 		out->leg_count = 1;
 	if (fault == USH_FAULT_NONE &&
 		(size != USH_REQUEST_BYTES || out->request.extension_count != 0))

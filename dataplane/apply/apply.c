@@ -97,9 +97,11 @@ static int apply_hold_leg(struct ush_state *state, struct ush_event *event,
 	line->user = r->user;
 	line->mask = r->mask;
 	line->deadline_ns = r->deadline_ns;
-	line->event = r->event;
+	line->event = (uint16_t)r->event;
 	line->row = r->row;
 	line->leg_count = r->run_count;
+	line->pending = 0;
+	line->flags = 0;
 	line->next = USH_HOLD_NONE;
 	line->amount = r->amount;
 	line->sequence = r->sequence;
@@ -151,9 +153,9 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 		state, r, user, r->hold, records[count - 1].sequence, USH_OP_RESERVE, message);
 }
 
-/* Finds the HELD hold that a record moves on, and checks that no version is skipped. */
-static int find_hold(struct ush_state *state, const struct ush_record *r, struct ush_hold **hold,
-	struct ush_message *message)
+/* Finds the hold that a record moves on from `state`, and checks that no version is skipped. */
+static int find_hold(struct ush_state *state, const struct ush_record *r, uint32_t from,
+	struct ush_hold **hold, struct ush_message *message)
 {
 	uint32_t index = ush_hold_id_check(state->holds, r->hold);
 	uint64_t word;
@@ -162,15 +164,37 @@ static int find_hold(struct ush_state *state, const struct ush_record *r, struct
 		return bad(r, message, "not a hold id of this box");
 	*hold = ush_holds_line(state->holds, index);
 	word = atomic_load_explicit(&(*hold)->word, memory_order_relaxed);
-	if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD)
-		return bad(r, message, "the hold is not held");
+	if (ush_hold_word_state(word) != from)
+		return bad(r, message, "the hold is not in the state that this starts from");
 	if (ush_hold_word_generation(word) != ush_hold_id_generation(r->hold))
 		return bad(r, message, "the hold is of another generation");
-	if (ush_hold_word_version(word) + 1 != r->version)
+	if ((uint16_t)(ush_hold_word_version(word) + 1) != r->version)
 		return bad(r, message, "the hold's versions have a gap");
 	if ((*hold)->user != r->user || (*hold)->event != r->event)
 		return bad(r, message, "the hold is another user's or another event's");
 	return 0;
+}
+
+static void enter_state(struct ush_hold *hold, uint32_t state, const struct ush_record *last)
+{
+	uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
+
+	atomic_store_explicit(&hold->word,
+		ush_hold_word(state, ush_hold_word_owner(word), last->version,
+			ush_hold_word_generation(word)),
+		memory_order_relaxed);
+	hold->sequence = last->sequence;
+}
+
+static uint32_t count_seats(const struct ush_state *state, const struct ush_hold *hold)
+{
+	uint32_t seats = 0;
+
+	for (const struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
+		seats += ush_popcount64(leg->mask);
+		if (leg->next == USH_HOLD_NONE)
+			return seats;
+	}
 }
 
 static void free_lines(struct ush_state *state, struct ush_hold *hold)
@@ -190,32 +214,40 @@ static void free_lines(struct ush_state *state, struct ush_hold *hold)
 	}
 }
 
-/* RELEASE and EXPIRE: the seats are free again. */
-static int apply_end(
-	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+static int give_back(const struct ush_record *r, struct ush_event *event, struct ush_user *user,
+	uint32_t seats, struct ush_message *message)
+{
+	ush_event_count_returned(event, 0, seats);
+	if (user->seats < seats)
+		return bad(r, message, "the user has fewer seats than the hold");
+	user->seats = (uint16_t)(user->seats - seats);
+	return 0;
+}
+
+/* RELEASE, EXPIRE, and a PAY_END that comes too late: the seats are free again. */
+static int apply_end(struct ush_state *state, const struct ush_record *r, uint32_t from,
+	struct ush_message *message)
 {
 	struct ush_event *event;
 	struct ush_hold *hold;
 	struct ush_user *user;
-	uint32_t seats = 0;
 	int error = find_event(state, r, &event, message);
 
 	if (error == 0)
-		error = find_hold(state, r, &hold, message);
+		error = find_hold(state, r, from, &hold, message);
 	if (error == 0)
 		error = enter_user(state, r, &user, message);
 	if (error != 0)
 		return error;
 	for (const struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
-		ush_row_return(&event->rows[leg->row], leg->mask);
-		seats += ush_popcount64(leg->mask);
+		if (leg->mask != 0)
+			ush_row_return(&event->rows[leg->row], leg->mask);
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
-	ush_event_count_returned(event, 0, seats);
-	if (user->seats < seats)
-		return bad(r, message, "the user has fewer seats than the hold");
-	user->seats = (uint16_t)(user->seats - seats);
+	error = give_back(r, event, user, count_seats(state, hold), message);
+	if (error != 0)
+		return error;
 	free_lines(state, hold);
 	state->live_holds--;
 	if (r->type == USH_RECORD_TYPE_RELEASE)
@@ -224,31 +256,208 @@ static int apply_end(
 	return 0;
 }
 
-static int apply_confirm(
-	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+/* CONFIRM, and a PAY_END that succeeded. */
+static int apply_sold(struct ush_state *state, const struct ush_record *r, uint32_t from,
+	struct ush_message *message)
 {
 	struct ush_event *event;
 	struct ush_hold *hold;
-	uint64_t word;
-	uint32_t seats = 0;
 	int error = find_event(state, r, &event, message);
 
 	if (error == 0)
-		error = find_hold(state, r, &hold, message);
+		error = find_hold(state, r, from, &hold, message);
 	if (error != 0)
 		return error;
-	word = atomic_load_explicit(&hold->word, memory_order_relaxed);
-	atomic_store_explicit(&hold->word,
-		ush_hold_word(USH_HOLD_STATE_SOLD, 0, r->version, ush_hold_word_generation(word)),
-		memory_order_relaxed);
-	hold->sequence = r->sequence;
-	for (const struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
-		seats += ush_popcount64(leg->mask);
+	enter_state(hold, USH_HOLD_STATE_SOLD, r);
+	hold->pending = 0;
+	ush_event_count_sold(event, count_seats(state, hold), r->sequence);
+	state->live_holds--;
+	return 0;
+}
+
+static int apply_pay_begin(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+{
+	struct ush_hold *hold;
+	int error = find_hold(state, r, USH_HOLD_STATE_HELD, &hold, message);
+
+	if (error != 0)
+		return error;
+	if (r->row != hold->pending + 1u || r->row > USH_PAY_ATTEMPTS_MAX)
+		return bad(r, message, "the attempts to pay have a gap");
+	hold->pending = r->row;
+	enter_state(hold, USH_HOLD_STATE_PAYING, r);
+	return 0;
+}
+
+static int apply_pay_end(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+{
+	struct ush_hold *hold;
+	int error;
+
+	switch (r->state) {
+	case USH_HOLD_STATE_SOLD:
+		return apply_sold(state, r, USH_HOLD_STATE_PAYING, message);
+	case USH_HOLD_STATE_EXPIRED:
+		return apply_end(state, r, USH_HOLD_STATE_PAYING, message);
+	case USH_HOLD_STATE_HELD:
+		error = find_hold(state, r, USH_HOLD_STATE_PAYING, &hold, message);
+		if (error == 0)
+			enter_state(hold, USH_HOLD_STATE_HELD, r);
+		return error;
+	default:
+		return bad(r, message, "a payment does not end in this state");
+	}
+}
+
+static int apply_extend(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+{
+	struct ush_hold *hold;
+	struct ush_user *user;
+	int error = find_hold(state, r, USH_HOLD_STATE_HELD, &hold, message);
+
+	if (error != 0)
+		return error;
+	if ((hold->flags & USH_HOLD_EXTENDED) != 0 || r->deadline_ns <= hold->deadline_ns)
+		return bad(r, message, "a hold is extended once, to a later deadline");
+	error = enter_user(state, r, &user, message);
+	if (error != 0)
+		return error;
+	hold->deadline_ns = r->deadline_ns;
+	hold->flags |= USH_HOLD_EXTENDED;
+	enter_state(hold, USH_HOLD_STATE_HELD, r);
+	return remember(state, r, user, r->hold, r->sequence, USH_OP_EXTEND, message);
+}
+
+/* Each record of a run names seats that one leg of the hold loses. */
+static int cut_legs(struct ush_state *state, struct ush_event *event, struct ush_hold *hold,
+	const struct ush_record *records, uint32_t count, uint32_t *seats,
+	struct ush_message *message)
+{
+	*seats = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ush_record *r = &records[i];
+		struct ush_hold *leg = hold;
+
+		while (leg->next != USH_HOLD_NONE && (leg->row != r->row || leg->mask == 0))
+			leg = ush_holds_line(state->holds, leg->next);
+		if (r->mask == 0 || leg->row != r->row || (r->mask & ~leg->mask) != 0)
+			return bad(r, message, "the hold does not have these seats");
+		leg->mask &= ~r->mask;
+		leg->amount = r->amount;
+		ush_row_return(&event->rows[leg->row], r->mask);
+		*seats += ush_popcount64(r->mask);
+	}
+	return 0;
+}
+
+static int apply_cut(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	struct ush_message *message)
+{
+	const struct ush_record *last = &records[count - 1];
+	struct ush_event *event;
+	struct ush_hold *hold;
+	struct ush_user *user;
+	uint32_t seats;
+	int error = find_event(state, records, &event, message);
+
+	if (error == 0)
+		error = find_hold(state, records, USH_HOLD_STATE_HELD, &hold, message);
+	if (error == 0)
+		error = cut_legs(state, event, hold, records, count, &seats, message);
+	if (error == 0)
+		error = enter_user(state, records, &user, message);
+	if (error == 0)
+		error = give_back(records, event, user, seats, message);
+	if (error != 0)
+		return error;
+	if (count_seats(state, hold) == 0)
+		return bad(last, message, "a hold is left without seats");
+	enter_state(hold, USH_HOLD_STATE_HELD, last);
+	return remember(
+		state, records, user, records->hold, last->sequence, USH_OP_RELEASE, message);
+}
+
+static int apply_refund_begin(struct ush_state *state, const struct ush_record *records,
+	uint32_t count, struct ush_message *message)
+{
+	struct ush_hold *hold;
+	uint32_t mark = 0;
+	int error = find_hold(state, records, USH_HOLD_STATE_SOLD, &hold, message);
+
+	if (error != 0)
+		return error;
+	for (uint32_t i = 0; i < count; i++)
+		mark += ush_hold_seats_mark(records[i].row, records[i].mask);
+	hold->pending = ush_hold_seats_mark_end(mark);
+	enter_state(hold, USH_HOLD_STATE_REFUNDING, &records[count - 1]);
+	return 0;
+}
+
+static int apply_refund_end(struct ush_state *state, const struct ush_record *records,
+	uint32_t count, struct ush_message *message)
+{
+	const struct ush_record *last = &records[count - 1];
+	struct ush_event *event;
+	struct ush_hold *hold;
+	struct ush_user *user;
+	uint32_t seats = 0;
+	int error = find_event(state, records, &event, message);
+
+	if (error == 0)
+		error = find_hold(state, records, USH_HOLD_STATE_REFUNDING, &hold, message);
+	if (error == 0 && records->mask != 0)
+		error = cut_legs(state, event, hold, records, count, &seats, message);
+	if (error == 0)
+		error = enter_user(state, records, &user, message);
+	if (error == 0)
+		error = give_back(records, event, user, seats, message);
+	if (error != 0)
+		return error;
+	ush_event_count_unsold(event, seats);
+	hold->pending = 0;
+	enter_state(hold, USH_HOLD_STATE_SOLD, last);
+	if ((count_seats(state, hold) == 0) != (last->state == USH_HOLD_STATE_REFUNDED))
+		return bad(last, message, "the state does not say whether seats are left");
+	if (last->state == USH_HOLD_STATE_REFUNDED)
+		free_lines(state, hold);
+	ush_user_unlock(user);
+	return 0;
+}
+
+static int apply_transfer(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+{
+	struct ush_record to = *r;
+	struct ush_user *user, *other;
+	struct ush_hold *hold;
+	uint32_t seats;
+	int error = find_hold(state, r, USH_HOLD_STATE_SOLD, &hold, message);
+
+	to.user = r->mask;
+	if (error == 0 && r->mask == r->user)
+		error = bad(r, message, "a transfer to the same user");
+	if (error == 0)
+		error = enter_user(state, r, &user, message);
+	if (error == 0)
+		error = enter_user(state, &to, &other, message);
+	if (error != 0)
+		return error;
+	seats = count_seats(state, hold);
+	if (user->seats < seats)
+		return bad(r, message, "the user has fewer seats than the hold");
+	user->seats = (uint16_t)(user->seats - seats);
+	other->seats = (uint16_t)(other->seats + seats);
+	for (struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
+		leg->user = to.user;
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
-	ush_event_count_sold(event, seats, r->sequence);
-	state->live_holds--;
+	enter_state(hold, USH_HOLD_STATE_SOLD, r);
+	ush_user_unlock(user);
+	ush_user_unlock(other);
 	return 0;
 }
 
@@ -311,7 +520,8 @@ static void apply_resume(struct ush_state *state, const struct ush_record *r)
 	for (uint32_t i = 1; i < state->holds->count; i++) {
 		struct ush_hold *hold = ush_holds_line(state->holds, i);
 		uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
-		if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD)
+		if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD &&
+			ush_hold_word_state(word) != USH_HOLD_STATE_PAYING)
 			continue;
 		hold->deadline_ns += r->mask;
 		hold->sequence = r->sequence;
@@ -334,10 +544,19 @@ static int apply_event_status(
 
 	if (error != 0)
 		return error;
-	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CLOSED)
+	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "unknown event status");
+	if (ush_event_is_cancelled(event) && r->state != USH_EVENT_STATUS_CANCELLED)
+		return bad(r, message, "the event is cancelled");
 	atomic_store_explicit(&event->status, r->state, memory_order_relaxed);
 	return 0;
+}
+
+static bool has_legs(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
+	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
+	       type == USH_RECORD_TYPE_REFUND_BEGIN || type == USH_RECORD_TYPE_REFUND_END;
 }
 
 static int check_run(const struct ush_record *records, uint32_t count, struct ush_message *message)
@@ -351,8 +570,7 @@ static int check_run(const struct ush_record *records, uint32_t count, struct us
 			records[i].type != r->type || records[i].event != r->event)
 			return bad(&records[i], message, "a run is not whole");
 	}
-	if (count > 1 && r->type != USH_RECORD_TYPE_HOLD && r->type != USH_RECORD_TYPE_BLOCK &&
-		r->type != USH_RECORD_TYPE_UNBLOCK)
+	if (count > 1 && !has_legs(r->type))
 		return bad(r, message, "a run of a type that has no legs");
 	return 0;
 }
@@ -384,9 +602,23 @@ int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_
 		return apply_hold(state, records, count, message);
 	case USH_RECORD_TYPE_RELEASE:
 	case USH_RECORD_TYPE_EXPIRE:
-		return apply_end(state, r, message);
+		return apply_end(state, r, USH_HOLD_STATE_HELD, message);
 	case USH_RECORD_TYPE_CONFIRM:
-		return apply_confirm(state, r, message);
+		return apply_sold(state, r, USH_HOLD_STATE_HELD, message);
+	case USH_RECORD_TYPE_EXTEND:
+		return apply_extend(state, r, message);
+	case USH_RECORD_TYPE_CUT:
+		return apply_cut(state, records, count, message);
+	case USH_RECORD_TYPE_PAY_BEGIN:
+		return apply_pay_begin(state, r, message);
+	case USH_RECORD_TYPE_PAY_END:
+		return apply_pay_end(state, r, message);
+	case USH_RECORD_TYPE_REFUND_BEGIN:
+		return apply_refund_begin(state, records, count, message);
+	case USH_RECORD_TYPE_TRANSFER:
+		return apply_transfer(state, r, message);
+	case USH_RECORD_TYPE_REFUND_END:
+		return apply_refund_end(state, records, count, message);
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
 		return apply_house(state, records, count, message);

@@ -175,6 +175,21 @@ void ush_event_house_add(
 /* House seats become free. by: the loop whose record unblocks them, or replay. */
 void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64_t mask);
 
+USH_INLINE bool ush_event_is_cancelled(const struct ush_event *event)
+{
+	return atomic_load_explicit(&event->status, memory_order_acquire) ==
+	       USH_EVENT_STATUS_CANCELLED;
+}
+
+/* Sold seats are on sale again. by: the loop whose record refunds them, or replay. */
+USH_INLINE void ush_event_count_unsold(struct ush_event *event, uint32_t seats)
+{
+	uint32_t before =
+		atomic_fetch_sub_explicit(&event->sold_count, seats, memory_order_acq_rel);
+
+	USH_ASSERT(before >= seats);
+}
+
 /* ret: seats neither firm nor house. cost: O(loops). */
 uint64_t ush_event_free_count(const struct ush_event *event);
 

@@ -56,7 +56,8 @@ static void replayed_line(struct ush_holds *holds, uint32_t index, uint32_t *liv
 	uint32_t state = ush_hold_word_state(word);
 
 	USH_ASSERT(state == USH_HOLD_STATE_FREE || state == USH_HOLD_STATE_HELD ||
-		   state == USH_HOLD_STATE_SOLD);
+		   state == USH_HOLD_STATE_PAYING || state == USH_HOLD_STATE_SOLD ||
+		   state == USH_HOLD_STATE_REFUNDING);
 	word = ush_hold_word(
 		state, owner, ush_hold_word_version(word), ush_hold_word_generation(word));
 	atomic_store_explicit(&hold->word, word, memory_order_relaxed);
@@ -65,7 +66,7 @@ static void replayed_line(struct ush_holds *holds, uint32_t index, uint32_t *liv
 	/* Further legs are FREE by state but belong to a hold: leg_count says so. */
 	if (state == USH_HOLD_STATE_FREE && hold->leg_count == 0) {
 		pool->free[pool->free_count++] = index;
-	} else if (state == USH_HOLD_STATE_HELD) {
+	} else if (state == USH_HOLD_STATE_HELD || state == USH_HOLD_STATE_PAYING) {
 		ush_wheel_add(pool, index);
 		(*live)++;
 	}
@@ -136,10 +137,12 @@ uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs)
 		uint32_t index = pool->free[--pool->free_count];
 		struct ush_hold *hold = &pool->lines[index];
 		hold->next = next;
-		hold->leg_count = (uint16_t)legs;
+		hold->leg_count = (uint8_t)legs;
 		next = index;
 	}
 	struct ush_hold *first = &pool->lines[next];
+	first->pending = 0;
+	first->flags = 0;
 	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
 	USH_ASSERT(ush_hold_word_state(word) == USH_HOLD_STATE_FREE);
 	word = ush_hold_word(
@@ -163,6 +166,36 @@ void ush_hold_give(struct ush_hold_pool *pool, uint32_t index)
 		index = hold->next;
 		hold->leg_count = 0;
 		hold->next = USH_HOLD_NONE;
+	}
+}
+
+void ush_hold_send_home(struct ush_holds *holds, uint32_t index)
+{
+	struct ush_hold *first = &holds->lines[index];
+	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
+	struct ush_hold_pool *pool = &holds->pools[ush_hold_word_owner(word)];
+	uint32_t head = atomic_load_explicit(&pool->home, memory_order_relaxed);
+
+	do
+		first->amount = head;
+	while (!atomic_compare_exchange_weak_explicit(
+		&pool->home, &head, index, memory_order_release, memory_order_relaxed));
+}
+
+void ush_hold_homecoming(struct ush_hold_pool *pool)
+{
+	uint32_t index;
+
+	if (ush_likely(atomic_load_explicit(&pool->home, memory_order_relaxed) == USH_HOLD_NONE))
+		return;
+	/* All at once: whoever takes one by one can be fooled by one that comes back. */
+	index = atomic_exchange_explicit(&pool->home, USH_HOLD_NONE, memory_order_acquire);
+	while (index != USH_HOLD_NONE) {
+		uint32_t next = pool->lines[index].amount;
+
+		ush_wheel_remove(pool, index);
+		ush_hold_give(pool, index);
+		index = next;
 	}
 }
 

@@ -20,6 +20,11 @@
 /* No line. Index 0 is never dealt out. */
 #define USH_HOLD_NONE 0u
 
+enum ush_hold_flag {
+	/* Its deadline was moved once. */
+	USH_HOLD_EXTENDED = 1,
+};
+
 struct ush_hold {
 	/* state | owner loop << 8 | version << 16 | generation << 32. Further legs of a hold
 	 * stay FREE; leg_count tells them from free lines. */
@@ -27,12 +32,17 @@ struct ush_hold {
 	uint64_t user;
 	uint64_t mask;
 	uint64_t deadline_ns;
-	uint32_t event;
+	uint16_t event;
 	uint16_t row;
-	uint16_t leg_count;
+	/* First leg only. PAYING: the attempt, kept for the next; REFUNDING: ush_hold_seats_mark of
+	 * the seats to be refunded. */
+	uint16_t pending;
+	uint8_t leg_count;
+	/* First leg only: enum ush_hold_flag. */
+	uint8_t flags;
 	/* Next leg's line. */
 	uint32_t next;
-	/* Price of this leg, minor units. */
+	/* Price of this leg, minor units. First leg of an ended hold on its way home: the next. */
 	uint32_t amount;
 	/* Wheel links: indices; 0 none. The owning loop only. */
 	uint32_t wheel_next;
@@ -69,6 +79,21 @@ USH_INLINE uint64_t ush_hold_word(
 	       (uint64_t)generation << 32;
 }
 
+/* Seats of a row, to be added up over the rows of a refund in any order. REFUND_END must name those
+ * of REFUND_BEGIN; both come from one place, so this finds mistakes, not attacks. */
+USH_INLINE uint32_t ush_hold_seats_mark(uint16_t row, uint64_t mask)
+{
+	return ush_crc32c(row, &mask, sizeof(mask));
+}
+
+/* ret: the sum in 16 bits, never 0. */
+USH_INLINE uint16_t ush_hold_seats_mark_end(uint32_t sum)
+{
+	uint32_t mark = (sum ^ sum >> 16) & 0xffff;
+
+	return (uint16_t)(mark == 0 ? 1 : mark);
+}
+
 /* One tick of the wheel: 2^20 ns, about 1.05 ms. */
 #define USH_WHEEL_TICK_BITS 20u
 #define USH_WHEEL_LEVELS 4u
@@ -95,6 +120,8 @@ struct ush_hold_pool {
 	uint32_t free_capacity;
 	uint32_t loop;
 	struct ush_wheel wheel;
+	/* Holds of this loop that others have ended, linked by amount; 0: none. */
+	_Alignas(USH_CACHE_LINE) _Atomic uint32_t home;
 };
 
 struct ush_holds {
@@ -147,6 +174,13 @@ uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs);
 /* Gives a chain back: state FREE. It must not hang in the wheel. by: the owning loop. */
 void ush_hold_give(struct ush_hold_pool *pool, uint32_t index);
 
+/* Sends the lines of a hold that another loop owns home: ended, and out of nobody's wheel but the
+ * owner's. by: the loop that ended it. */
+void ush_hold_send_home(struct ush_holds *holds, uint32_t index);
+
+/* Takes back what others have sent home. by: the owning loop, once a turn. cost: one load. */
+void ush_hold_homecoming(struct ush_hold_pool *pool);
+
 /* Prefetches the lines that ush_hold_take will deal out next. */
 void ush_hold_prefetch(const struct ush_hold_pool *pool, uint32_t lines);
 
@@ -168,7 +202,8 @@ void ush_wheel_start(struct ush_wheel *wheel, uint64_t now_ns);
  */
 uint32_t ush_wheel_due(struct ush_hold_pool *pool, uint64_t now_ns, uint32_t *work);
 
-/* Hangs a due hold one tick ahead. by: the owning loop. */
-void ush_wheel_again(struct ush_hold_pool *pool, uint32_t index);
+/* Hangs a due hold `ticks` ahead; what is past its deadline may come up sooner. by: the owning
+ * loop. */
+void ush_wheel_again(struct ush_hold_pool *pool, uint32_t index, uint32_t ticks);
 
 #endif /* USH_HOLD_H */

@@ -34,9 +34,12 @@ static void hang(struct ush_hold_pool *pool, uint32_t slot, uint32_t index)
 	*head = index;
 }
 
-/* The first tick that starts at or after the deadline. */
-static uint64_t deadline_tick(uint64_t deadline_ns)
+/* The first tick that starts at or after the deadline. Another loop may be moving the deadline: it
+ * only ever becomes later, and a hold that comes up early is hung again. */
+static uint64_t deadline_tick(const struct ush_hold *hold)
 {
+	uint64_t deadline_ns = __atomic_load_n(&hold->deadline_ns, __ATOMIC_RELAXED);
+
 	return (deadline_ns >> USH_WHEEL_TICK_BITS) + ((deadline_ns & (TICK_NS - 1)) != 0);
 }
 
@@ -68,14 +71,14 @@ void ush_wheel_start(struct ush_wheel *wheel, uint64_t now_ns)
 void ush_wheel_add(struct ush_hold_pool *pool, uint32_t index)
 {
 	USH_ASSERT(pool->lines[index].wheel_prev == 0);
-	hang_by_tick(pool, index, deadline_tick(pool->lines[index].deadline_ns));
+	hang_by_tick(pool, index, deadline_tick(&pool->lines[index]));
 	pool->wheel.count++;
 }
 
-void ush_wheel_again(struct ush_hold_pool *pool, uint32_t index)
+void ush_wheel_again(struct ush_hold_pool *pool, uint32_t index, uint32_t ticks)
 {
 	USH_ASSERT(pool->lines[index].wheel_prev == 0);
-	hang_by_tick(pool, index, pool->wheel.tick + 1);
+	hang_by_tick(pool, index, pool->wheel.tick + ticks);
 	pool->wheel.count++;
 }
 
@@ -112,7 +115,7 @@ static bool cascade(struct ush_hold_pool *pool, uint32_t level, uint32_t *work)
 
 	while (*head != USH_HOLD_NONE) {
 		uint32_t index = *head;
-		uint64_t tick = deadline_tick(pool->lines[index].deadline_ns);
+		uint64_t tick = deadline_tick(&pool->lines[index]);
 
 		if (*work == 0)
 			return false;

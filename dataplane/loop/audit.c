@@ -57,7 +57,9 @@ static int audit_hold(struct audit *audit, uint32_t index)
 	struct ush_user *user = NULL;
 	uint32_t seats = 0;
 
-	if (state != USH_HOLD_STATE_HELD && state != USH_HOLD_STATE_SOLD)
+	bool held = state == USH_HOLD_STATE_HELD || state == USH_HOLD_STATE_PAYING;
+
+	if (!held && state != USH_HOLD_STATE_SOLD && state != USH_HOLD_STATE_REFUNDING)
 		return 0;
 	for (const struct ush_hold *leg = first;; leg = ush_holds_line(holds, leg->next)) {
 		int error = audit_leg(audit, first, leg);
@@ -67,7 +69,7 @@ static int audit_hold(struct audit *audit, uint32_t index)
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
-	if (state == USH_HOLD_STATE_HELD) {
+	if (held) {
 		audit->sum->held_holds++;
 		audit->sum->held_seats += seats;
 	} else {

@@ -178,11 +178,17 @@ void decide_event_status(
 		return;
 	}
 	if (status != USH_EVENT_STATUS_DRAFT && status != USH_EVENT_STATUS_ON_SALE &&
-		status != USH_EVENT_STATUS_PAUSED && status != USH_EVENT_STATUS_CLOSED) {
+		status != USH_EVENT_STATUS_PAUSED && status != USH_EVENT_STATUS_CLOSED &&
+		status != USH_EVENT_STATUS_CANCELLED) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_ARGUMENT);
 		return;
 	}
 	loop_flush(loop);
+	if (status != USH_EVENT_STATUS_CANCELLED && ush_event_is_cancelled(event)) {
+		loop_refuse(
+			loop, packet, admitted, USH_STATUS_NOT_ON_SALE, USH_EVENT_STATUS_CANCELLED);
+		return;
+	}
 	if (!loop->room_kept) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BUSY, 0);
 		return;
@@ -295,6 +301,24 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 		break;
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
+		break;
+	case USH_OP_EXTEND:
+		decide_extend(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_BEGIN:
+		decide_pay_begin(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_END:
+		decide_pay_end(loop, packet, admitted);
+		break;
+	case USH_OP_REFUND_BEGIN:
+		decide_refund_begin(loop, packet, admitted);
+		break;
+	case USH_OP_TRANSFER:
+		decide_transfer(loop, packet, admitted);
+		break;
+	case USH_OP_REFUND_END:
+		decide_refund_end(loop, packet, admitted);
 		break;
 	case USH_OP_QUERY_HOLD:
 		decide_query_hold(loop, packet, admitted);

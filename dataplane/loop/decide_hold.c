@@ -12,8 +12,7 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	uint64_t user = admitted->request.user;
 	uint32_t event = admitted->request.event;
 	/* Only these enter the window; a number in another operation names no duplicate. */
-	bool counted =
-		admitted->request.op == USH_OP_RESERVE || admitted->request.op == USH_OP_RELEASE;
+	bool counted = decide_has_window(admitted->request.op);
 	uint32_t id = counted ? admitted->request.request_id : 0;
 	uint64_t hash = ush_user_hash(users, user, event);
 
@@ -62,6 +61,7 @@ void decide_describe(const struct ush_engine *engine, uint32_t index, struct ush
 	uint64_t word = atomic_load_explicit(&hold->word, memory_order_acquire);
 
 	reply->state = (uint8_t)ush_hold_word_state(word);
+	reply->hold_version = ush_hold_word_version(word);
 	reply->deadline_ns = hold->deadline_ns;
 	reply->amount = 0;
 	for (;; hold = ush_holds_line(&engine->holds, hold->next)) {
@@ -87,7 +87,9 @@ struct ush_hold *decide_find_hold(
 	switch (ush_hold_word_state(word)) {
 	case USH_HOLD_STATE_HELD:
 	case USH_HOLD_STATE_BUSY:
+	case USH_HOLD_STATE_PAYING:
 	case USH_HOLD_STATE_SOLD:
+	case USH_HOLD_STATE_REFUNDING:
 		break;
 	default:
 		return NULL;
@@ -165,82 +167,99 @@ void decide_refuse_done(struct ush_loop *loop, struct ush_packet *packet,
 	loop_reply_now(loop, packet, reply);
 }
 
-static uint8_t transition_type(enum act_kind kind)
-{
-	switch (kind) {
-	case ACT_RELEASE:
-		return USH_RECORD_TYPE_RELEASE;
-	case ACT_CONFIRM:
-		return USH_RECORD_TYPE_CONFIRM;
-	default:
-		USH_ASSERT(kind == ACT_EXPIRE);
-		return USH_RECORD_TYPE_EXPIRE;
-	}
-}
+/* What each change of a hold starts from, ends in, and is called in the journal. */
+static const struct transition {
+	uint8_t from;
+	uint8_t to;
+	uint8_t type;
+} transitions[] = {
+	[ACT_RELEASE] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_RELEASED, USH_RECORD_TYPE_RELEASE},
+	[ACT_EXPIRE] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_EXPIRED, USH_RECORD_TYPE_EXPIRE},
+	[ACT_CONFIRM] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_SOLD, USH_RECORD_TYPE_CONFIRM},
+	[ACT_EXTEND] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_EXTEND},
+	[ACT_CUT] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_CUT},
+	[ACT_PAY_BEGIN] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_PAYING, USH_RECORD_TYPE_PAY_BEGIN},
+	[ACT_PAY_SOLD] = {USH_HOLD_STATE_PAYING, USH_HOLD_STATE_SOLD, USH_RECORD_TYPE_PAY_END},
+	[ACT_PAY_FAILED] = {USH_HOLD_STATE_PAYING, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_PAY_END},
+	[ACT_PAY_EXPIRED] = {USH_HOLD_STATE_PAYING, USH_HOLD_STATE_EXPIRED,
+		USH_RECORD_TYPE_PAY_END},
+	[ACT_REFUND_BEGIN] = {USH_HOLD_STATE_SOLD, USH_HOLD_STATE_REFUNDING,
+		USH_RECORD_TYPE_REFUND_BEGIN},
+	[ACT_REFUND_FAILED] = {USH_HOLD_STATE_REFUNDING, USH_HOLD_STATE_SOLD,
+		USH_RECORD_TYPE_REFUND_END},
+	[ACT_REFUND_SOME] = {USH_HOLD_STATE_REFUNDING, USH_HOLD_STATE_SOLD,
+		USH_RECORD_TYPE_REFUND_END},
+	[ACT_TRANSFER] = {USH_HOLD_STATE_SOLD, USH_HOLD_STATE_SOLD, USH_RECORD_TYPE_TRANSFER},
+	[ACT_REFUND_ALL] = {USH_HOLD_STATE_REFUNDING, USH_HOLD_STATE_REFUNDED,
+		USH_RECORD_TYPE_REFUND_END},
+};
 
-struct act *decide_transition(
-	struct ush_loop *loop, enum act_kind kind, uint32_t index, struct ush_user *user)
+struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_t index,
+	struct ush_user *user, uint32_t records)
 {
-	static const uint8_t state_after[] = {
-		[ACT_RELEASE] = USH_HOLD_STATE_RELEASED,
-		[ACT_EXPIRE] = USH_HOLD_STATE_EXPIRED,
-		[ACT_CONFIRM] = USH_HOLD_STATE_SOLD,
-	};
+	const struct transition *step = &transitions[kind];
 	struct ush_engine *engine = loop->engine;
 	struct ush_hold *hold = ush_holds_line(&engine->holds, index);
 	uint64_t word = atomic_load_explicit(&hold->word, memory_order_acquire);
 	uint16_t version = ush_hold_word_version(word);
-	struct ush_record *record;
+	uint64_t id = ush_hold_id(&engine->holds, index, ush_hold_word_generation(word));
 	struct act *act;
 
-	if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD ||
+	if (ush_hold_word_state(word) != step->from ||
 		!atomic_compare_exchange_strong_explicit(&hold->word, &word,
 			(word & ~0xffull) | USH_HOLD_STATE_BUSY, memory_order_acq_rel,
 			memory_order_relaxed))
 		return NULL;
-	act = loop_act(loop, 1);
+	act = loop_act(loop, records);
 	act->kind = (uint8_t)kind;
 	act->hold = index;
 	act->user = user;
 	act->event = ush_inventory_event(&engine->inventory, hold->event);
 	act->seats = (uint16_t)hold_seats(&engine->holds, hold);
-	record = loop_act_record(loop, act);
-	record->type = transition_type(kind);
-	record->state = state_after[kind];
-	record->event = hold->event;
-	record->user = hold->user;
-	record->hold = ush_hold_id(&engine->holds, index, ush_hold_word_generation(word));
-	record->mask = hold->mask;
-	record->row = hold->row;
-	record->version = (uint16_t)(version + 1);
-	record->amount = hold->amount;
-	record->deadline_ns = hold->deadline_ns;
+	for (uint32_t i = 0; i < records; i++) {
+		struct ush_record *record = loop_act_record(loop, act);
+
+		record->type = step->type;
+		record->state = step->to;
+		record->event = hold->event;
+		record->user = hold->user;
+		record->hold = id;
+		record->mask = hold->mask;
+		record->row = hold->row;
+		record->version = (uint16_t)(version + 1);
+		record->amount = hold->amount;
+		record->deadline_ns = hold->deadline_ns;
+	}
 	return act;
 }
 
-/* The hold's deadline is past: it ends here, and the request is answered EXPIRED. */
-static void expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index)
+void decide_reply(struct act *act, const struct ush_packet *packet, const struct ush_reply *reply)
 {
-	struct act *act = decide_transition(loop, ACT_EXPIRE, index, user);
-
-	if (act == NULL) {
-		ush_user_unlock(user);
-		loop_refuse(loop, packet, admitted, USH_STATUS_RETRY, 0);
-		return;
-	}
 	act->has_reply = 1;
 	act->packet = *packet;
-	ush_admit_reply(&act->reply, &admitted->request, USH_STATUS_EXPIRED);
-	act->reply.state = USH_HOLD_STATE_EXPIRED;
-	if (admitted->request.op == USH_OP_RELEASE)
+	act->reply = *reply;
+}
+
+void decide_expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index)
+{
+	struct act *act = decide_transition(loop, ACT_EXPIRE, index, user, 1);
+	struct ush_reply reply;
+
+	if (act == NULL) {
+		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
+		return;
+	}
+	ush_admit_reply(&reply, &admitted->request, USH_STATUS_EXPIRED);
+	reply.state = USH_HOLD_STATE_EXPIRED;
+	decide_reply(act, packet, &reply);
+	if (decide_has_window(admitted->request.op))
 		ush_user_refuse(
 			user, admitted->request.request_id, admitted->digest, USH_STATUS_EXPIRED);
 	loop_act_done(loop, act);
 }
 
-/* A request on a live hold that cannot be decided now. */
-static void answer_unlocked(struct ush_loop *loop, struct ush_packet *packet,
+void decide_answer_unlocked(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_user *user, enum ush_status status)
 {
 	if (user != NULL)
@@ -248,60 +267,101 @@ static void answer_unlocked(struct ush_loop *loop, struct ush_packet *packet,
 	loop_refuse(loop, packet, admitted, status, 0);
 }
 
+void decide_answer_state(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index,
+	enum ush_status status)
+{
+	const struct ush_hold *hold = ush_holds_line(&loop->engine->holds, index);
+	uint64_t rests_on = hold->sequence;
+	struct ush_reply reply;
+
+	ush_admit_reply(&reply, &admitted->request, status);
+	decide_describe(loop->engine, index, &reply);
+	if (reply.state == USH_HOLD_STATE_BUSY) {
+		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
+		return;
+	}
+	reply.sequence = rests_on;
+	if (status == USH_STATUS_WRONG_STATE) {
+		reply.deadline_ns = reply.amount = 0;
+		reply.hold_version = 0;
+		if (decide_has_window(admitted->request.op))
+			ush_user_refuse(user, admitted->request.request_id, admitted->digest,
+				USH_STATUS_WRONG_STATE);
+	}
+	ush_user_unlock(user);
+	loop_reply_after(loop, packet, &reply, rests_on);
+}
+
+struct ush_hold *decide_open_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, bool window, struct ush_user **user, uint32_t *index)
+{
+	const struct ush_request *request = &admitted->request;
+	struct ush_engine *engine = loop->engine;
+	struct ush_hold *hold;
+
+	if (ush_inventory_event(&engine->inventory, request->event) == NULL) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
+		return NULL;
+	}
+	if (!decide_lock_user(loop, packet, admitted, false, user))
+		return NULL;
+	if (window && *user != NULL && decide_repeat(loop, packet, admitted, *user))
+		return NULL;
+	hold = *user != NULL ? decide_find_hold(engine, request, index) : NULL;
+	if (hold == NULL) {
+		decide_answer_unlocked(loop, packet, admitted, *user, USH_STATUS_NO_HOLD);
+		return NULL;
+	}
+	if (!loop->room_kept || (window && !ush_answer_available(&engine->users, loop->index))) {
+		decide_answer_unlocked(loop, packet, admitted, *user, USH_STATUS_BUSY);
+		return NULL;
+	}
+	return hold;
+}
+
+static uint32_t state_of(const struct ush_hold *hold)
+{
+	return ush_hold_word_state(atomic_load_explicit(&hold->word, memory_order_acquire));
+}
+
 void decide_release(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const struct ush_request *request = &admitted->request;
 	struct ush_engine *engine = loop->engine;
+	struct ush_record *record;
 	struct ush_reply reply;
 	struct ush_user *user;
-	struct ush_hold *hold;
-	struct act *act;
 	uint32_t index;
+	struct ush_hold *hold = decide_open_hold(loop, packet, admitted, true, &user, &index);
+	struct act *act;
 
-	if (ush_inventory_event(&engine->inventory, request->event) == NULL) {
-		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
+	if (hold == NULL)
 		return;
-	}
-	if (!decide_lock_user(loop, packet, admitted, false, &user))
-		return;
-	if (user != NULL && decide_repeat(loop, packet, admitted, user))
-		return;
-	hold = user != NULL ? decide_find_hold(engine, request, &index) : NULL;
-	if (hold == NULL) {
-		answer_unlocked(loop, packet, admitted, user, USH_STATUS_NO_HOLD);
-		return;
-	}
-	if (!loop->room_kept || !ush_answer_available(&engine->users, loop->index)) {
-		answer_unlocked(loop, packet, admitted, user, USH_STATUS_BUSY);
-		return;
-	}
-	if (ush_hold_word_state(atomic_load_explicit(&hold->word, memory_order_acquire)) ==
-		USH_HOLD_STATE_SOLD) {
-		ush_admit_reply(&reply, request, USH_STATUS_WRONG_STATE);
-		reply.state = USH_HOLD_STATE_SOLD;
-		reply.sequence = hold->sequence;
-		ush_user_refuse(
-			user, request->request_id, admitted->digest, USH_STATUS_WRONG_STATE);
-		ush_user_unlock(user);
-		loop_reply_after(loop, packet, &reply, reply.sequence);
+	if (state_of(hold) != USH_HOLD_STATE_HELD) {
+		decide_answer_state(loop, packet, admitted, user, index, USH_STATUS_WRONG_STATE);
 		return;
 	}
 	if (loop->now_ns >= hold->deadline_ns) {
-		expire_and_answer(loop, packet, admitted, user, index);
+		decide_expire_and_answer(loop, packet, admitted, user, index);
 		return;
 	}
-	act = decide_transition(loop, ACT_RELEASE, index, user);
+	if (admitted->leg_count != 0) {
+		decide_cut(loop, packet, admitted, user, index);
+		return;
+	}
+	act = decide_transition(loop, ACT_RELEASE, index, user, 1);
 	if (act == NULL) {
-		answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
+		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
 		return;
 	}
-	loop->records[act->record_first].request_id = request->request_id;
-	loop->records[act->record_first].digest = admitted->digest;
-	act->has_reply = 1;
-	act->packet = *packet;
-	ush_admit_reply(&act->reply, request, USH_STATUS_OK);
-	act->reply.state = USH_HOLD_STATE_RELEASED;
+	record = &loop->records[act->record_first];
+	record->request_id = request->request_id;
+	record->digest = admitted->digest;
+	ush_admit_reply(&reply, request, USH_STATUS_OK);
+	reply.state = USH_HOLD_STATE_RELEASED;
+	decide_reply(act, packet, &reply);
 	act->answer = ush_user_accept(&engine->users, user, loop->index, request->request_id,
 		admitted->digest, USH_OP_RELEASE);
 	act->answer->hold = request->hold;
@@ -311,49 +371,43 @@ void decide_release(
 void decide_confirm(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
-	const struct ush_request *request = &admitted->request;
-	struct ush_engine *engine = loop->engine;
 	struct ush_reply reply;
 	struct ush_user *user;
-	struct ush_hold *hold;
-	struct act *act;
 	uint32_t index;
+	struct ush_hold *hold = decide_open_hold(loop, packet, admitted, false, &user, &index);
+	struct act *act;
 
-	if (ush_inventory_event(&engine->inventory, request->event) == NULL) {
-		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
+	if (hold == NULL)
 		return;
-	}
-	if (!decide_lock_user(loop, packet, admitted, false, &user))
-		return;
-	hold = user != NULL ? decide_find_hold(engine, request, &index) : NULL;
-	if (hold == NULL || !loop->room_kept) {
-		answer_unlocked(loop, packet, admitted, user,
-			hold == NULL ? USH_STATUS_NO_HOLD : USH_STATUS_BUSY);
-		return;
-	}
-	ush_admit_reply(&reply, request, USH_STATUS_OK);
-	decide_describe(engine, index, &reply);
-	if (reply.state == USH_HOLD_STATE_SOLD) {
+	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
+	decide_describe(loop->engine, index, &reply);
+	switch (reply.state) {
+	case USH_HOLD_STATE_SOLD:
 		/* Sold already: the same answer, however often it is asked. */
 		reply.sequence = hold->sequence;
 		reply.detail = 1;
 		ush_user_unlock(user);
 		loop_reply_after(loop, packet, &reply, reply.sequence);
 		return;
+	case USH_HOLD_STATE_PAYING:
+	case USH_HOLD_STATE_REFUNDING:
+		decide_answer_state(loop, packet, admitted, user, index, USH_STATUS_WRONG_STATE);
+		return;
+	default:
+		break;
 	}
 	if (loop->now_ns >= hold->deadline_ns) {
-		expire_and_answer(loop, packet, admitted, user, index);
+		decide_expire_and_answer(loop, packet, admitted, user, index);
 		return;
 	}
-	act = decide_transition(loop, ACT_CONFIRM, index, user);
+	act = decide_transition(loop, ACT_CONFIRM, index, user, 1);
 	if (act == NULL) {
-		answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
+		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
 		return;
 	}
-	act->has_reply = 1;
-	act->packet = *packet;
-	act->reply = reply;
-	act->reply.state = USH_HOLD_STATE_SOLD;
+	reply.state = USH_HOLD_STATE_SOLD;
+	reply.hold_version++;
+	decide_reply(act, packet, &reply);
 	loop_act_done(loop, act);
 }
 
@@ -374,7 +428,7 @@ void decide_query_hold(
 		return;
 	hold = user != NULL ? decide_find_hold(engine, &admitted->request, &index) : NULL;
 	if (hold == NULL) {
-		answer_unlocked(loop, packet, admitted, user, USH_STATUS_NO_HOLD);
+		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_NO_HOLD);
 		return;
 	}
 	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
@@ -404,10 +458,14 @@ static bool expire_one(struct ush_loop *loop, uint32_t index)
 	switch (ush_hold_word_state(word)) {
 	case USH_HOLD_STATE_RELEASED:
 	case USH_HOLD_STATE_EXPIRED:
-		/* Ended by another loop; its lines come home. */
-		ush_hold_give(loop->pool, index);
-		return true;
+	case USH_HOLD_STATE_REFUNDED:
+		/* Ended by another loop and on its way home. */
 	case USH_HOLD_STATE_SOLD:
+	case USH_HOLD_STATE_REFUNDING:
+		return true;
+	case USH_HOLD_STATE_PAYING:
+		/* It may be HELD again; then it must come up. */
+		ush_wheel_again(loop->pool, index, PAYING_TICKS);
 		return true;
 	case USH_HOLD_STATE_HELD:
 		break;
@@ -427,7 +485,13 @@ static bool expire_one(struct ush_loop *loop, uint32_t index)
 	}
 	if (result != USH_USER_OK)
 		return false;
-	act = decide_transition(loop, ACT_EXPIRE, index, user);
+	/* Extended by another loop since it was hung: where nobody changes it now. */
+	if (loop->now_ns < hold->deadline_ns) {
+		ush_user_unlock(user);
+		ush_wheel_add(loop->pool, index);
+		return true;
+	}
+	act = decide_transition(loop, ACT_EXPIRE, index, user, 1);
 	if (act == NULL) {
 		ush_user_unlock(user);
 		return false;
@@ -447,7 +511,7 @@ uint32_t decide_expiry(struct ush_loop *loop)
 		if (expire_one(loop, index))
 			settled++;
 		else
-			ush_wheel_again(loop->pool, index);
+			ush_wheel_again(loop->pool, index, 1);
 		if (work != 0)
 			work--;
 	}

@@ -134,9 +134,9 @@ static void fill_hold(struct ush_loop *loop, struct act *act, const struct legs 
 			ush_event_price(act->event, &act->event->rows[legs->row[i]], legs->mask[i]);
 
 		__atomic_store_n(&line->user, admitted->request.user, __ATOMIC_RELAXED);
-		__atomic_store_n(&line->event, act->event->id, __ATOMIC_RELAXED);
+		__atomic_store_n(&line->event, (uint16_t)act->event->id, __ATOMIC_RELAXED);
 		line->mask = legs->mask[i];
-		line->deadline_ns = deadline_ns;
+		__atomic_store_n(&line->deadline_ns, deadline_ns, __ATOMIC_RELAXED);
 		line->row = legs->row[i];
 		line->amount = (uint32_t)price;
 		total += price;
@@ -158,6 +158,7 @@ static void fill_hold(struct ush_loop *loop, struct act *act, const struct legs 
 	act->reply.amount = total;
 	act->reply.deadline_ns = deadline_ns;
 	act->reply.state = USH_HOLD_STATE_HELD;
+	act->reply.hold_version = 1;
 }
 
 /* The seats are claimed, lines and answer are there: the hold joins the batch. */

@@ -177,7 +177,8 @@ void ush_loop_resume(struct ush_loop *loop, uint64_t credit_ns, uint64_t now_ns)
 	for (uint32_t i = 1; i < holds->count; i++) {
 		struct ush_hold *hold = ush_holds_line(holds, i);
 		uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
-		if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD)
+		uint32_t state = ush_hold_word_state(word);
+		if (state != USH_HOLD_STATE_HELD && state != USH_HOLD_STATE_PAYING)
 			continue;
 		struct ush_hold_pool *pool = &holds->pools[ush_hold_word_owner(word)];
 		ush_wheel_remove(pool, i);

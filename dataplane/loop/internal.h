@@ -24,6 +24,8 @@ static_assert(BATCH_RECORDS >= USH_LEG_COUNT_MAX, "a batch holds the largest cha
 
 /* Lines and ticks of the wheel looked at in one turn. */
 #define EXPIRY_WORK 128u
+/* A hold in PAYING is past its deadline: looked at again after so many ticks of the wheel. */
+#define PAYING_TICKS 256u
 /* A TICK record each second while holds live. */
 #define TICK_NS 1000000000ull
 
@@ -32,6 +34,22 @@ enum act_kind {
 	ACT_RELEASE,
 	ACT_EXPIRE,
 	ACT_CONFIRM,
+	/* HELD, its deadline moved. */
+	ACT_EXTEND,
+	/* HELD, some seats given back. */
+	ACT_CUT,
+	ACT_PAY_BEGIN,
+	/* PAYING -> SOLD, HELD, EXPIRED. */
+	ACT_PAY_SOLD,
+	ACT_PAY_FAILED,
+	ACT_PAY_EXPIRED,
+	ACT_REFUND_BEGIN,
+	/* REFUNDING -> SOLD with all its seats, SOLD without some, REFUNDED. */
+	ACT_REFUND_FAILED,
+	ACT_REFUND_SOME,
+	ACT_REFUND_ALL,
+	/* SOLD, another user's. */
+	ACT_TRANSFER,
 	ACT_BLOCK,
 	ACT_UNBLOCK,
 	ACT_EVENT,
@@ -46,8 +64,12 @@ struct act {
 	uint16_t record_first;
 	uint16_t record_count;
 	uint16_t seats;
+	/* What the hold's `pending` becomes. */
+	uint16_t pending;
 	uint32_t hold;
 	struct ush_user *user;
+	/* TRANSFER: the new user. */
+	struct ush_user *other;
 	struct ush_event *event;
 	struct ush_accepted *answer;
 	struct ush_packet packet;
@@ -188,9 +210,55 @@ void decide_describe(const struct ush_engine *engine, uint32_t index, struct ush
 struct ush_hold *decide_find_hold(
 	const struct ush_engine *engine, const struct ush_request *request, uint32_t *index);
 
-/* Adds the act that ends or sells a hold; the hold's word is CASed to BUSY first.
- * ret: NULL if another loop is changing the hold. */
-struct act *decide_transition(
-	struct ush_loop *loop, enum act_kind kind, uint32_t index, struct ush_user *user);
+/* Adds the act of a change of a hold, with `records` records that are alike but for their place in
+ * the run; the hold's word is CASed to BUSY first. act->seats: all of the hold's.
+ * ret: NULL if the hold is not in the state that the act starts from, or another loop is at it. */
+struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_t index,
+	struct ush_user *user, uint32_t records);
+
+/* What requests about a hold begin with: finds the event, locks the user, answers repeats (window),
+ * finds the hold, wants room. ret: the hold with *user and *index set; NULL: answered. */
+struct ush_hold *decide_open_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, bool window, struct ush_user **user, uint32_t *index);
+
+/* Unlocks and answers a request that changed nothing. */
+void decide_answer_unlocked(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, enum ush_status status);
+
+/* Unlocks and answers with the hold as it is now; a window request is used up. */
+void decide_answer_state(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index,
+	enum ush_status status);
+
+/* The hold's deadline is past: it ends here, and the request is answered EXPIRED. */
+void decide_expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index);
+
+/* Gives an act the reply that names its sequence. */
+void decide_reply(struct act *act, const struct ush_packet *packet, const struct ush_reply *reply);
+
+/* Gives back some seats of a hold: RELEASE with legs. */
+void decide_cut(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index);
+
+void decide_extend(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_pay_begin(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_pay_end(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_refund_begin(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_refund_end(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+void decide_transfer(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+/* Whether the request's window goes with its id: RESERVE, RELEASE, EXTEND. */
+USH_INLINE bool decide_has_window(uint8_t op)
+{
+	return op == USH_OP_RESERVE || op == USH_OP_RELEASE || op == USH_OP_EXTEND;
+}
 
 #endif /* USH_LOOP_INTERNAL_H */

@@ -143,8 +143,10 @@ struct act *loop_act(struct ush_loop *loop, uint32_t records)
 	act->record_first = (uint16_t)loop->record_count;
 	act->record_count = 0;
 	act->seats = 0;
+	act->pending = 0;
 	act->hold = USH_HOLD_NONE;
 	act->user = NULL;
+	act->other = NULL;
 	act->event = NULL;
 	act->answer = NULL;
 	return act;
@@ -203,47 +205,127 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 	live_by(loop, 1);
 }
 
-/* RELEASE and EXPIRE. */
+/* The hold is over: its lines go back to the loop that dealt them out. */
+static void end_lines(struct ush_loop *loop, uint32_t index, uint32_t state)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, index);
+	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
+
+	if (ush_hold_word_owner(word) == loop->index) {
+		ush_wheel_remove(loop->pool, index);
+		ush_hold_give(loop->pool, index);
+	} else {
+		set_state(first, state, true);
+		ush_hold_send_home(&loop->engine->holds, index);
+	}
+}
+
+static void give_seats_back(struct ush_loop *loop, struct act *act)
+{
+	ush_event_count_returned(act->event, loop->index, act->seats);
+	USH_ASSERT(act->user->seats >= act->seats);
+	act->user->seats = (uint16_t)(act->user->seats - act->seats);
+}
+
+/* RELEASE, EXPIRE and a payment that failed too late: all of the seats are free. */
 static void show_end(struct ush_loop *loop, struct act *act)
 {
 	struct ush_holds *holds = &loop->engine->holds;
 	struct ush_hold *first = ush_holds_line(holds, act->hold);
-	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
 
 	for (const struct ush_hold *leg = first;; leg = ush_holds_line(holds, leg->next)) {
-		ush_row_return(&act->event->rows[leg->row], leg->mask);
+		if (leg->mask != 0)
+			ush_row_return(&act->event->rows[leg->row], leg->mask);
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
-	ush_event_count_returned(act->event, loop->index, act->seats);
-	USH_ASSERT(act->user->seats >= act->seats);
-	act->user->seats = (uint16_t)(act->user->seats - act->seats);
+	give_seats_back(loop, act);
 	live_by(loop, -1);
 	if (act->kind == ACT_EXPIRE)
 		count(&loop->counters.expired);
-	/* Lines go back to the loop that dealt them out; another loop leaves them to be found by
-	 * the owner's wheel. */
-	if (ush_hold_word_owner(word) == loop->index) {
-		ush_wheel_remove(loop->pool, act->hold);
-		ush_hold_give(loop->pool, act->hold);
-	} else {
-		set_state(first,
-			act->kind == ACT_EXPIRE ? USH_HOLD_STATE_EXPIRED : USH_HOLD_STATE_RELEASED,
-			true);
-	}
+	end_lines(loop, act->hold, loop->records[act->record_first].state);
 }
 
-static void show_confirm(struct ush_loop *loop, struct act *act, uint64_t last)
+static void show_sold(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
 	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
 
 	first->sequence = last;
+	first->pending = 0;
 	if (ush_hold_word_owner(word) == loop->index)
 		ush_wheel_remove(loop->pool, act->hold);
 	ush_event_count_sold(act->event, act->seats, last);
 	set_state(first, USH_HOLD_STATE_SOLD, true);
 	live_by(loop, -1);
+}
+
+/* Some seats of a hold, named by the act's records, are free. */
+static void cut_seats(struct ush_loop *loop, struct act *act)
+{
+	const struct ush_record *record = &loop->records[act->record_first];
+	struct ush_holds *holds = &loop->engine->holds;
+
+	for (uint32_t i = 0; i < act->record_count; i++, record++) {
+		struct ush_hold *leg = ush_holds_line(holds, act->hold);
+
+		while (leg->row != record->row || (leg->mask & record->mask) == 0)
+			leg = ush_holds_line(holds, leg->next);
+		leg->mask &= ~record->mask;
+		leg->amount = record->amount;
+		ush_row_return(&act->event->rows[leg->row], record->mask);
+	}
+	give_seats_back(loop, act);
+}
+
+static void show_extend(struct ush_loop *loop, struct act *act)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
+	uint64_t deadline_ns = loop->records[act->record_first].deadline_ns;
+	bool hangs =
+		ush_hold_word_owner(word) == loop->index && ush_wheel_remove(loop->pool, act->hold);
+
+	/* In another loop's wheel it comes up when it would have, and is hung again. */
+	__atomic_store_n(&first->deadline_ns, deadline_ns, __ATOMIC_RELAXED);
+	first->flags |= USH_HOLD_EXTENDED;
+	if (hangs)
+		ush_wheel_add(loop->pool, act->hold);
+}
+
+static void show_refunded(struct ush_loop *loop, struct act *act)
+{
+	cut_seats(loop, act);
+	ush_event_count_unsold(act->event, act->seats);
+	if (act->kind == ACT_REFUND_ALL)
+		end_lines(loop, act->hold, USH_HOLD_STATE_REFUNDED);
+}
+
+static void show_transfer(struct ush_loop *loop, struct act *act)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	uint64_t user = loop->records[act->record_first].mask;
+
+	for (struct ush_hold *leg = first;; leg = ush_holds_line(&loop->engine->holds, leg->next)) {
+		__atomic_store_n(&leg->user, user, __ATOMIC_RELAXED);
+		if (leg->next == USH_HOLD_NONE)
+			break;
+	}
+	USH_ASSERT(act->user->seats >= act->seats);
+	act->user->seats = (uint16_t)(act->user->seats - act->seats);
+	act->other->seats = (uint16_t)(act->other->seats + act->seats);
+	ush_user_unlock(act->other);
+}
+
+/* A change after which the hold goes on. */
+static void show_step(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+
+	first->sequence = last;
+	first->pending =
+		act->kind == ACT_CUT || act->kind == ACT_EXTEND ? first->pending : act->pending;
+	set_state(first, loop->records[act->record_first].state, true);
 }
 
 static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
@@ -267,10 +349,37 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		break;
 	case ACT_RELEASE:
 	case ACT_EXPIRE:
+	case ACT_PAY_EXPIRED:
 		show_end(loop, act);
 		break;
 	case ACT_CONFIRM:
-		show_confirm(loop, act, last);
+	case ACT_PAY_SOLD:
+		show_sold(loop, act, last);
+		break;
+	case ACT_EXTEND:
+		show_extend(loop, act);
+		show_step(loop, act, last);
+		break;
+	case ACT_CUT:
+		cut_seats(loop, act);
+		show_step(loop, act, last);
+		break;
+	case ACT_TRANSFER:
+		show_transfer(loop, act);
+		show_step(loop, act, last);
+		break;
+	case ACT_REFUND_ALL:
+		show_refunded(loop, act);
+		break;
+	case ACT_REFUND_SOME:
+		show_refunded(loop, act);
+		show_step(loop, act, last);
+		break;
+	case ACT_PAY_BEGIN:
+	case ACT_PAY_FAILED:
+	case ACT_REFUND_BEGIN:
+	case ACT_REFUND_FAILED:
+		show_step(loop, act, last);
 		break;
 	case ACT_BLOCK:
 	case ACT_UNBLOCK:
@@ -437,6 +546,7 @@ uint32_t ush_loop_turn(struct ush_loop *loop, const struct ush_net *net,
 	out->free_count = 0;
 	batch_begin(loop);
 	tick(loop);
+	ush_hold_homecoming(loop->pool);
 	work = decide_expiry(loop);
 	take_burst(loop, packets, packet_count);
 	loop_flush(loop);

@@ -102,6 +102,12 @@
 /* Shortest life of a hold that may be asked for. [ms] */
 #define USH_HOLD_MS_MIN 10u
 
+/* Longest time to pay that may be asked for: 15 minutes. [ms] */
+#define USH_PAY_MS_MAX 900000u
+
+/* Payments that may be started for one hold. [attempts] */
+#define USH_PAY_ATTEMPTS_MAX 10u
+
 /* Seats one user may hold or own in one event when the venue file does not say. [seats] */
 #define USH_USER_SEATS_DEFAULT 8u
 
@@ -123,12 +129,14 @@ enum ush_op {
 	USH_OP_STATUS = 1,
 	/* Hold exactly these seats, all or nothing. */
 	USH_OP_RESERVE = 2,
-	/* Give a whole hold back. */
+	/* Give a hold back, or some of its seats. */
 	USH_OP_RELEASE = 3,
 	/* State, deadline and amount of a hold. */
 	USH_OP_QUERY_HOLD = 4,
 	/* Free seats of the rows of a section. */
 	USH_OP_QUERY_SECTION = 5,
+	/* Move a hold's deadline, once. */
+	USH_OP_EXTEND = 6,
 	/* Load an event from a venue image passed as a file descriptor. Control port only. */
 	USH_OP_EVENT_LOAD = 64,
 	/* Set an event's status. Control port only. */
@@ -141,8 +149,18 @@ enum ush_op {
 	USH_OP_UNBLOCK = 68,
 	/* Counters as text, one name and value a line. Control port only. */
 	USH_OP_STATS = 69,
+	/* A payment of a hold starts: from here its deadline does not end it. Control port only. */
+	USH_OP_PAY_BEGIN = 70,
+	/* How the payment ended. Control port only. */
+	USH_OP_PAY_END = 71,
+	/* A refund of a sold hold, or of some of its seats, starts. Control port only. */
+	USH_OP_REFUND_BEGIN = 72,
+	/* A sold hold becomes another user's. Control port only. */
+	USH_OP_TRANSFER = 73,
+	/* How the refund ended; the seats of an accepted one are on sale again. Control port only. */
+	USH_OP_REFUND_END = 76,
 };
-#define USH_OP_COUNT 70u
+#define USH_OP_COUNT 77u
 /* X(name, value) for each member. */
 #define USH_OP_EACH(X) \
 	X(STATUS, 1) \
@@ -150,12 +168,18 @@ enum ush_op {
 	X(RELEASE, 3) \
 	X(QUERY_HOLD, 4) \
 	X(QUERY_SECTION, 5) \
+	X(EXTEND, 6) \
 	X(EVENT_LOAD, 64) \
 	X(EVENT_STATUS, 65) \
 	X(CONFIRM, 66) \
 	X(BLOCK, 67) \
 	X(UNBLOCK, 68) \
-	X(STATS, 69)
+	X(STATS, 69) \
+	X(PAY_BEGIN, 70) \
+	X(PAY_END, 71) \
+	X(REFUND_BEGIN, 72) \
+	X(TRANSFER, 73) \
+	X(REFUND_END, 76)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
 enum ush_status {
@@ -201,8 +225,10 @@ enum ush_status {
 	USH_STATUS_EVENT_EXISTS = 19,
 	/* The venue image was refused. The TEXT extension says why. */
 	USH_STATUS_BAD_IMAGE = 20,
+	/* The hold is not in the version, at the amount or for the seats that the request names. `state`, `hold_version` and `amount` are those of now. */
+	USH_STATUS_CHANGED = 21,
 };
-#define USH_STATUS_COUNT 21u
+#define USH_STATUS_COUNT 22u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -225,7 +251,8 @@ enum ush_status {
 	X(BAD_OP, 17) \
 	X(BAD_REQUEST, 18) \
 	X(EVENT_EXISTS, 19) \
-	X(BAD_IMAGE, 20)
+	X(BAD_IMAGE, 20) \
+	X(CHANGED, 21)
 
 /* What was wrong in a BAD_REQUEST. */
 enum ush_fault {
@@ -272,7 +299,7 @@ enum ush_fault {
 
 /* Typed extensions after the base message. Each starts with an 8-byte header; size includes it and is a multiple of 8. */
 enum ush_extension {
-	/* Further legs of RESERVE, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
+	/* Further legs of RESERVE, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
 	USH_EXTENSION_LEGS = 1,
 	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value = 0. Carried, not used in this version. */
 	USH_EXTENSION_CLIENT = 2,
@@ -318,8 +345,10 @@ enum ush_event_status {
 	USH_EVENT_STATUS_SOLD_OUT = 4,
 	/* Over. No new holds. */
 	USH_EVENT_STATUS_CLOSED = 5,
+	/* Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded. */
+	USH_EVENT_STATUS_CANCELLED = 6,
 };
-#define USH_EVENT_STATUS_COUNT 6u
+#define USH_EVENT_STATUS_COUNT 7u
 /* X(name, value) for each member. */
 #define USH_EVENT_STATUS_EACH(X) \
 	X(NONE, 0) \
@@ -327,7 +356,21 @@ enum ush_event_status {
 	X(ON_SALE, 2) \
 	X(PAUSED, 3) \
 	X(SOLD_OUT, 4) \
-	X(CLOSED, 5)
+	X(CLOSED, 5) \
+	X(CANCELLED, 6)
+
+/* How a payment or a refund ended at its provider. */
+enum ush_outcome {
+	/* The money has moved. */
+	USH_OUTCOME_SUCCEEDED = 1,
+	/* It has not, and will not. */
+	USH_OUTCOME_FAILED = 2,
+};
+#define USH_OUTCOME_COUNT 3u
+/* X(name, value) for each member. */
+#define USH_OUTCOME_EACH(X) \
+	X(SUCCEEDED, 1) \
+	X(FAILED, 2)
 
 /* State of a hold. */
 enum ush_hold_state {
@@ -345,8 +388,14 @@ enum ush_hold_state {
 	USH_HOLD_STATE_RELEASED = 5,
 	/* Its deadline passed. */
 	USH_HOLD_STATE_EXPIRED = 6,
+	/* A payment is under way; only its end ends this state. */
+	USH_HOLD_STATE_PAYING = 7,
+	/* Sold, and a refund of some or all of its seats is under way. */
+	USH_HOLD_STATE_REFUNDING = 8,
+	/* All of it was refunded; its seats are on sale again. */
+	USH_HOLD_STATE_REFUNDED = 9,
 };
-#define USH_HOLD_STATE_COUNT 7u
+#define USH_HOLD_STATE_COUNT 10u
 /* X(name, value) for each member. */
 #define USH_HOLD_STATE_EACH(X) \
 	X(FREE, 0) \
@@ -355,7 +404,10 @@ enum ush_hold_state {
 	X(BUSY, 3) \
 	X(SOLD, 4) \
 	X(RELEASED, 5) \
-	X(EXPIRED, 6)
+	X(EXPIRED, 6) \
+	X(PAYING, 7) \
+	X(REFUNDING, 8) \
+	X(REFUNDED, 9)
 
 /* Kinds of journal record. */
 enum ush_record_type {
@@ -385,8 +437,22 @@ enum ush_record_type {
 	USH_RECORD_TYPE_BLOCK = 12,
 	/* House seats become free. One record per leg, a run. */
 	USH_RECORD_TYPE_UNBLOCK = 13,
+	/* HELD, with a later deadline_ns. */
+	USH_RECORD_TYPE_EXTEND = 14,
+	/* HELD -> PAYING. mask = the pay-by time, Unix ns; row = the attempt, from 1; amount = the price of the whole hold, which is what is paid. */
+	USH_RECORD_TYPE_PAY_BEGIN = 15,
+	/* PAYING -> SOLD, HELD or EXPIRED: see state. */
+	USH_RECORD_TYPE_PAY_END = 16,
+	/* HELD: seats given back. One record per leg, a run: mask = the seats that are free again, amount = the price of what is left of the leg. */
+	USH_RECORD_TYPE_CUT = 17,
+	/* SOLD -> REFUNDING. One record per leg, a run: mask = the seats to be refunded, amount = their price. */
+	USH_RECORD_TYPE_REFUND_BEGIN = 18,
+	/* REFUNDING -> SOLD or REFUNDED. Accepted: one record per leg, a run: mask = the seats that are free again, amount = the price of what is left of the leg. Failed: one record with mask 0. */
+	USH_RECORD_TYPE_REFUND_END = 19,
+	/* SOLD: mask = the new user. From here the hold is theirs. */
+	USH_RECORD_TYPE_TRANSFER = 20,
 };
-#define USH_RECORD_TYPE_COUNT 14u
+#define USH_RECORD_TYPE_COUNT 21u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -401,7 +467,14 @@ enum ush_record_type {
 	X(EXPIRE, 10) \
 	X(CONFIRM, 11) \
 	X(BLOCK, 12) \
-	X(UNBLOCK, 13)
+	X(UNBLOCK, 13) \
+	X(EXTEND, 14) \
+	X(PAY_BEGIN, 15) \
+	X(PAY_END, 16) \
+	X(CUT, 17) \
+	X(REFUND_BEGIN, 18) \
+	X(REFUND_END, 19) \
+	X(TRANSFER, 20)
 
 /* Why a received packet got no reply. Each dropped packet counts under exactly one reason. */
 enum ush_drop {
@@ -518,13 +591,13 @@ struct ush_request {
 	uint64_t mask;
 	/* 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section. */
 	uint16_t row;
-	/* 42: QUERY_SECTION: the section. */
+	/* 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
 	uint16_t section;
-	/* 44: RESERVE: life of the hold wanted, 0 = the event's default. [ms] */
+	/* 44: RESERVE: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -579,8 +652,8 @@ struct ush_reply {
 	uint8_t state;
 	/* 61: Zero. */
 	uint8_t reserved0;
-	/* 62: Zero. */
-	uint16_t reserved1;
+	/* 62: Version of the hold now: 1 when it is made, one more with each change. 0: none, or not told. */
+	uint16_t hold_version;
 };
 static_assert(sizeof(struct ush_reply) == 64, "ush_reply size");
 static_assert(offsetof(struct ush_reply, magic) == 0, "ush_reply.magic");
@@ -599,7 +672,7 @@ static_assert(offsetof(struct ush_reply, amount) == 48, "ush_reply.amount");
 static_assert(offsetof(struct ush_reply, detail) == 56, "ush_reply.detail");
 static_assert(offsetof(struct ush_reply, state) == 60, "ush_reply.state");
 static_assert(offsetof(struct ush_reply, reserved0) == 61, "ush_reply.reserved0");
-static_assert(offsetof(struct ush_reply, reserved1) == 62, "ush_reply.reserved1");
+static_assert(offsetof(struct ush_reply, hold_version) == 62, "ush_reply.hold_version");
 
 /* Starts every extension. */
 struct ush_extension_header {

@@ -105,6 +105,12 @@ package usher_wire_pkg;
   // Shortest life of a hold that may be asked for. [ms]
   localparam logic [31:0] HoldMsMin = 32'd10;
 
+  // Longest time to pay that may be asked for: 15 minutes. [ms]
+  localparam logic [31:0] PayMsMax = 32'd900000;
+
+  // Payments that may be started for one hold. [attempts]
+  localparam logic [31:0] PayAttemptsMax = 32'd10;
+
   // Seats one user may hold or own in one event when the venue file does not say. [seats]
   localparam logic [31:0] UserSeatsDefault = 32'd8;
 
@@ -127,12 +133,14 @@ package usher_wire_pkg;
     OpStatus = 8'd1,
     // Hold exactly these seats, all or nothing.
     OpReserve = 8'd2,
-    // Give a whole hold back.
+    // Give a hold back, or some of its seats.
     OpRelease = 8'd3,
     // State, deadline and amount of a hold.
     OpQueryHold = 8'd4,
     // Free seats of the rows of a section.
     OpQuerySection = 8'd5,
+    // Move a hold's deadline, once.
+    OpExtend = 8'd6,
     // Load an event from a venue image passed as a file descriptor. Control port only.
     OpEventLoad = 8'd64,
     // Set an event's status. Control port only.
@@ -145,7 +153,17 @@ package usher_wire_pkg;
     // port only.
     OpUnblock = 8'd68,
     // Counters as text, one name and value a line. Control port only.
-    OpStats = 8'd69
+    OpStats = 8'd69,
+    // A payment of a hold starts: from here its deadline does not end it. Control port only.
+    OpPayBegin = 8'd70,
+    // How the payment ended. Control port only.
+    OpPayEnd = 8'd71,
+    // A refund of a sold hold, or of some of its seats, starts. Control port only.
+    OpRefundBegin = 8'd72,
+    // A sold hold becomes another user's. Control port only.
+    OpTransfer = 8'd73,
+    // How the refund ended; the seats of an accepted one are on sale again. Control port only.
+    OpRefundEnd = 8'd76
   } op_e;
 
   // How a request ended. Exactly one per reply. `done` says whether the request id is used up: a
@@ -195,7 +213,10 @@ package usher_wire_pkg;
     // An event with this id but another venue image is loaded.
     StatusEventExists = 8'd19,
     // The venue image was refused. The TEXT extension says why.
-    StatusBadImage = 8'd20
+    StatusBadImage = 8'd20,
+    // The hold is not in the version, at the amount or for the seats that the request names.
+    // `state`, `hold_version` and `amount` are those of now.
+    StatusChanged = 8'd21
   } status_e;
 
   // What was wrong in a BAD_REQUEST.
@@ -229,7 +250,8 @@ package usher_wire_pkg;
   // Typed extensions after the base message. Each starts with an 8-byte header; size includes it
   // and is a multiple of 8.
   typedef enum logic [7:0] {
-    // Further legs of RESERVE, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`.
+    // Further legs of RESERVE, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of
+    // legs (1 to 7); then so many `leg`.
     ExtensionLegs = 8'd1,
     // The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value =
     // 0. Carried, not used in this version.
@@ -269,8 +291,18 @@ package usher_wire_pkg;
     // As answered by STATUS when every seat is sold; never set by hand.
     EventStatusSoldOut = 8'd4,
     // Over. No new holds.
-    EventStatusClosed = 8'd5
+    EventStatusClosed = 8'd5,
+    // Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded.
+    EventStatusCancelled = 8'd6
   } event_status_e;
+
+  // How a payment or a refund ended at its provider.
+  typedef enum logic [7:0] {
+    // The money has moved.
+    OutcomeSucceeded = 8'd1,
+    // It has not, and will not.
+    OutcomeFailed = 8'd2
+  } outcome_e;
 
   // State of a hold.
   typedef enum logic [7:0] {
@@ -287,7 +319,13 @@ package usher_wire_pkg;
     // Given back.
     HoldStateReleased = 8'd5,
     // Its deadline passed.
-    HoldStateExpired = 8'd6
+    HoldStateExpired = 8'd6,
+    // A payment is under way; only its end ends this state.
+    HoldStatePaying = 8'd7,
+    // Sold, and a refund of some or all of its seats is under way.
+    HoldStateRefunding = 8'd8,
+    // All of it was refunded; its seats are on sale again.
+    HoldStateRefunded = 8'd9
   } hold_state_e;
 
   // Kinds of journal record.
@@ -320,7 +358,25 @@ package usher_wire_pkg;
     // Free seats become house seats. One record per leg, a run.
     RecordTypeBlock = 8'd12,
     // House seats become free. One record per leg, a run.
-    RecordTypeUnblock = 8'd13
+    RecordTypeUnblock = 8'd13,
+    // HELD, with a later deadline_ns.
+    RecordTypeExtend = 8'd14,
+    // HELD -> PAYING. mask = the pay-by time, Unix ns; row = the attempt, from 1; amount = the
+    // price of the whole hold, which is what is paid.
+    RecordTypePayBegin = 8'd15,
+    // PAYING -> SOLD, HELD or EXPIRED: see state.
+    RecordTypePayEnd = 8'd16,
+    // HELD: seats given back. One record per leg, a run: mask = the seats that are free again,
+    // amount = the price of what is left of the leg.
+    RecordTypeCut = 8'd17,
+    // SOLD -> REFUNDING. One record per leg, a run: mask = the seats to be refunded, amount = their
+    // price.
+    RecordTypeRefundBegin = 8'd18,
+    // REFUNDING -> SOLD or REFUNDED. Accepted: one record per leg, a run: mask = the seats that are
+    // free again, amount = the price of what is left of the leg. Failed: one record with mask 0.
+    RecordTypeRefundEnd = 8'd19,
+    // SOLD: mask = the new user. From here the hold is theirs.
+    RecordTypeTransfer = 8'd20
   } record_type_e;
 
   // Why a received packet got no reply. Each dropped packet counts under exactly one reason.
@@ -418,14 +474,17 @@ package usher_wire_pkg;
   localparam int unsigned RequestArgWidthBits = 64;
 
   typedef struct packed {
-    // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. Otherwise
-    // zero.
+    // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN:
+    // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new
+    // user. Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
-    // 44: RESERVE: life of the hold wanted, 0 = the event's default. [ms]
+    // 44: RESERVE: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now,
+    // 0 = the event's default. PAY_BEGIN: time to pay. [ms]
     logic [31:0] hold_ms;
-    // 42: QUERY_SECTION: the section.
+    // 42: QUERY_SECTION: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the
+    // version of the hold that is meant.
     logic [15:0] section;
     // 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section.
     logic [15:0] row;
@@ -488,12 +547,13 @@ package usher_wire_pkg;
   localparam int unsigned ReplyStateWidthBits = 8;
   localparam int unsigned ReplyReserved0OffsetBytes = 61;
   localparam int unsigned ReplyReserved0WidthBits = 8;
-  localparam int unsigned ReplyReserved1OffsetBytes = 62;
-  localparam int unsigned ReplyReserved1WidthBits = 16;
+  localparam int unsigned ReplyHoldVersionOffsetBytes = 62;
+  localparam int unsigned ReplyHoldVersionWidthBits = 16;
 
   typedef struct packed {
-    // 62: Zero.
-    logic [15:0] reserved1;
+    // 62: Version of the hold now: 1 when it is made, one more with each change. 0: none, or not
+    // told.
+    logic [15:0] hold_version;
     // 61: Zero.
     logic [7:0] reserved0;
     // 60: State of the hold now.

@@ -302,6 +302,50 @@ def confirm_vectors(e: Encoder) -> list:
     ]
 
 
+def money_vectors(e: Encoder) -> list:
+    extend = {"op": "EXTEND", "event": 1, "request_id": 15, "hold": HOLD_A, "cookie": 0xC1}
+    begin = {"op": "PAY_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC2}
+    end = {"op": "PAY_END", "event": 1, "hold": HOLD_A, "cookie": 0xC3}
+    refund = {"op": "REFUND_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC4}
+    give = {"op": "TRANSFER", "event": 1, "hold": HOLD_A, "cookie": 0xC6}
+    back = {"op": "REFUND_END", "event": 1, "hold": HOLD_A, "cookie": 0xC5}
+    return [
+        e.message("extend_request", "request", [], user=7, hold_ms=300_000, **extend),
+        e.message("extend_request_default", "request", [], user=7, **extend),
+        e.message("extend_reply_wrong_state", "reply", [], status="WRONG_STATE", state="SOLD", **extend),
+        e.message("extend_reply_ok", "reply", [], sequence=70_040, amount=9_000, state="HELD", hold_version=2,
+                  deadline_ns=DEADLINE_NS, **extend),
+        e.message("pay_begin_request", "request", [], user=7, section=2, arg=9_000, hold_ms=300_000, **begin),
+        e.message("pay_begin_request_again", "request", [], user=7, section=4, arg=4_500, hold_ms=900_000, **begin),
+        e.message("pay_begin_reply_ok", "reply", [], sequence=70_041, amount=9_000, state="PAYING", hold_version=3,
+                  detail=1, deadline_ns=DEADLINE_NS, **begin),
+        e.message("pay_begin_reply_changed", "reply", [], status="CHANGED", sequence=70_041, amount=4_500,
+                  state="HELD", hold_version=4, deadline_ns=DEADLINE_NS, **begin),
+        e.message("pay_end_request", "request", [], user=7, section=3, arg=1, **end),
+        e.message("pay_end_request_failed", "request", [], user=7, section=3, arg=2, **end),
+        e.message("pay_end_reply_failed", "reply", [], sequence=70_042, amount=9_000, state="HELD", hold_version=4,
+                  deadline_ns=DEADLINE_NS, **end),
+        e.message("pay_end_reply_ok", "reply", [], sequence=70_042, amount=9_000, state="SOLD", hold_version=4,
+                  deadline_ns=DEADLINE_NS, **end),
+        e.message("refund_begin_request", "request", [], user=7, section=4, row=0, mask=0x10, **refund),
+        e.message("refund_begin_request_all", "request", [], user=7, section=4, **refund),
+        e.message("refund_begin_reply_changed", "reply", [], status="CHANGED", sequence=70_043, amount=9_000,
+                  state="REFUNDING", hold_version=5, deadline_ns=DEADLINE_NS, **refund),
+        e.message("refund_begin_reply_ok", "reply", [], sequence=70_043, amount=4_500, state="REFUNDING",
+                  hold_version=5, deadline_ns=DEADLINE_NS, **refund),
+        e.message("transfer_request", "request", [], user=7, section=6, arg=77, **give),
+        e.message("transfer_request_other", "request", [], user=77, section=7, arg=7, **give),
+        e.message("transfer_reply_ok", "reply", [], sequence=70_045, amount=4_500, state="SOLD", hold_version=7,
+                  deadline_ns=DEADLINE_NS, **give),
+        e.message("transfer_reply_limit", "reply", [], status="LIMIT", detail=8, **give),
+        e.message("refund_end_request", "request", [], user=7, section=5, arg=1, row=0, mask=0x10, **back),
+        e.message("refund_end_request_failed", "request", [], user=7, section=5, arg=2, **back),
+        e.message("refund_end_reply_no_hold", "reply", [], status="NO_HOLD", **back),
+        e.message("refund_end_reply_ok", "reply", [], sequence=70_044, amount=4_500, state="SOLD", hold_version=6,
+                  deadline_ns=DEADLINE_NS, **back),
+    ]
+
+
 def house_vectors(e: Encoder) -> list:
     block = {"op": "BLOCK", "event": 1, "cookie": 0xB1}
     unblock = {"op": "UNBLOCK", "event": 1, "cookie": 0xB2}
@@ -341,6 +385,7 @@ def digest(request: dict) -> int:
 
 def story(by_name: dict) -> list:
     """(vector name, record fields): an epoch small enough for one block."""
+    hold_c = {"event": 1, "user": 9, "hold": HOLD_C, "deadline_ns": TIME_NS + SECOND_NS}
     two_rows = {"event": 1, "user": 7, "request_id": 10,
                 "digest": digest(by_name["reserve_request_two_rows"])}
     image = by_name["venue_image"]["bytes"]
@@ -363,12 +408,25 @@ def story(by_name: dict) -> list:
                                 "digest": 0x01020304, "deadline_ns": DEADLINE_NS}),
         ("record_confirm", {"type": "CONFIRM", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 2,
                             "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
-        ("record_hold_short", {"type": "HOLD", "state": 2, "event": 1, "user": 9, "hold": HOLD_C, "row": 0,
-                               "version": 1, "mask": 0x2, "amount": 4_500, "request_id": 1,
-                               "digest": 0x05060708, "deadline_ns": TIME_NS + SECOND_NS}),
+        ("record_transfer", {"type": "TRANSFER", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 3,
+                             "row": 0, "mask": 18, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
+        ("record_refund_begin", {"type": "REFUND_BEGIN", "state": 8, "event": 1, "user": 18, "hold": HOLD_B,
+                                 "version": 4, "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
+        ("record_refund_end", {"type": "REFUND_END", "state": 9, "event": 1, "user": 18, "hold": HOLD_B,
+                               "version": 5, "row": 0, "mask": 0x1, "amount": 0, "deadline_ns": DEADLINE_NS}),
+        ("record_hold_short", {"type": "HOLD", "state": 2, "row": 0, "version": 1, "mask": 0x6, "amount": 9_000,
+                               "request_id": 1, "digest": 0x05060708, **hold_c}),
+        ("record_extend", {"type": "EXTEND", "state": 2, "row": 0, "version": 2, "mask": 0x6, "amount": 9_000,
+                           "request_id": 2, "digest": 0x05060709, **hold_c}),
+        ("record_cut", {"type": "CUT", "state": 2, "row": 0, "version": 3, "mask": 0x4, "amount": 4_500,
+                        "request_id": 3, "digest": 0x0506070A, **hold_c}),
+        ("record_pay_begin", {"type": "PAY_BEGIN", "state": 7, "row": 1, "version": 4,
+                              "mask": TIME_NS + 300 * SECOND_NS, "amount": 4_500, **hold_c}),
+        ("record_pay_end", {"type": "PAY_END", "state": 2, "row": 0, "version": 5, "mask": 0x2,
+                            "amount": 4_500, **hold_c}),
         ("record_tick", {"type": "TICK", "deadline_ns": TIME_NS + SECOND_NS}),
-        ("record_expire", {"type": "EXPIRE", "state": 6, "event": 1, "user": 9, "hold": HOLD_C, "version": 2,
-                           "row": 0, "mask": 0x2, "amount": 4_500, "deadline_ns": TIME_NS + SECOND_NS}),
+        ("record_expire", {"type": "EXPIRE", "state": 6, "row": 0, "version": 6, "mask": 0x2, "amount": 4_500,
+                           **hold_c}),
         ("record_close", {"type": "CLOSE", "deadline_ns": TIME_NS + 3 * SECOND_NS}),
     ]
 
@@ -502,7 +560,7 @@ def build(wire: dict) -> list:
     encoder = Encoder(wire)
     vectors = []
     for make in (status_vectors, reserve_requests, reserve_replies, release_vectors, query_vectors,
-                 event_vectors, confirm_vectors, house_vectors, other_vectors, venue_vectors):
+                 event_vectors, confirm_vectors, money_vectors, house_vectors, other_vectors, venue_vectors):
         vectors += make(encoder)
     vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
     vectors += ack_vectors(encoder)

@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	net.checksum_rx = (uint8_t)((control & 3) % 3);
 	memset(&packet, 0, sizeof(packet));
 	packet.size = (uint32_t)size - 1;
-	packet.flags = (uint32_t)control >> 4;
+	packet.flags = (uint16_t)(control >> 4);
 	/* Exactly as large as the frame, then with room for a reply. */
 	packet.capacity = packet.size;
 	base = malloc(packet.size + 1u);

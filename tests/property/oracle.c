@@ -172,7 +172,6 @@ static void check_echo(struct oracle *o, const struct ush_request *r, const stru
 	WANT_EQ(o, y->request_id, r->request_id);
 	WANT_EQ(o, y->cookie, r->cookie);
 	WANT_EQ(o, y->reserved0, 0);
-	WANT_EQ(o, y->reserved1, 0);
 }
 
 /* The table of "Replies" for what is not OK. */
@@ -635,9 +634,15 @@ static void judge_event_status(
 	struct oracle *o, const struct oracle_request *q, const struct ush_reply *y)
 {
 	if (q->r.arg == USH_EVENT_STATUS_NONE || q->r.arg == USH_EVENT_STATUS_SOLD_OUT ||
-		q->r.arg > USH_EVENT_STATUS_CLOSED) {
+		q->r.arg > USH_EVENT_STATUS_CANCELLED) {
 		WANT_EQ(o, y->status, USH_STATUS_BAD_REQUEST);
 		WANT_EQ(o, y->detail, USH_FAULT_ARGUMENT);
+		return;
+	}
+	if (o->event[q->r.event].status == USH_EVENT_STATUS_CANCELLED &&
+		q->r.arg != USH_EVENT_STATUS_CANCELLED) {
+		WANT_EQ(o, y->status, USH_STATUS_NOT_ON_SALE);
+		WANT_EQ(o, y->detail, USH_EVENT_STATUS_CANCELLED);
 		return;
 	}
 	WANT_EQ(o, y->status, USH_STATUS_OK);

@@ -302,8 +302,10 @@ static void random_request(struct run *run, struct oracle_request *q)
 		random_legs(run, q);
 		break;
 	case USH_OP_EVENT_STATUS:
-		/* On sale most of the time. */
-		r->arg = below(run, 4) == 0 ? below(run, 7) : USH_EVENT_STATUS_ON_SALE;
+		/* On sale most of the time; cancelled is for ever, so seldom and late. */
+		r->arg = below(run, 4) == 0 ? below(run, 8) : USH_EVENT_STATUS_ON_SALE;
+		if (r->arg == USH_EVENT_STATUS_CANCELLED && below(run, 6) != 0)
+			r->arg = USH_EVENT_STATUS_PAUSED;
 		break;
 	default:
 		break;

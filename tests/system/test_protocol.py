@@ -48,7 +48,10 @@ def check_refusal(op, asked, reply):
         assert op in (Op.RESERVE, Op.BLOCK) and reply.sequence == 0
     else:
         assert reply.hold == asked.get("hold", 0)
-    assert reply.deadline_ns == 0
+    if reply.status == Status.CHANGED:
+        assert reply.deadline_ns != 0 and reply.amount != 0 and reply.hold_version != 0
+        return
+    assert reply.deadline_ns == 0 and reply.hold_version == 0
     assert reply.amount == 0 or reply.status == Status.EVENT_EXISTS
     states = {Status.WRONG_STATE: [HoldState.SOLD, HoldState.FREE],
               Status.EXPIRED: [HoldState.EXPIRED, HoldState.FREE]}
@@ -78,6 +81,7 @@ def check_granted(op, asked, reply):
               Op.RELEASE: [HoldState.FREE if reply.detail else HoldState.RELEASED],
               Op.QUERY_HOLD: [HoldState.HELD, HoldState.SOLD], Op.CONFIRM: [HoldState.SOLD]}
     assert reply.state in states.get(op, [HoldState.FREE]), reply.state
+    assert bool(reply.hold_version) == (reply.state in (HoldState.HELD, HoldState.SOLD))
     if op in (Op.RESERVE, Op.RELEASE, Op.EVENT_STATUS, Op.CONFIRM, Op.BLOCK, Op.UNBLOCK):
         assert reply.sequence != 0, "a change rests on a record"
     kinds = {Op.QUERY_SECTION: uc.Extension.ROWS, Op.STATS: uc.Extension.TEXT}
@@ -547,9 +551,17 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.QUERY_HOLD: dict(event=EVENT, user=1, hold=5), Op.QUERY_SECTION: dict(event=EVENT),
         Op.EVENT_LOAD: dict(event=EVENT), Op.EVENT_STATUS: dict(event=EVENT, arg=2),
         Op.CONFIRM: dict(event=EVENT, user=1, hold=5), Op.BLOCK: dict(event=EVENT, mask=1),
-        Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {}}
+        Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {},
+        Op.EXTEND: dict(event=EVENT, user=1, request_id=1, hold=5),
+        Op.PAY_BEGIN: dict(event=EVENT, user=1, hold=5, hold_ms=1),
+        Op.PAY_END: dict(event=EVENT, user=1, hold=5, arg=1),
+        Op.REFUND_BEGIN: dict(event=EVENT, user=1, hold=5),
+        Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1),
+        Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
-        Op.RELEASE: "mask row section hold_ms arg", Op.QUERY_HOLD: "mask row section hold_ms arg",
+        Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg",
+        Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
+        Op.REFUND_END: "hold_ms", Op.TRANSFER: "mask row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
         Op.QUERY_SECTION: "user hold mask hold_ms arg",
         Op.EVENT_LOAD: "user hold mask row section hold_ms arg",
         Op.EVENT_STATUS: "user hold mask row section hold_ms",

@@ -21,10 +21,12 @@ REQUEST = struct.Struct("<HBBHBBIIQQQHHIQQ")
 REPLY = struct.Struct("<HBBHBBIIQQQQQIBBH")
 REQUEST_MAGIC, REPLY_MAGIC, VERSION = 0x5155, 0x5255, 1
 OP = dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5, EVENT_LOAD=64,
-          EVENT_STATUS=65, CONFIRM=66, BLOCK=67, UNBLOCK=68, STATS=69)
+          EVENT_STATUS=65, CONFIRM=66, BLOCK=67, UNBLOCK=68, STATS=69, EXTEND=6, PAY_BEGIN=70,
+          PAY_END=71, REFUND_BEGIN=72, TRANSFER=73, REFUND_END=76)
 STATUS = ["OK", "TAKEN", "TAKEN_NOW", "LIMIT", "SOLD_OUT", "NOT_ON_SALE", "UNKNOWN_EVENT",
           "NO_SUCH_SEAT", "NO_HOLD", "WRONG_STATE", "EXPIRED", "RETRY", "BUSY", "MISMATCH", "STALE",
-          "NOT_PERMITTED", "BAD_VERSION", "BAD_OP", "BAD_REQUEST", "EVENT_EXISTS", "BAD_IMAGE"]
+          "NOT_PERMITTED", "BAD_VERSION", "BAD_OP", "BAD_REQUEST", "EVENT_EXISTS", "BAD_IMAGE",
+          "CHANGED"]
 ON_SALE = 2
 UDP_PORT = 7447
 OUR4, PEER4 = "10.77.0.1", "10.77.0.2"
@@ -44,8 +46,8 @@ class Reply:
     def __init__(self, data):
         (self.magic, self.version, self.op, self.size, self.extensions, status, self.event,
          self.request_id, self.cookie, self.hold, self.deadline_ns, self.sequence, self.amount,
-         self.detail, self.state, r0, r1) = REPLY.unpack_from(data)
-        assert self.magic == REPLY_MAGIC and self.size == len(data) and r0 == r1 == 0, data.hex()
+         self.detail, self.state, r0, self.hold_version) = REPLY.unpack_from(data)
+        assert self.magic == REPLY_MAGIC and self.size == len(data) and r0 == 0, data.hex()
         self.status = STATUS[status]
         self.text = None
         at = REPLY.size

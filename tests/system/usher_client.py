@@ -27,19 +27,22 @@ _LEG = struct.Struct("<HHIQ")
 assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG.size == 16
 
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
-                             EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67, UNBLOCK=68,
-                             STATS=69))
+                             EXTEND=6, EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
+                             UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
+                             TRANSFER=73, REFUND_END=76))
 CONTROL_OPS = [op for op in Op if op >= 64]
 Status = enum.IntEnum("Status", (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
     "EXPIRED RETRY BUSY MISMATCH STALE NOT_PERMITTED BAD_VERSION BAD_OP BAD_REQUEST EVENT_EXISTS "
-    "BAD_IMAGE"), start=0)
+    "BAD_IMAGE CHANGED"), start=0)
 DONE = {Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT, Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
 Fault = enum.IntEnum("Fault", ("NONE RESERVED EXTENSION LEG_EMPTY LEG_TWICE LEG_COUNT REQUEST_ID "
                                "USER HOLD_TIME UNUSED SECTION ARGUMENT"), start=0)
-EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED", start=0)
-HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED", start=0)
+EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED CANCELLED",
+                           start=0)
+HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
+                         "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
                                            TICKET=7, ROWS=16, TEXT=17))
 
@@ -188,6 +191,7 @@ class Reply:
     amount: int
     detail: int
     state: int
+    hold_version: int
     extensions: list
     data: bytes
 
@@ -224,11 +228,11 @@ def decode(data):
             raise Violation(f"{what}: {data.hex()}")
 
     need(len(data) >= BASE_BYTES, "short")
-    *fields, reserved0, reserved1 = _REPLY.unpack_from(data)
-    reply = Reply(*fields, [], bytes(data))
+    *fields, reserved0, hold_version = _REPLY.unpack_from(data)
+    reply = Reply(*fields, hold_version, [], bytes(data))
     need(reply.magic == REPLY_MAGIC, "magic")
     need(reply.size == len(data), "size")
-    need(reserved0 == reserved1 == 0, "reserved")
+    need(reserved0 == 0, "reserved")
     need(reply.extension_count <= EXTENSION_COUNT_MAX, "extension count")
     at = BASE_BYTES
     for _ in range(reply.extension_count):
@@ -433,6 +437,33 @@ class Client:
 
     def confirm(self, event, user, hold):
         return self.patient(Op.CONFIRM, event=event, user=user, hold=hold)
+
+    def extend(self, event, user, hold, hold_ms=0, request_id=None):
+        request_id = request_id or self.next_id(user, event)
+        return self.patient(Op.EXTEND, event=event, user=user, request_id=request_id, hold=hold,
+                            hold_ms=hold_ms)
+
+    def give_back(self, event, user, hold, seats, request_id=None):
+        """Some of a hold's seats."""
+        request_id = request_id or self.next_id(user, event)
+        return self.patient(Op.RELEASE, event=event, user=user, request_id=request_id, hold=hold,
+                            **self.spread(seats))
+
+    def pay_begin(self, event, user, hold, version, amount, pay_ms=60000):
+        return self.patient(Op.PAY_BEGIN, event=event, user=user, hold=hold, section=version,
+                            arg=amount, hold_ms=pay_ms)
+
+    def pay_end(self, event, user, hold, version, succeeded):
+        return self.patient(Op.PAY_END, event=event, user=user, hold=hold, section=version,
+                            arg=1 if succeeded else 2)
+
+    def refund_begin(self, event, user, hold, version, seats=()):
+        return self.patient(Op.REFUND_BEGIN, event=event, user=user, hold=hold, section=version,
+                            **(self.spread(seats) if seats else {}))
+
+    def refund_end(self, event, user, hold, version, succeeded, seats=()):
+        return self.patient(Op.REFUND_END, event=event, user=user, hold=hold, section=version,
+                            arg=1 if succeeded else 2, **(self.spread(seats) if seats else {}))
 
     def block(self, event, seats):
         return self.patient(Op.BLOCK, event=event, **self.spread(seats))

@@ -38,7 +38,8 @@ static const struct {
 } ops[] = {
 	{USH_OP_STATUS, T_EVENT},
 	{USH_OP_RESERVE, T_EVENT | T_ID | T_USER | T_MASK | T_ROW | T_HOLD_MS},
-	{USH_OP_RELEASE, T_EVENT | T_ID | T_USER | T_HOLD},
+	{USH_OP_RELEASE, T_EVENT | T_ID | T_USER | T_HOLD | T_MASK | T_ROW},
+	{USH_OP_EXTEND, T_EVENT | T_ID | T_USER | T_HOLD | T_HOLD_MS},
 	{USH_OP_QUERY_HOLD, T_EVENT | T_USER | T_HOLD},
 	{USH_OP_QUERY_SECTION, T_EVENT | T_ROW | T_SECTION},
 	{USH_OP_EVENT_LOAD, T_EVENT | T_CONTROL},
@@ -47,6 +48,14 @@ static const struct {
 	{USH_OP_BLOCK, T_EVENT | T_MASK | T_ROW | T_CONTROL},
 	{USH_OP_UNBLOCK, T_EVENT | T_MASK | T_ROW | T_CONTROL},
 	{USH_OP_STATS, T_ARG | T_CONTROL},
+	{USH_OP_PAY_BEGIN,
+		T_EVENT | T_USER | T_HOLD | T_SECTION | T_HOLD_MS | T_ARG | T_CONTROL},
+	{USH_OP_PAY_END, T_EVENT | T_USER | T_HOLD | T_SECTION | T_ARG | T_CONTROL},
+	{USH_OP_REFUND_BEGIN,
+		T_EVENT | T_USER | T_HOLD | T_SECTION | T_MASK | T_ROW | T_CONTROL},
+	{USH_OP_TRANSFER, T_EVENT | T_USER | T_HOLD | T_SECTION | T_ARG | T_CONTROL},
+	{USH_OP_REFUND_END,
+		T_EVENT | T_USER | T_HOLD | T_SECTION | T_MASK | T_ROW | T_ARG | T_CONTROL},
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -433,6 +442,27 @@ static void test_admit_extension_reserved_is_refused(void)
 
 /* ---- legs ---- */
 
+/* Goal: where all of a hold can be meant, an empty base leg means that, and nothing may follow. */
+static void test_admit_no_leg_means_all(void)
+{
+	static const uint8_t all[] = {USH_OP_RELEASE, USH_OP_REFUND_BEGIN, USH_OP_REFUND_END};
+
+	for (uint32_t op = 0; op < OPS; op++) {
+		if (memchr(all, ops[op].op, sizeof(all)) == NULL)
+			continue;
+		start(op);
+		CHECK(passes());
+		CHECK_EQ(out.leg_count, 1);
+		REQUEST->mask = 0;
+		CHECK(refused_as(USH_FAULT_LEG_EMPTY));
+		REQUEST->row = 0;
+		CHECK(passes());
+		CHECK_EQ(out.leg_count, 0);
+		add_legs(1);
+		CHECK(refused_as(USH_FAULT_LEG_EMPTY));
+	}
+}
+
 /* Goal: 1 to 7 further legs where legs are taken. */
 static void test_admit_legs_count_and_operation(void)
 {
@@ -585,6 +615,7 @@ int main(void)
 	TAP_RUN(test_admit_extension_twice_or_after_mac_is_refused);
 	TAP_RUN(test_admit_extension_count_or_size_wrong_is_refused);
 	TAP_RUN(test_admit_extension_reserved_is_refused);
+	TAP_RUN(test_admit_no_leg_means_all);
 	TAP_RUN(test_admit_legs_count_and_operation);
 	TAP_RUN(test_admit_leg_empty_twice_or_reserved_is_refused);
 	TAP_RUN(test_admit_digest_is_of_the_body);

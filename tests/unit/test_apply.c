@@ -293,7 +293,9 @@ static void test_apply_type_or_run_wrong_is_refused(void)
 	}
 	for (uint8_t type = 1; type < USH_RECORD_TYPE_COUNT; type++) {
 		if (type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
-			type == USH_RECORD_TYPE_UNBLOCK)
+			type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
+			type == USH_RECORD_TYPE_REFUND_BEGIN ||
+			type == USH_RECORD_TYPE_REFUND_END)
 			continue;
 		legs[0] = legs[1] = (struct ush_record){.type = type, .event = EVENT};
 		CHECK(apply_run(legs, 2) == -USH_ECORRUPT);
@@ -386,7 +388,7 @@ static void test_apply_transition_contradiction_is_refused(void)
 		r.hold = hold_id(1, 2);
 		CHECK(refused(r, "of another generation"));
 		r.hold = hold_id(5, 0);
-		CHECK(refused(r, "is not held"));
+		CHECK(refused(r, "not in the state"));
 		r = then(hold, types[i]);
 		for (uint32_t version = 0; version < 5; version++) {
 			r.version = (uint16_t)version;
@@ -397,7 +399,7 @@ static void test_apply_transition_contradiction_is_refused(void)
 		CHECK_EQ(apply(r), 0);
 		/* Once is enough. */
 		r.version = 3;
-		CHECK(refused(r, "is not held"));
+		CHECK(refused(r, "not in the state"));
 	}
 }
 
@@ -476,9 +478,13 @@ static void test_apply_event_contradiction_is_refused(void)
 	r = (struct ush_record){.type = USH_RECORD_TYPE_EVENT_STATUS, .event = EVENT};
 	for (uint32_t state = 0; state < 256; state++) {
 		r.state = (uint8_t)state;
-		if (state < USH_EVENT_STATUS_DRAFT || state > USH_EVENT_STATUS_CLOSED)
+		if (state < USH_EVENT_STATUS_DRAFT || state > USH_EVENT_STATUS_CANCELLED)
 			CHECK(refused(r, "unknown event status"));
 	}
+	r.state = USH_EVENT_STATUS_CANCELLED;
+	CHECK_EQ(apply(r), 0);
+	r.state = USH_EVENT_STATUS_ON_SALE;
+	CHECK(refused(r, "the event is cancelled"));
 	r.event = 2;
 	r.state = USH_EVENT_STATUS_ON_SALE;
 	CHECK(refused(r, "unknown event"));

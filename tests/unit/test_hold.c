@@ -211,7 +211,7 @@ static void replay_hold(uint32_t state, const uint32_t *lines, uint32_t legs)
 {
 	for (uint32_t i = 0; i < legs; i++) {
 		struct ush_hold *line = &holds.lines[lines[i]];
-		line->leg_count = (uint16_t)legs;
+		line->leg_count = (uint8_t)legs;
 		line->next = i + 1 < legs ? lines[i + 1] : USH_HOLD_NONE;
 		line->deadline_ns = 1000;
 	}

@@ -120,14 +120,16 @@ static void test_loop_event_load_twice_keeps_the_first(void)
 	CHECK(audit_is_clean());
 }
 
-/* Goal: DRAFT, ON_SALE, PAUSED and CLOSED can be set, and set again; nothing else. */
+/* Goal: DRAFT, ON_SALE, PAUSED, CLOSED and CANCELLED can be set, and set again; nothing else; and
+ * nothing after CANCELLED. */
 static void test_loop_event_status_other_values_are_refused(void)
 {
 	start();
 	for (uint64_t status = 0; status < 9; status++) {
 		struct ush_reply y = set_status(status);
 		if (status == USH_EVENT_STATUS_DRAFT || status == USH_EVENT_STATUS_ON_SALE ||
-			status == USH_EVENT_STATUS_PAUSED || status == USH_EVENT_STATUS_CLOSED) {
+			status == USH_EVENT_STATUS_PAUSED || status == USH_EVENT_STATUS_CLOSED ||
+			status == USH_EVENT_STATUS_CANCELLED) {
 			CHECK_EQ(y.status, USH_STATUS_OK);
 			CHECK_EQ(y.detail, status);
 			CHECK_EQ(set_status(status).status, USH_STATUS_OK);
@@ -137,6 +139,7 @@ static void test_loop_event_status_other_values_are_refused(void)
 			CHECK_EQ(y.detail, USH_FAULT_ARGUMENT);
 		}
 	}
+	CHECK_EQ(set_status(USH_EVENT_STATUS_ON_SALE).status, USH_STATUS_NOT_ON_SALE);
 	CHECK_EQ(set_status(UINT64_MAX).detail, USH_FAULT_ARGUMENT);
 	CHECK_EQ(set_status(1ull << 32 | USH_EVENT_STATUS_DRAFT).detail, USH_FAULT_ARGUMENT);
 }

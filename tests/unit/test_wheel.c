@@ -263,8 +263,8 @@ static void test_wheel_again_comes_next_tick(void)
 	hang(2, 105 * TICK);
 	CHECK(ush_wheel_due(pool, 105 * TICK, &work) != USH_HOLD_NONE);
 	CHECK(ush_wheel_due(pool, 105 * TICK, &work) != USH_HOLD_NONE);
-	ush_wheel_again(pool, 1);
-	ush_wheel_again(pool, 2);
+	ush_wheel_again(pool, 1, 1);
+	ush_wheel_again(pool, 2, 1);
 	CHECK_EQ(pool->wheel.count, 2);
 	CHECK_EQ(ush_wheel_due(pool, 106 * TICK - 1, &work), USH_HOLD_NONE);
 	CHECK_EQ(drain(106 * TICK, 2 * TICK), 0);
