@@ -299,6 +299,16 @@ static int64_t fake_read(void *context, int file, void *data, size_t size, uint6
 	return end(fake, fate, (int64_t)size);
 }
 
+static int fake_sync(void *context, int file)
+{
+	struct fake_disk *fake = context;
+	int error;
+	enum fate fate = begin(fake, FAKE_SYNC, &error);
+
+	file_of(fake, file);
+	return (int)end(fake, fate, fate == FATE_FAILS ? error : 0);
+}
+
 static int fake_put(void *context, const char *name, const void *data, size_t size)
 {
 	struct fake_disk *fake = context;
@@ -472,6 +482,7 @@ void fake_disk_table(struct fake_disk *fake, struct ush_disk *disk)
 		.close = fake_close,
 		.size = fake_size,
 		.read = fake_read,
+		.sync = fake_sync,
 		.put = fake_put,
 		.rename = fake_rename,
 		.unlink = fake_unlink,

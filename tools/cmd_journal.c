@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * usher journal cat | stat: what stands in a journal, record by record or in sums.
+ * usher journal cat | stat: what stands in a journal, record by record or in sums. The other
+ * subcommands have files of their own.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 static const char usage[] =
 	"usage: usher journal cat  [--json] [--from SEQUENCE] [--count N] [--event N] STATE\n"
 	"       usher journal stat [--json] STATE\n"
+	"       usher journal follow | snapshot --help\n"
 	"\n"
 	"Reads the journal in usherd's state directory STATE without changing it.\n"
 	"\n"
@@ -43,7 +45,7 @@ struct reader {
 	uint64_t last_sequence;
 };
 
-static const char *type_name(uint8_t type)
+const char *usher_record_type(uint8_t type)
 {
 	switch (type) {
 #define X(name, value) \
@@ -64,16 +66,16 @@ static void print_record(const struct reader *reader, const struct ush_record *r
 		       "\"state\":%u,\"event\":%u,\"user\":%" PRIu64 ",\"hold\":\"%016" PRIx64
 		       "\",\"mask\":\"%016" PRIx64 "\",\"request_id\":%u,\"digest\":\"%08" PRIx32
 		       "\",\"row\":%u,\"version\":%u,\"amount\":%u,\"deadline_ns\":%" PRIu64 "}\n",
-			r->sequence, type_name(r->type), r->run_index, r->run_count, r->state,
-			r->event, r->user, r->hold, r->mask, r->request_id, r->digest, r->row,
-			r->version, r->amount, r->deadline_ns);
+			r->sequence, usher_record_type(r->type), r->run_index, r->run_count,
+			r->state, r->event, r->user, r->hold, r->mask, r->request_id, r->digest,
+			r->row, r->version, r->amount, r->deadline_ns);
 	else
 		printf("%12" PRIu64 " %-12s %u/%u state %u event %u user %" PRIu64
 		       " hold %016" PRIx64 " row %u mask %016" PRIx64
 		       " request %u version %u amount %u deadline %" PRIu64 "\n",
-			r->sequence, type_name(r->type), r->run_index + 1u, r->run_count, r->state,
-			r->event, r->user, r->hold, r->row, r->mask, r->request_id, r->version,
-			r->amount, r->deadline_ns);
+			r->sequence, usher_record_type(r->type), r->run_index + 1u, r->run_count,
+			r->state, r->event, r->user, r->hold, r->row, r->mask, r->request_id,
+			r->version, r->amount, r->deadline_ns);
 }
 
 static int read_run(void *context, const struct ush_record *records, uint32_t count,
@@ -120,14 +122,20 @@ static void print_stat(const struct reader *reader)
 	printf(format, "torn_blocks", report->torn_blocks);
 	printf(format, "time_ns", report->time_ns);
 	for (uint32_t type = 2; type < USH_RECORD_TYPE_COUNT; type++)
-		printf(format, type_name((uint8_t)type), reader->by_type[type]);
+		printf(format, usher_record_type((uint8_t)type), reader->by_type[type]);
 	if (reader->json)
 		printf("\"clean_shutdown\":%s}\n", report->clean ? "true" : "false");
 	else
 		printf("%-16s %14s\n", "clean_shutdown", report->clean ? "yes" : "no");
 }
 
-static bool parse_number(const char *text, uint64_t *value)
+bool usher_record_has_seats(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
+	       type == USH_RECORD_TYPE_UNBLOCK;
+}
+
+bool usher_number(const char *text, uint64_t *value)
 {
 	char *end;
 
@@ -149,7 +157,7 @@ static bool parse(struct reader *reader, int argc, char **argv, bool *help)
 		*help = option == 'h';
 		if (option == 'j')
 			reader->json = true;
-		else if (option == '?' || option == 'h' || !parse_number(optarg, &number))
+		else if (option == '?' || option == 'h' || !usher_number(optarg, &number))
 			return false;
 		else if (option == 'f')
 			reader->from = number;
@@ -170,6 +178,10 @@ int cmd_journal(int argc, char **argv)
 	bool help = false;
 	int error;
 
+	if (argc > 1 && strcmp(argv[1], "follow") == 0)
+		return journal_follow(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "snapshot") == 0)
+		return journal_snapshot(argc, argv);
 	if (!parse(&reader, argc, argv, &help)) {
 		fputs(usage, help ? stdout : stderr);
 		return help ? USHER_OK : USHER_USAGE;

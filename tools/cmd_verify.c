@@ -19,13 +19,16 @@
 #define CHAIN_KEPT (1u << 16)
 
 static const char usage[] =
-	"usage: usher verify [--acks FILE]... [--json] STATE\n"
+	"usage: usher verify [--acks FILE]... [--from-start] [--json] STATE\n"
 	"\n"
 	"Audits the journal in usherd's state directory STATE without changing it: no seat sold\n"
 	"twice, no acknowledged change lost, seats conserved, hash chain unbroken. May run beside a\n"
 	"live usherd; it then sees what was durable when it started.\n"
 	"\n"
-	"  --acks FILE   acknowledgements kept by a client (usher load --ack-file); repeatable\n"
+	"  --acks FILE   acknowledgements kept by a client (usher load --ack-file); repeatable;\n"
+	"                reads the journal from its beginning\n"
+	"  --from-start  read the journal from its beginning, whatever snapshots there are, and keep\n"
+	"                an independent ledger; without, what comes after the newest good snapshot\n"
 	"  --json        print one JSON object instead of the table\n"
 	"  --help        this text\n"
 	"\n"
@@ -41,7 +44,9 @@ struct verify {
 	struct ush_message problem;
 	/* The chain after each of the last CHAIN_KEPT blocks, by block. */
 	uint8_t (*chain)[USH_CHAIN_BYTES];
+	uint64_t chain_first;
 	uint64_t chain_next;
+	bool from_start;
 	uint64_t chain_checked;
 	uint64_t chain_broken;
 	uint64_t chain_lag_max;
@@ -64,11 +69,15 @@ static void watch_block(void *context, const char *segment, uint64_t block,
 
 	(void)segment;
 	if (v->chain_next == 0) {
-		v->chain_next = block;
+		const struct ush_snapshot_point *point = offline_point(&v->offline);
+
+		v->chain_next = v->chain_first = block;
 		memset(chain_at(v, block), 0, USH_CHAIN_BYTES);
+		if (point != NULL)
+			memcpy(chain_at(v, block), point->chain, USH_CHAIN_BYTES);
 	}
 	/* What the header claims: the chain over all blocks before block - lag. */
-	if (lag < CHAIN_KEPT && lag <= block && block - lag >= 1) {
+	if (lag < CHAIN_KEPT && lag <= block && block - lag >= v->chain_first) {
 		v->chain_checked++;
 		if (memcmp(chain_at(v, block - lag), header->chain, USH_CHAIN_BYTES) != 0)
 			v->chain_broken++;
@@ -86,7 +95,8 @@ static int apply_run(void *context, const struct ush_record *records, uint32_t c
 
 	if (records[0].type < USH_RECORD_TYPE_COUNT)
 		v->by_type[records[0].type]++;
-	if (ledger_book(&v->ledger, records, count) != 0) {
+	/* A ledger that begins in the middle knows nothing of what it is told. */
+	if (offline_point(&v->offline) == NULL && ledger_book(&v->ledger, records, count) != 0) {
 		ush_message_set(message, "out of memory");
 		return -USH_ENOMEM;
 	}
@@ -96,18 +106,20 @@ static int apply_run(void *context, const struct ush_record *records, uint32_t c
 static int run_replay(struct verify *v)
 {
 	struct ush_engine_resume resume;
-	int error = offline_engine(&v->offline, &v->problem);
+	int error = offline_engine(&v->offline, v->from_start, &v->problem);
 
 	if (error != 0)
 		return error;
 	ush_journal_watch(v->offline.journal, watch_block, v);
-	error = ush_journal_recover(v->offline.journal, apply_run, v, &v->report, &v->problem);
+	error = ush_journal_recover_from(v->offline.journal, offline_point(&v->offline), apply_run,
+		v, &v->report, &v->problem);
 	if (error != 0)
 		return error;
 	ush_engine_replayed(v->offline.engine, v->report.time_ns, &resume);
 	error = ush_engine_audit(v->offline.engine, &v->audit, &v->problem);
-	if (error == 0 && (v->audit.held_seats != v->ledger.seats_held ||
-				  v->audit.sold_seats != v->ledger.seats_sold)) {
+	if (error == 0 && offline_point(&v->offline) == NULL &&
+		(v->audit.held_seats != v->ledger.seats_held ||
+			v->audit.sold_seats != v->ledger.seats_sold)) {
 		ush_message_set(&v->problem,
 			"engine and ledger disagree: held %" PRIu64 " and %" PRIu64
 			", sold %" PRIu64 " and %" PRIu64,
@@ -265,6 +277,7 @@ static void print_report(const struct verify *v, bool json)
 		const char *name;
 		uint64_t value;
 	} rows[] = {
+		{"from_sequence", v->report.from_sequence},
 		{"epochs", v->report.epochs},
 		{"segments", v->report.segments},
 		{"blocks", v->report.blocks},
@@ -291,7 +304,9 @@ static void print_report(const struct verify *v, bool json)
 	};
 
 	if (json)
-		putchar('{');
+		printf("{\"from\":\"%s\",", v->report.from_sequence != 0 ? "snapshot" : "start");
+	else
+		printf("%-22s %12s\n", "from", v->report.from_sequence != 0 ? "snapshot" : "start");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (json)
 			printf("\"%s\":%" PRIu64 ",", rows[i].name, rows[i].value);
@@ -333,7 +348,8 @@ static int verify_all(struct verify *v, const char *state, struct acks *acks, in
 int cmd_verify(int argc, char **argv)
 {
 	static const struct option options[] = {{"acks", required_argument, NULL, 'a'},
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+		{"json", no_argument, NULL, 'j'}, {"from-start", no_argument, NULL, 's'},
+		{"help", no_argument, NULL, 'h'}, {0}};
 	struct verify *v = calloc(1, sizeof(*v));
 	struct acks *acks = calloc((size_t)argc + 1, sizeof(*acks));
 	int ack_count = 0, option, status = USHER_USAGE;
@@ -349,6 +365,8 @@ int cmd_verify(int argc, char **argv)
 			acks[ack_count++].path = optarg;
 		} else if (option == 'j') {
 			json = true;
+		} else if (option == 's') {
+			v->from_start = true;
 		} else {
 			fputs(usage, option == 'h' ? stdout : stderr);
 			status = option == 'h' ? USHER_OK : USHER_USAGE;
@@ -359,6 +377,7 @@ int cmd_verify(int argc, char **argv)
 		fputs(usage, stderr);
 		goto done;
 	}
+	v->from_start |= ack_count != 0;
 	verify_all(v, argv[optind], acks, ack_count);
 	print_report(v, json);
 	status = is_sound(v) ? USHER_OK : USHER_FAILED;

@@ -70,6 +70,15 @@ static int measure_run(void *context, const struct ush_record *records, uint32_t
 	return 0;
 }
 
+static void measure_snapshot(const struct ush_snapshot *snapshot, struct need *need)
+{
+	const struct ush_state_hold *last = ush_snapshot_last(snapshot, USH_STATE_SECTION_HOLD);
+
+	need->hold_index_max = last == NULL ? 0 : last->index;
+	need->runs = ush_snapshot_count(snapshot, USH_STATE_SECTION_USER) +
+		     ush_snapshot_count(snapshot, USH_STATE_SECTION_ANSWER);
+}
+
 /* A journal that cannot be read to its end is measured as far as it goes: the replay will say. */
 static void measure(const struct offline *offline, struct need *need)
 {
@@ -80,7 +89,8 @@ static void measure(const struct offline *offline, struct need *need)
 
 	if (ush_journal_open(&journal, &config, &offline->disk, 0, &ignored) != 0)
 		return;
-	(void)ush_journal_recover(journal, measure_run, need, &report, &ignored);
+	(void)ush_journal_recover_from(
+		journal, offline_point(offline), measure_run, need, &report, &ignored);
 	ush_journal_close(journal);
 }
 
@@ -93,12 +103,49 @@ static uint32_t lines_for(uint64_t used)
 	return ush_pow2_ceil32((uint32_t)wanted);
 }
 
-int offline_engine(struct offline *offline, struct ush_message *message)
+static int save_state(const void *state, ush_snapshot_put *put, void *context)
+{
+	return ush_engine_save(state, put, context);
+}
+
+static int load_state(
+	void *state, ush_snapshot_get *get, void *context, struct ush_message *message)
+{
+	return ush_engine_load(state, get, context, message);
+}
+
+struct ush_snapshot_state offline_state(struct ush_engine *engine)
+{
+	return (struct ush_snapshot_state){engine, save_state, load_state};
+}
+
+const struct ush_snapshot_point *offline_point(const struct offline *offline)
+{
+	return offline->snapshot == NULL ? NULL : ush_snapshot_point(offline->snapshot);
+}
+
+static int find_snapshot(struct offline *offline, struct ush_message *message)
+{
+	struct ush_message skipped;
+	int error = ush_snapshot_find(&offline->snapshot, offline->journal, &skipped, message);
+
+	if (skipped.text[0] != '\0')
+		fprintf(stderr, "usher: %s\n", skipped.text);
+	return error;
+}
+
+int offline_engine(struct offline *offline, bool from_start, struct ush_message *message)
 {
 	struct ush_engine_limits limits;
 	struct need need = {0};
+	struct ush_snapshot_state state;
 	void *memory;
+	int error = from_start ? 0 : find_snapshot(offline, message);
 
+	if (error != 0)
+		return error;
+	if (offline->snapshot != NULL)
+		measure_snapshot(offline->snapshot, &need);
 	measure(offline, &need);
 	ush_engine_limits_default(&limits);
 	limits.hold_count = lines_for(need.hold_index_max);
@@ -121,11 +168,14 @@ int offline_engine(struct offline *offline, struct ush_message *message)
 	offline->engine = ush_engine_init(memory, &limits, ush_journal_key(offline->journal));
 	if (offline->images_open)
 		ush_engine_set_image_find(offline->engine, ush_images_find, &offline->images);
-	return 0;
+	state = offline_state(offline->engine);
+	return offline->snapshot == NULL ? 0
+					 : ush_snapshot_load(offline->snapshot, &state, message);
 }
 
 void offline_close(struct offline *offline)
 {
+	ush_snapshot_free(offline->snapshot);
 	if (offline->memory != NULL)
 		munmap(offline->memory, offline->memory_bytes);
 	if (offline->images_open)

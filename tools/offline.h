@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "journal/journal.h"
+#include "journal/snapshot.h"
 #include "loop/loop.h"
 #include "port/image.h"
 
@@ -23,6 +24,8 @@ struct offline {
 	struct ush_images images;
 	bool images_open;
 	struct ush_engine *engine;
+	/* What the engine begins with; NULL: with nothing. */
+	struct ush_snapshot *snapshot;
 	void *memory;
 	size_t memory_bytes;
 };
@@ -30,9 +33,16 @@ struct offline {
 /* in: state: the state directory, or the journal directory itself. err: message. */
 int offline_open(struct offline *offline, const char *state, struct ush_message *message);
 
-/* Makes an engine large enough for this journal, and for what a live usherd may add meanwhile.
- * cost: reads the journal once. */
-int offline_engine(struct offline *offline, struct ush_message *message);
+/* Makes an engine large enough for this journal, and for what a live usherd may add meanwhile; the
+ * newest good snapshot is loaded into it, unless `from_start`. Says on stderr which are no good.
+ * cost: reads what is to be replayed once. */
+int offline_engine(struct offline *offline, bool from_start, struct ush_message *message);
+
+/* How an engine's state is saved and loaded. */
+struct ush_snapshot_state offline_state(struct ush_engine *engine);
+
+/* ret: where replay goes on from, NULL: from the beginning. */
+const struct ush_snapshot_point *offline_point(const struct offline *offline);
 
 void offline_close(struct offline *offline);
 

@@ -9,6 +9,9 @@
 #ifndef USH_USHER_H
 #define USH_USHER_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* Exit statuses, the same for every command. */
 enum usher_exit {
 	USHER_OK = 0,
@@ -28,5 +31,17 @@ int cmd_client(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_journal(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+
+/* Subcommands of journal: argv as cmd_journal has it. */
+int journal_follow(int argc, char **argv);
+int journal_snapshot(int argc, char **argv);
+
+/* ret: name of a record type. */
+const char *usher_record_type(uint8_t type);
+/* ret: true if the mask of such a record names seats of its row. */
+bool usher_record_has_seats(uint8_t type);
+
+/* ret: false if the text is no number from 0 to 2^64 - 1. */
+bool usher_number(const char *text, uint64_t *value);
 
 #endif /* USH_USHER_H */

@@ -113,6 +113,20 @@ const char *block_kind_text(enum block_kind kind)
 	return "unknown";
 }
 
+uint32_t block_run(const void *data, uint64_t block, uint32_t at)
+{
+	const struct ush_record *slots = data;
+	uint32_t run = slots[at].run_count;
+
+	if (run < 1 || run > USH_LEG_COUNT_MAX || at + run > USH_BLOCK_SLOTS)
+		return 0;
+	for (uint32_t k = 0; k < run; k++) {
+		if (slots[at + k].sequence != block * USH_BLOCK_SLOTS + at + k)
+			return 0;
+	}
+	return run;
+}
+
 void block_seal(void *data, uint32_t box, uint32_t epoch, uint64_t block, uint64_t durable_block,
 	uint64_t chain_block, const uint8_t *chain, uint64_t now_ns)
 {

@@ -42,6 +42,9 @@ struct ush_disk {
 	int64_t (*size)(void *context, int file);
 	/* Blocking read. ret: bytes read, less than asked only at the end. */
 	int64_t (*read)(void *context, int file, void *data, size_t size, uint64_t offset);
+	/* Makes what stood in the file at the call durable; it may be open for reading only. NULL:
+	 * there is no such thing. */
+	int (*sync)(void *context, int file);
 	/* Writes a small file whole and durably: temporary name, sync, rename, sync directory. */
 	int (*put)(void *context, const char *name, const void *data, size_t size);
 	/* Renames durably. */

@@ -234,6 +234,14 @@ static int64_t uring_read(void *context, int file, void *data, size_t size, uint
 	return (int64_t)done;
 }
 
+/* Nothing is dirty in memory; what the disk keeps in its own cache goes to safety. */
+static int uring_sync(void *context, int file)
+{
+	struct uring *u = context;
+
+	return fdatasync(u->fd[file]) == 0 ? 0 : error_now();
+}
+
 static int uring_put(void *context, const char *name, const void *data, size_t size)
 {
 	struct uring *u = context;
@@ -244,11 +252,14 @@ static int uring_put(void *context, const char *name, const void *data, size_t s
 	fd = openat(u->directory, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_now();
-	ssize_t put = write(fd, data, size);
-	if (put < 0)
-		error = error_now();
-	else if ((size_t)put != size)
-		error = -USH_ESHORT;
+	/* One write moves at most 2 GiB. */
+	for (size_t at = 0; at < size && error == 0;) {
+		ssize_t put = write(fd, (const uint8_t *)data + at, size - at);
+		if (put <= 0)
+			error = put < 0 ? error_now() : -USH_ESHORT;
+		else
+			at += (size_t)put;
+	}
 	if (error == 0 && fsync(fd) != 0)
 		error = error_now();
 	close(fd);
@@ -399,6 +410,7 @@ int ush_disk_uring_open(
 		.close = uring_close,
 		.size = uring_size,
 		.read = uring_read,
+		.sync = uring_sync,
 		.put = uring_put,
 		.rename = uring_rename,
 		.unlink = uring_unlink,

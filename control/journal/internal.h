@@ -64,6 +64,9 @@ enum block_action block_decide(enum block_kind kind, bool known);
 
 const char *block_kind_text(enum block_kind kind);
 
+/* ret: records in the run that begins at slot `at` of a good block, 0 if it is not whole. */
+uint32_t block_run(const void *data, uint64_t block, uint32_t at);
+
 /* Fills in the header of a block whose 63 records stand. */
 void block_seal(void *data, uint32_t box, uint32_t epoch, uint64_t block, uint64_t durable_block,
 	uint64_t chain_block, const uint8_t *chain, uint64_t now_ns);
@@ -203,6 +206,9 @@ bool journal_is_full(const struct ush_journal *journal);
 
 /* recover.c: opens and reads segments. ret: blocks read into the buffer, or an error. */
 int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, uint64_t blocks);
+
+/* recover.c. ret: true if the journal has this block, good, in that epoch. */
+bool journal_has_block(struct ush_journal *journal, uint64_t block, uint32_t epoch);
 
 /* housekeep.c: makes the next segment ready: a spare renamed, or a new file. ret: its handle. */
 int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_message *message);

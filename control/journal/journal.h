@@ -52,6 +52,8 @@ uint32_t ush_journal_epoch(const struct ush_journal *journal);
 /* What recovery found. */
 struct ush_journal_report {
 	uint64_t segments;
+	/* Where replay began: what is before it came from a snapshot. 0: from the beginning. */
+	uint64_t from_sequence;
 	uint64_t blocks;
 	uint64_t records;
 	/* First sequence after the last block accepted. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "journal/internal.h"
+#include "journal/snapshot.h"
 
 struct scan {
 	struct ush_journal *journal;
@@ -24,6 +25,10 @@ struct scan {
 	/* Next block expected. */
 	uint64_t at;
 	bool ended;
+	/* The first segment may be entered in its middle: what is before is in a snapshot, which
+	 * ends in this epoch. */
+	bool continued;
+	uint32_t continued_epoch;
 	uint8_t last_type;
 };
 
@@ -76,17 +81,13 @@ static int check_size(struct scan *scan, const struct segment *segment, int file
 static int replay_block(struct scan *scan, const struct segment *segment, const uint8_t *data)
 {
 	const struct ush_record *slots = (const struct ush_record *)(const void *)data;
-	uint64_t first = scan->at * USH_BLOCK_SLOTS;
 
 	for (uint32_t i = 1; i < USH_BLOCK_SLOTS;) {
 		const struct ush_record *r = &slots[i];
-		uint32_t run = r->run_count;
-		bool whole = run >= 1 && run <= USH_LEG_COUNT_MAX && i + run <= USH_BLOCK_SLOTS;
+		uint32_t run = block_run(data, scan->at, i);
 		int error;
 
-		for (uint32_t k = 0; k < run && whole; k++)
-			whole = slots[i + k].sequence == first + i + k;
-		if (!whole)
+		if (run == 0)
 			return block_error(scan, segment, -USH_ECORRUPT, BLOCK_GOOD,
 				"its checksum is right but a run of records is not whole; this is a "
 				"fault of the program that wrote it");
@@ -106,6 +107,7 @@ static int accept_block(struct scan *scan, const struct segment *segment, const 
 {
 	struct ush_journal *journal = scan->journal;
 	struct ush_block_header header;
+	uint64_t chain_block;
 	int error;
 
 	memcpy(&header, data, sizeof(header));
@@ -114,8 +116,12 @@ static int accept_block(struct scan *scan, const struct segment *segment, const 
 	error = replay_block(scan, segment, data);
 	if (error != 0)
 		return error;
-	journal->chain_block = scan->at - ush_min64(header.chain_lag, scan->at - FIRST_BLOCK);
-	memcpy(journal->chain_value, header.chain, USH_CHAIN_BYTES);
+	chain_block = scan->at - ush_min64(header.chain_lag, scan->at - FIRST_BLOCK);
+	/* A snapshot's chain may reach further than what was known when the block was sealed. */
+	if (chain_block >= journal->chain_block) {
+		journal->chain_block = chain_block;
+		memcpy(journal->chain_value, header.chain, USH_CHAIN_BYTES);
+	}
 	scan->report->time_ns = ush_max64(scan->report->time_ns, header.time_ns);
 	scan->report->blocks++;
 	scan->at++;
@@ -288,13 +294,15 @@ static int scan_epoch(struct scan *scan, uint32_t from, uint32_t to, uint64_t li
 	uint32_t epoch = list->items[from].epoch;
 
 	scan->ended = false;
-	if (list->items[from].first != scan->at)
+	if (list->items[from].first != scan->at && !scan->continued)
 		return missing(scan, epoch);
 	for (uint32_t i = from; i < to && !scan->ended && scan->at < limit; i++) {
 		int error;
-		if (list->items[i].first != scan->at)
+		if (list->items[i].first > scan->at ||
+			(list->items[i].first != scan->at && !scan->continued))
 			return missing(scan, epoch);
-		error = scan_segment(scan, i, limit, i == from);
+		scan->continued = false;
+		error = scan_segment(scan, i, limit, i == from && epoch != scan->continued_epoch);
 		if (error != 0)
 			return error;
 	}
@@ -311,8 +319,77 @@ void ush_journal_watch(struct ush_journal *journal, ush_journal_block *watch, vo
 	journal->watch_context = context;
 }
 
+/* ret: place in the list of the segment that holds the block: the last one that begins at or before
+ * it, since a newer epoch overrules. UINT32_MAX: none does. */
+static uint32_t segment_of(const struct segment_list *list, uint64_t block)
+{
+	uint32_t found = UINT32_MAX;
+
+	for (uint32_t i = 0; i < list->count; i++) {
+		if (list->items[i].first <= block)
+			found = i;
+	}
+	return found;
+}
+
+bool journal_has_block(struct ush_journal *journal, uint64_t block, uint32_t epoch)
+{
+	const struct segment_list *list = &journal->segments;
+	uint32_t at = segment_of(list, block);
+	bool good = false;
+	int file;
+
+	/* Archived with its segment: the next one begins where the snapshot ends. */
+	if (at == UINT32_MAX || block >= list->items[at].first + journal->segment_blocks)
+		return false;
+	file = list->items[at].epoch == epoch
+		       ? journal->disk->open(journal->disk->context, list->items[at].name, false)
+		       : -1;
+	if (file < 0)
+		return false;
+	good = segment_read(journal, file, block - list->items[at].first, 1) == 1 &&
+	       block_classify(journal->read_buffer, (uint32_t)journal->box.box, epoch, block) ==
+		       BLOCK_GOOD;
+	journal->disk->close(journal->disk->context, file);
+	return good;
+}
+
+/* The first epoch of a replay that begins at scan->at. */
+static void begin_at(const struct scan *scan, uint32_t *from)
+{
+	const struct segment_list *list = &scan->journal->segments;
+	uint32_t at = segment_of(list, scan->at);
+
+	if (scan->at == FIRST_BLOCK)
+		return;
+	USH_ASSERT(at != UINT32_MAX);
+	/* The epoch may end just before it, with or without another one. */
+	if (scan->at == list->items[at].first + scan->journal->segment_blocks)
+		at++;
+	*from = at;
+}
+
 int ush_journal_recover(struct ush_journal *journal, ush_journal_apply *apply, void *context,
 	struct ush_journal_report *report, struct ush_message *message)
+{
+	return ush_journal_recover_from(journal, NULL, apply, context, report, message);
+}
+
+/* What a snapshot knows of the blocks before it. */
+static void take_point(struct scan *scan, const struct ush_snapshot_point *point)
+{
+	scan->at = point->sequence / USH_BLOCK_SLOTS;
+	scan->last_type = (uint8_t)point->last_type;
+	scan->report->time_ns = point->time_ns;
+	scan->report->from_sequence = point->sequence;
+	scan->journal->end_epoch = point->epoch;
+	scan->journal->chain_block = scan->at;
+	memcpy(scan->journal->chain_value, point->chain, USH_CHAIN_BYTES);
+}
+
+int ush_journal_recover_from(struct ush_journal *journal, const struct ush_snapshot_point *point,
+	ush_journal_apply *apply, void *context, struct ush_journal_report *report,
+	struct ush_message *message)
 {
 	const struct segment_list *list = &journal->segments;
 	struct scan scan = {
@@ -322,11 +399,16 @@ int ush_journal_recover(struct ush_journal *journal, ush_journal_apply *apply, v
 		.report = report,
 		.message = message,
 		.at = FIRST_BLOCK,
+		.continued = point != NULL,
+		.continued_epoch = point != NULL ? point->epoch : 0,
 	};
 	uint32_t from = 0;
 
 	USH_ASSERT(!journal->recovered);
 	*report = (struct ush_journal_report){.segments = list->count};
+	if (point != NULL)
+		take_point(&scan, point);
+	begin_at(&scan, &from);
 	if (list->count != 0 && list->items[list->count - 1].epoch > journal->box.epoch) {
 		ush_message_set(message,
 			"journal %s: segment %s is newer than the box file (epoch %u): the box file was "

@@ -74,6 +74,24 @@ struct ush_loop *ush_engine_loop(struct ush_engine *engine, uint32_t index);
 int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records, uint32_t count,
 	struct ush_message *message);
 
+/* Takes an entry of a section (USH_STATE_SECTION_*). ret: 0 or an error, which ends the saving. */
+typedef int ush_engine_put(void *context, uint32_t section, const void *entry, size_t bytes);
+/* Gives a section's next entry. ret: 1; 0: there is no more. */
+typedef int ush_engine_get(void *context, uint32_t section, void *entry, size_t bytes);
+
+/*
+ * Hands out all that records have made of the state so far, for a snapshot.
+ * ret: 0 or what `put` answered. by: one thread, between two ush_engine_apply, before
+ * ush_engine_replayed.
+ */
+int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put, void *context);
+
+/* Takes what ush_engine_save gave, in place of the records before it; limits may differ.
+ * in: engine: fresh. err: -USH_EFULL (limits), -USH_ECORRUPT, those of the image finder; message.
+ * The engine is then of no further use. by: as ush_engine_apply, before the first one. */
+int ush_engine_load(
+	struct ush_engine *engine, ush_engine_get *get, void *context, struct ush_message *message);
+
 /* What replay left to be settled. */
 struct ush_engine_resume {
 	/* Holds live at the end of the journal. */

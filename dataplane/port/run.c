@@ -13,6 +13,7 @@
  * next start replays.
  */
 #include "port/run.h"
+#include "journal/snapshot.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -204,6 +205,34 @@ static void resume(struct usherd *u, const struct ush_engine_resume *found)
 		USH_U64("credit_ms", credit / 1000000));
 }
 
+static int load_state(
+	void *state, ush_snapshot_get *get, void *context, struct ush_message *message)
+{
+	return ush_engine_load(state, get, context, message);
+}
+
+/* The newest good snapshot stands for the records before it. */
+static int replay(struct usherd *u, struct ush_message *message)
+{
+	const struct ush_snapshot_state state = {.state = u->engine, .load = load_state};
+	struct ush_snapshot *snapshot = NULL;
+	struct ush_message skipped;
+	int error = ush_snapshot_find(&snapshot, u->journal, &skipped, message);
+
+	if (skipped.text[0] != '\0')
+		ush_diag(USH_DIAG_WARN, "snapshot_skipped", USH_TEXT("why", skipped.text),
+			USH_TEXT("mend", "an older one, or the journal from its beginning, is "
+					 "read instead; remove the file"));
+	if (error == 0 && snapshot != NULL)
+		error = ush_snapshot_load(snapshot, &state, message);
+	if (error == 0)
+		error = ush_journal_recover_from(u->journal,
+			snapshot != NULL ? ush_snapshot_point(snapshot) : NULL, apply_run,
+			u->engine, &u->report, message);
+	ush_snapshot_free(snapshot);
+	return error;
+}
+
 static int start_engine(struct usherd *u, struct ush_message *message)
 {
 	struct ush_engine_resume found;
@@ -214,7 +243,7 @@ static int start_engine(struct usherd *u, struct ush_message *message)
 	if (error == 0)
 		error = make_engine(u, message);
 	if (error == 0)
-		error = ush_journal_recover(u->journal, apply_run, u->engine, &u->report, message);
+		error = replay(u, message);
 	if (error != 0)
 		return error;
 	behind = ush_clock_init(&u->clock, rte_get_tsc_hz(), u->report.time_ns);
@@ -552,6 +581,7 @@ enum ush_exit ush_run(const struct ush_config *config, int extra_count, char *co
 	}
 	atomic_store(&serving, true);
 	ush_diag(USH_DIAG_INFO, "ready", USH_U64("recovery_ms", u.recovery_ns / 1000000),
+		USH_U64("from_sequence", u.report.from_sequence),
 		USH_U64("records", u.report.records), USH_U64("blocks", u.report.blocks),
 		USH_U64("torn_blocks", u.report.torn_blocks),
 		USH_U64("epoch", ush_journal_epoch(u.journal)),

@@ -36,6 +36,12 @@
 /* First eight bytes of the box file: 'USSHBOX1'. */
 #define USH_BOX_MAGIC 0x31584f4248535355ull
 
+/* First eight bytes of a snapshot: 'USSHSNP1'. */
+#define USH_SNAPSHOT_MAGIC 0x31504e5348535355ull
+
+/* Version of the snapshot format, its sections' entries included. */
+#define USH_SNAPSHOT_VERSION 1u
+
 /* First eight bytes of a venue image: 'USSHVEN1'. */
 #define USH_VENUE_MAGIC 0x314e455648535355ull
 
@@ -408,6 +414,34 @@ enum ush_hold_state {
 	X(PAYING, 7) \
 	X(REFUNDING, 8) \
 	X(REFUNDED, 9)
+
+/* Sections of a snapshot. */
+enum ush_state_section {
+	/* Sums: one state_total. */
+	USH_STATE_SECTION_TOTAL = 1,
+	/* Records applied: a u64 for each record type, by value. */
+	USH_STATE_SECTION_RECORDS = 2,
+	/* Events: state_event. */
+	USH_STATE_SECTION_EVENT = 3,
+	/* Row blocks: state_row. */
+	USH_STATE_SECTION_ROW = 4,
+	/* Hold lines: state_hold. */
+	USH_STATE_SECTION_HOLD = 5,
+	/* Users: state_user. */
+	USH_STATE_SECTION_USER = 6,
+	/* Accepted requests: state_answer. */
+	USH_STATE_SECTION_ANSWER = 7,
+};
+#define USH_STATE_SECTION_COUNT 8u
+/* X(name, value) for each member. */
+#define USH_STATE_SECTION_EACH(X) \
+	X(TOTAL, 1) \
+	X(RECORDS, 2) \
+	X(EVENT, 3) \
+	X(ROW, 4) \
+	X(HOLD, 5) \
+	X(USER, 6) \
+	X(ANSWER, 7)
 
 /* Kinds of journal record. */
 enum ush_record_type {
@@ -824,6 +858,235 @@ static_assert(offsetof(struct ush_box_file, created_ns) == 40, "ush_box_file.cre
 static_assert(offsetof(struct ush_box_file, segment_bytes) == 48, "ush_box_file.segment_bytes");
 static_assert(offsetof(struct ush_box_file, first_block) == 56, "ush_box_file.first_block");
 static_assert(offsetof(struct ush_box_file, crc) == 60, "ush_box_file.crc");
+
+/* Starts a snapshot; the table of its sections follows, then the sections, each at a multiple of 64. The file is filled with zeros to a multiple of 4,096. */
+struct ush_snapshot_header {
+	/* 0: SNAPSHOT_MAGIC. */
+	uint64_t magic;
+	/* 8: SNAPSHOT_VERSION. */
+	uint32_t version;
+	/* 12: CRC-32C of this header and the table, this field taken as zero. */
+	uint32_t crc;
+	/* 16: Box id. */
+	uint64_t box;
+	/* 24: First sequence that is not in it: the beginning of a block. */
+	uint64_t sequence;
+	/* 32: Epoch of the block before it. */
+	uint32_t epoch;
+	/* 36: Sections: one of each, in the order of the enumeration. */
+	uint32_t section_count;
+	/* 40: Whole file. [bytes] */
+	uint64_t file_bytes;
+	/* 48: Newest time in a block before it. [ns] */
+	uint64_t time_ns;
+	/* 56: Type of the last record before it. */
+	uint32_t last_type;
+	/* 60: Zero. */
+	uint32_t reserved0;
+	/* 64: Hash chain over all blocks before it. */
+	uint8_t chain[24];
+	/* 88: Zero. */
+	uint8_t reserved1[40];
+};
+static_assert(sizeof(struct ush_snapshot_header) == 128, "ush_snapshot_header size");
+static_assert(offsetof(struct ush_snapshot_header, magic) == 0, "ush_snapshot_header.magic");
+static_assert(offsetof(struct ush_snapshot_header, version) == 8, "ush_snapshot_header.version");
+static_assert(offsetof(struct ush_snapshot_header, crc) == 12, "ush_snapshot_header.crc");
+static_assert(offsetof(struct ush_snapshot_header, box) == 16, "ush_snapshot_header.box");
+static_assert(offsetof(struct ush_snapshot_header, sequence) == 24, "ush_snapshot_header.sequence");
+static_assert(offsetof(struct ush_snapshot_header, epoch) == 32, "ush_snapshot_header.epoch");
+static_assert(offsetof(struct ush_snapshot_header, section_count) == 36, "ush_snapshot_header.section_count");
+static_assert(offsetof(struct ush_snapshot_header, file_bytes) == 40, "ush_snapshot_header.file_bytes");
+static_assert(offsetof(struct ush_snapshot_header, time_ns) == 48, "ush_snapshot_header.time_ns");
+static_assert(offsetof(struct ush_snapshot_header, last_type) == 56, "ush_snapshot_header.last_type");
+static_assert(offsetof(struct ush_snapshot_header, reserved0) == 60, "ush_snapshot_header.reserved0");
+static_assert(offsetof(struct ush_snapshot_header, chain) == 64, "ush_snapshot_header.chain");
+static_assert(offsetof(struct ush_snapshot_header, reserved1) == 88, "ush_snapshot_header.reserved1");
+
+/* An entry of the table of sections. */
+struct ush_snapshot_section {
+	/* 0: Which section. */
+	uint32_t kind;
+	/* 4: CRC-32C of the section. */
+	uint32_t crc;
+	/* 8: Where it begins. [bytes] */
+	uint64_t offset;
+	/* 16: Its length. [bytes] */
+	uint64_t bytes;
+	/* 24: Length of an entry. [bytes] */
+	uint32_t entry_bytes;
+	/* 28: Zero. */
+	uint32_t reserved0;
+};
+static_assert(sizeof(struct ush_snapshot_section) == 32, "ush_snapshot_section size");
+static_assert(offsetof(struct ush_snapshot_section, kind) == 0, "ush_snapshot_section.kind");
+static_assert(offsetof(struct ush_snapshot_section, crc) == 4, "ush_snapshot_section.crc");
+static_assert(offsetof(struct ush_snapshot_section, offset) == 8, "ush_snapshot_section.offset");
+static_assert(offsetof(struct ush_snapshot_section, bytes) == 16, "ush_snapshot_section.bytes");
+static_assert(offsetof(struct ush_snapshot_section, entry_bytes) == 24, "ush_snapshot_section.entry_bytes");
+static_assert(offsetof(struct ush_snapshot_section, reserved0) == 28, "ush_snapshot_section.reserved0");
+
+/* Snapshot section TOTAL: one entry. */
+struct ush_state_total {
+	/* 0: Newest time in a record. [ns] */
+	uint64_t time_ns;
+	/* 8: Holds that are HELD. */
+	uint32_t live_holds;
+	/* 12: Zero. */
+	uint32_t reserved0;
+};
+static_assert(sizeof(struct ush_state_total) == 16, "ush_state_total size");
+static_assert(offsetof(struct ush_state_total, time_ns) == 0, "ush_state_total.time_ns");
+static_assert(offsetof(struct ush_state_total, live_holds) == 8, "ush_state_total.live_holds");
+static_assert(offsetof(struct ush_state_total, reserved0) == 12, "ush_state_total.reserved0");
+
+/* Snapshot section EVENT: an event, in the order of loading. */
+struct ush_state_event {
+	/* 0: Of its venue image. */
+	uint64_t digest;
+	/* 8: Highest sequence of a record that took seats off sale. */
+	uint64_t sold_out_sequence;
+	/* 16: Seats ever taken. [seats] */
+	uint64_t taken;
+	/* 24: Seats ever returned. [seats] */
+	uint64_t returned;
+	/* 32: Event. */
+	uint32_t id;
+	/* 36: Event status. */
+	uint32_t status;
+	/* 40: House seats. [seats] */
+	uint32_t house_count;
+	/* 44: Sold seats. [seats] */
+	uint32_t sold_count;
+	/* 48: Row blocks: as many entries of section ROW belong to it. */
+	uint32_t row_count;
+	/* 52: Seats. [seats] */
+	uint32_t seat_count;
+};
+static_assert(sizeof(struct ush_state_event) == 56, "ush_state_event size");
+static_assert(offsetof(struct ush_state_event, digest) == 0, "ush_state_event.digest");
+static_assert(offsetof(struct ush_state_event, sold_out_sequence) == 8, "ush_state_event.sold_out_sequence");
+static_assert(offsetof(struct ush_state_event, taken) == 16, "ush_state_event.taken");
+static_assert(offsetof(struct ush_state_event, returned) == 24, "ush_state_event.returned");
+static_assert(offsetof(struct ush_state_event, id) == 32, "ush_state_event.id");
+static_assert(offsetof(struct ush_state_event, status) == 36, "ush_state_event.status");
+static_assert(offsetof(struct ush_state_event, house_count) == 40, "ush_state_event.house_count");
+static_assert(offsetof(struct ush_state_event, sold_count) == 44, "ush_state_event.sold_count");
+static_assert(offsetof(struct ush_state_event, row_count) == 48, "ush_state_event.row_count");
+static_assert(offsetof(struct ush_state_event, seat_count) == 52, "ush_state_event.seat_count");
+
+/* Snapshot section ROW: the row blocks of all events, in order. */
+struct ush_state_row {
+	/* 0: Seats that may be claimed. */
+	uint64_t free;
+	/* 8: Seats off sale. */
+	uint64_t house;
+	/* 16: Seats held or sold. */
+	uint64_t firm;
+};
+static_assert(sizeof(struct ush_state_row) == 24, "ush_state_row size");
+static_assert(offsetof(struct ush_state_row, free) == 0, "ush_state_row.free");
+static_assert(offsetof(struct ush_state_row, house) == 8, "ush_state_row.house");
+static_assert(offsetof(struct ush_state_row, firm) == 16, "ush_state_row.firm");
+
+/* Snapshot section HOLD: a line that is in use or was once, by index. What an unused one says but its word is zero. */
+struct ush_state_hold {
+	/* 0: State, version, generation. */
+	uint64_t word;
+	/* 8: User. */
+	uint64_t user;
+	/* 16: Seats. */
+	uint64_t mask;
+	/* 24: When it expires. [ns] */
+	uint64_t deadline_ns;
+	/* 32: Last record about it. */
+	uint64_t sequence;
+	/* 40: Of the line. */
+	uint32_t index;
+	/* 44: Line of the next leg, or 0. */
+	uint32_t next;
+	/* 48: Event. */
+	uint32_t event;
+	/* 52: Price of this leg. */
+	uint32_t amount;
+	/* 56: Row block. */
+	uint16_t row;
+	/* 58: Legs of the hold. */
+	uint8_t leg_count;
+	/* 59: 1: extended. */
+	uint8_t flags;
+	/* 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded. */
+	uint16_t pending;
+	/* 62: Zero. */
+	uint16_t reserved0;
+};
+static_assert(sizeof(struct ush_state_hold) == 64, "ush_state_hold size");
+static_assert(offsetof(struct ush_state_hold, word) == 0, "ush_state_hold.word");
+static_assert(offsetof(struct ush_state_hold, user) == 8, "ush_state_hold.user");
+static_assert(offsetof(struct ush_state_hold, mask) == 16, "ush_state_hold.mask");
+static_assert(offsetof(struct ush_state_hold, deadline_ns) == 24, "ush_state_hold.deadline_ns");
+static_assert(offsetof(struct ush_state_hold, sequence) == 32, "ush_state_hold.sequence");
+static_assert(offsetof(struct ush_state_hold, index) == 40, "ush_state_hold.index");
+static_assert(offsetof(struct ush_state_hold, next) == 44, "ush_state_hold.next");
+static_assert(offsetof(struct ush_state_hold, event) == 48, "ush_state_hold.event");
+static_assert(offsetof(struct ush_state_hold, amount) == 52, "ush_state_hold.amount");
+static_assert(offsetof(struct ush_state_hold, row) == 56, "ush_state_hold.row");
+static_assert(offsetof(struct ush_state_hold, leg_count) == 58, "ush_state_hold.leg_count");
+static_assert(offsetof(struct ush_state_hold, flags) == 59, "ush_state_hold.flags");
+static_assert(offsetof(struct ush_state_hold, pending) == 60, "ush_state_hold.pending");
+static_assert(offsetof(struct ush_state_hold, reserved0) == 62, "ush_state_hold.reserved0");
+
+/* Snapshot section USER: a user in an event. */
+struct ush_state_user {
+	/* 0: User. */
+	uint64_t user;
+	/* 8: Request ids below window_top that are done. */
+	uint64_t window_bits;
+	/* 16: Event. */
+	uint32_t event;
+	/* 20: Highest request id seen. */
+	uint32_t window_top;
+	/* 24: Held and sold. [seats] */
+	uint16_t seats;
+	/* 26: As many entries of section ANSWER belong to it. */
+	uint16_t answer_count;
+	/* 28: Zero. */
+	uint32_t reserved0;
+};
+static_assert(sizeof(struct ush_state_user) == 32, "ush_state_user size");
+static_assert(offsetof(struct ush_state_user, user) == 0, "ush_state_user.user");
+static_assert(offsetof(struct ush_state_user, window_bits) == 8, "ush_state_user.window_bits");
+static_assert(offsetof(struct ush_state_user, event) == 16, "ush_state_user.event");
+static_assert(offsetof(struct ush_state_user, window_top) == 20, "ush_state_user.window_top");
+static_assert(offsetof(struct ush_state_user, seats) == 24, "ush_state_user.seats");
+static_assert(offsetof(struct ush_state_user, answer_count) == 26, "ush_state_user.answer_count");
+static_assert(offsetof(struct ush_state_user, reserved0) == 28, "ush_state_user.reserved0");
+
+/* Snapshot section ANSWER: accepted requests of all users, in order, the newest of each first. */
+struct ush_state_answer {
+	/* 0: Hold. */
+	uint64_t hold;
+	/* 8: Of its record. */
+	uint64_t sequence;
+	/* 16: Request id. */
+	uint32_t request_id;
+	/* 20: Of the request. */
+	uint32_t digest;
+	/* 24: Operation. */
+	uint8_t op;
+	/* 25: Status. */
+	uint8_t status;
+	/* 26: Zero. */
+	uint8_t reserved0[6];
+};
+static_assert(sizeof(struct ush_state_answer) == 32, "ush_state_answer size");
+static_assert(offsetof(struct ush_state_answer, hold) == 0, "ush_state_answer.hold");
+static_assert(offsetof(struct ush_state_answer, sequence) == 8, "ush_state_answer.sequence");
+static_assert(offsetof(struct ush_state_answer, request_id) == 16, "ush_state_answer.request_id");
+static_assert(offsetof(struct ush_state_answer, digest) == 20, "ush_state_answer.digest");
+static_assert(offsetof(struct ush_state_answer, op) == 24, "ush_state_answer.op");
+static_assert(offsetof(struct ush_state_answer, status) == 25, "ush_state_answer.status");
+static_assert(offsetof(struct ush_state_answer, reserved0) == 26, "ush_state_answer.reserved0");
 
 /* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */
 struct ush_venue_header {

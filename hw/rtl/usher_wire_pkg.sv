@@ -37,6 +37,12 @@ package usher_wire_pkg;
   // First eight bytes of the box file: 'USSHBOX1'.
   localparam logic [63:0] BoxMagic = 64'h31584f4248535355;
 
+  // First eight bytes of a snapshot: 'USSHSNP1'.
+  localparam logic [63:0] SnapshotMagic = 64'h31504e5348535355;
+
+  // Version of the snapshot format, its sections' entries included.
+  localparam logic [31:0] SnapshotVersion = 32'd1;
+
   // First eight bytes of a venue image: 'USSHVEN1'.
   localparam logic [63:0] VenueMagic = 64'h314e455648535355;
 
@@ -327,6 +333,24 @@ package usher_wire_pkg;
     // All of it was refunded; its seats are on sale again.
     HoldStateRefunded = 8'd9
   } hold_state_e;
+
+  // Sections of a snapshot.
+  typedef enum logic [31:0] {
+    // Sums: one state_total.
+    StateSectionTotal = 32'd1,
+    // Records applied: a u64 for each record type, by value.
+    StateSectionRecords = 32'd2,
+    // Events: state_event.
+    StateSectionEvent = 32'd3,
+    // Row blocks: state_row.
+    StateSectionRow = 32'd4,
+    // Hold lines: state_hold.
+    StateSectionHold = 32'd5,
+    // Users: state_user.
+    StateSectionUser = 32'd6,
+    // Accepted requests: state_answer.
+    StateSectionAnswer = 32'd7
+  } state_section_e;
 
   // Kinds of journal record.
   typedef enum logic [7:0] {
@@ -794,6 +818,308 @@ package usher_wire_pkg;
     // 0: BOX_MAGIC.
     logic [63:0] magic;
   } box_file_t;
+
+  // Starts a snapshot; the table of its sections follows, then the sections, each at a multiple of
+  // 64. The file is filled with zeros to a multiple of 4,096.
+  localparam int unsigned SnapshotHeaderSizeBytes = 128;
+  localparam int unsigned SnapshotHeaderMagicOffsetBytes = 0;
+  localparam int unsigned SnapshotHeaderMagicWidthBits = 64;
+  localparam int unsigned SnapshotHeaderVersionOffsetBytes = 8;
+  localparam int unsigned SnapshotHeaderVersionWidthBits = 32;
+  localparam int unsigned SnapshotHeaderCrcOffsetBytes = 12;
+  localparam int unsigned SnapshotHeaderCrcWidthBits = 32;
+  localparam int unsigned SnapshotHeaderBoxOffsetBytes = 16;
+  localparam int unsigned SnapshotHeaderBoxWidthBits = 64;
+  localparam int unsigned SnapshotHeaderSequenceOffsetBytes = 24;
+  localparam int unsigned SnapshotHeaderSequenceWidthBits = 64;
+  localparam int unsigned SnapshotHeaderEpochOffsetBytes = 32;
+  localparam int unsigned SnapshotHeaderEpochWidthBits = 32;
+  localparam int unsigned SnapshotHeaderSectionCountOffsetBytes = 36;
+  localparam int unsigned SnapshotHeaderSectionCountWidthBits = 32;
+  localparam int unsigned SnapshotHeaderFileBytesOffsetBytes = 40;
+  localparam int unsigned SnapshotHeaderFileBytesWidthBits = 64;
+  localparam int unsigned SnapshotHeaderTimeNsOffsetBytes = 48;
+  localparam int unsigned SnapshotHeaderTimeNsWidthBits = 64;
+  localparam int unsigned SnapshotHeaderLastTypeOffsetBytes = 56;
+  localparam int unsigned SnapshotHeaderLastTypeWidthBits = 32;
+  localparam int unsigned SnapshotHeaderReserved0OffsetBytes = 60;
+  localparam int unsigned SnapshotHeaderReserved0WidthBits = 32;
+  localparam int unsigned SnapshotHeaderChainOffsetBytes = 64;
+  localparam int unsigned SnapshotHeaderChainWidthBits = 192;
+  localparam int unsigned SnapshotHeaderReserved1OffsetBytes = 88;
+  localparam int unsigned SnapshotHeaderReserved1WidthBits = 320;
+
+  typedef struct packed {
+    // 88: Zero.
+    logic [39:0][7:0] reserved1;
+    // 64: Hash chain over all blocks before it.
+    logic [23:0][7:0] chain;
+    // 60: Zero.
+    logic [31:0] reserved0;
+    // 56: Type of the last record before it.
+    logic [31:0] last_type;
+    // 48: Newest time in a block before it. [ns]
+    logic [63:0] time_ns;
+    // 40: Whole file. [bytes]
+    logic [63:0] file_bytes;
+    // 36: Sections: one of each, in the order of the enumeration.
+    logic [31:0] section_count;
+    // 32: Epoch of the block before it.
+    logic [31:0] epoch;
+    // 24: First sequence that is not in it: the beginning of a block.
+    logic [63:0] sequence_;
+    // 16: Box id.
+    logic [63:0] box;
+    // 12: CRC-32C of this header and the table, this field taken as zero.
+    logic [31:0] crc;
+    // 8: SNAPSHOT_VERSION.
+    logic [31:0] version;
+    // 0: SNAPSHOT_MAGIC.
+    logic [63:0] magic;
+  } snapshot_header_t;
+
+  // An entry of the table of sections.
+  localparam int unsigned SnapshotSectionSizeBytes = 32;
+  localparam int unsigned SnapshotSectionKindOffsetBytes = 0;
+  localparam int unsigned SnapshotSectionKindWidthBits = 32;
+  localparam int unsigned SnapshotSectionCrcOffsetBytes = 4;
+  localparam int unsigned SnapshotSectionCrcWidthBits = 32;
+  localparam int unsigned SnapshotSectionOffsetOffsetBytes = 8;
+  localparam int unsigned SnapshotSectionOffsetWidthBits = 64;
+  localparam int unsigned SnapshotSectionBytesOffsetBytes = 16;
+  localparam int unsigned SnapshotSectionBytesWidthBits = 64;
+  localparam int unsigned SnapshotSectionEntryBytesOffsetBytes = 24;
+  localparam int unsigned SnapshotSectionEntryBytesWidthBits = 32;
+  localparam int unsigned SnapshotSectionReserved0OffsetBytes = 28;
+  localparam int unsigned SnapshotSectionReserved0WidthBits = 32;
+
+  typedef struct packed {
+    // 28: Zero.
+    logic [31:0] reserved0;
+    // 24: Length of an entry. [bytes]
+    logic [31:0] entry_bytes;
+    // 16: Its length. [bytes]
+    logic [63:0] bytes;
+    // 8: Where it begins. [bytes]
+    logic [63:0] offset;
+    // 4: CRC-32C of the section.
+    logic [31:0] crc;
+    // 0: Which section.
+    logic [31:0] kind;
+  } snapshot_section_t;
+
+  // Snapshot section TOTAL: one entry.
+  localparam int unsigned StateTotalSizeBytes = 16;
+  localparam int unsigned StateTotalTimeNsOffsetBytes = 0;
+  localparam int unsigned StateTotalTimeNsWidthBits = 64;
+  localparam int unsigned StateTotalLiveHoldsOffsetBytes = 8;
+  localparam int unsigned StateTotalLiveHoldsWidthBits = 32;
+  localparam int unsigned StateTotalReserved0OffsetBytes = 12;
+  localparam int unsigned StateTotalReserved0WidthBits = 32;
+
+  typedef struct packed {
+    // 12: Zero.
+    logic [31:0] reserved0;
+    // 8: Holds that are HELD.
+    logic [31:0] live_holds;
+    // 0: Newest time in a record. [ns]
+    logic [63:0] time_ns;
+  } state_total_t;
+
+  // Snapshot section EVENT: an event, in the order of loading.
+  localparam int unsigned StateEventSizeBytes = 56;
+  localparam int unsigned StateEventDigestOffsetBytes = 0;
+  localparam int unsigned StateEventDigestWidthBits = 64;
+  localparam int unsigned StateEventSoldOutSequenceOffsetBytes = 8;
+  localparam int unsigned StateEventSoldOutSequenceWidthBits = 64;
+  localparam int unsigned StateEventTakenOffsetBytes = 16;
+  localparam int unsigned StateEventTakenWidthBits = 64;
+  localparam int unsigned StateEventReturnedOffsetBytes = 24;
+  localparam int unsigned StateEventReturnedWidthBits = 64;
+  localparam int unsigned StateEventIdOffsetBytes = 32;
+  localparam int unsigned StateEventIdWidthBits = 32;
+  localparam int unsigned StateEventStatusOffsetBytes = 36;
+  localparam int unsigned StateEventStatusWidthBits = 32;
+  localparam int unsigned StateEventHouseCountOffsetBytes = 40;
+  localparam int unsigned StateEventHouseCountWidthBits = 32;
+  localparam int unsigned StateEventSoldCountOffsetBytes = 44;
+  localparam int unsigned StateEventSoldCountWidthBits = 32;
+  localparam int unsigned StateEventRowCountOffsetBytes = 48;
+  localparam int unsigned StateEventRowCountWidthBits = 32;
+  localparam int unsigned StateEventSeatCountOffsetBytes = 52;
+  localparam int unsigned StateEventSeatCountWidthBits = 32;
+
+  typedef struct packed {
+    // 52: Seats. [seats]
+    logic [31:0] seat_count;
+    // 48: Row blocks: as many entries of section ROW belong to it.
+    logic [31:0] row_count;
+    // 44: Sold seats. [seats]
+    logic [31:0] sold_count;
+    // 40: House seats. [seats]
+    logic [31:0] house_count;
+    // 36: Event status.
+    logic [31:0] status;
+    // 32: Event.
+    logic [31:0] id;
+    // 24: Seats ever returned. [seats]
+    logic [63:0] returned;
+    // 16: Seats ever taken. [seats]
+    logic [63:0] taken;
+    // 8: Highest sequence of a record that took seats off sale.
+    logic [63:0] sold_out_sequence;
+    // 0: Of its venue image.
+    logic [63:0] digest;
+  } state_event_t;
+
+  // Snapshot section ROW: the row blocks of all events, in order.
+  localparam int unsigned StateRowSizeBytes = 24;
+  localparam int unsigned StateRowFreeOffsetBytes = 0;
+  localparam int unsigned StateRowFreeWidthBits = 64;
+  localparam int unsigned StateRowHouseOffsetBytes = 8;
+  localparam int unsigned StateRowHouseWidthBits = 64;
+  localparam int unsigned StateRowFirmOffsetBytes = 16;
+  localparam int unsigned StateRowFirmWidthBits = 64;
+
+  typedef struct packed {
+    // 16: Seats held or sold.
+    logic [63:0] firm;
+    // 8: Seats off sale.
+    logic [63:0] house;
+    // 0: Seats that may be claimed.
+    logic [63:0] free;
+  } state_row_t;
+
+  // Snapshot section HOLD: a line that is in use or was once, by index. What an unused one says but
+  // its word is zero.
+  localparam int unsigned StateHoldSizeBytes = 64;
+  localparam int unsigned StateHoldWordOffsetBytes = 0;
+  localparam int unsigned StateHoldWordWidthBits = 64;
+  localparam int unsigned StateHoldUserOffsetBytes = 8;
+  localparam int unsigned StateHoldUserWidthBits = 64;
+  localparam int unsigned StateHoldMaskOffsetBytes = 16;
+  localparam int unsigned StateHoldMaskWidthBits = 64;
+  localparam int unsigned StateHoldDeadlineNsOffsetBytes = 24;
+  localparam int unsigned StateHoldDeadlineNsWidthBits = 64;
+  localparam int unsigned StateHoldSequenceOffsetBytes = 32;
+  localparam int unsigned StateHoldSequenceWidthBits = 64;
+  localparam int unsigned StateHoldIndexOffsetBytes = 40;
+  localparam int unsigned StateHoldIndexWidthBits = 32;
+  localparam int unsigned StateHoldNextOffsetBytes = 44;
+  localparam int unsigned StateHoldNextWidthBits = 32;
+  localparam int unsigned StateHoldEventOffsetBytes = 48;
+  localparam int unsigned StateHoldEventWidthBits = 32;
+  localparam int unsigned StateHoldAmountOffsetBytes = 52;
+  localparam int unsigned StateHoldAmountWidthBits = 32;
+  localparam int unsigned StateHoldRowOffsetBytes = 56;
+  localparam int unsigned StateHoldRowWidthBits = 16;
+  localparam int unsigned StateHoldLegCountOffsetBytes = 58;
+  localparam int unsigned StateHoldLegCountWidthBits = 8;
+  localparam int unsigned StateHoldFlagsOffsetBytes = 59;
+  localparam int unsigned StateHoldFlagsWidthBits = 8;
+  localparam int unsigned StateHoldPendingOffsetBytes = 60;
+  localparam int unsigned StateHoldPendingWidthBits = 16;
+  localparam int unsigned StateHoldReserved0OffsetBytes = 62;
+  localparam int unsigned StateHoldReserved0WidthBits = 16;
+
+  typedef struct packed {
+    // 62: Zero.
+    logic [15:0] reserved0;
+    // 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded.
+    logic [15:0] pending;
+    // 59: 1: extended.
+    logic [7:0] flags;
+    // 58: Legs of the hold.
+    logic [7:0] leg_count;
+    // 56: Row block.
+    logic [15:0] row;
+    // 52: Price of this leg.
+    logic [31:0] amount;
+    // 48: Event.
+    logic [31:0] event_;
+    // 44: Line of the next leg, or 0.
+    logic [31:0] next;
+    // 40: Of the line.
+    logic [31:0] index;
+    // 32: Last record about it.
+    logic [63:0] sequence_;
+    // 24: When it expires. [ns]
+    logic [63:0] deadline_ns;
+    // 16: Seats.
+    logic [63:0] mask;
+    // 8: User.
+    logic [63:0] user;
+    // 0: State, version, generation.
+    logic [63:0] word;
+  } state_hold_t;
+
+  // Snapshot section USER: a user in an event.
+  localparam int unsigned StateUserSizeBytes = 32;
+  localparam int unsigned StateUserUserOffsetBytes = 0;
+  localparam int unsigned StateUserUserWidthBits = 64;
+  localparam int unsigned StateUserWindowBitsOffsetBytes = 8;
+  localparam int unsigned StateUserWindowBitsWidthBits = 64;
+  localparam int unsigned StateUserEventOffsetBytes = 16;
+  localparam int unsigned StateUserEventWidthBits = 32;
+  localparam int unsigned StateUserWindowTopOffsetBytes = 20;
+  localparam int unsigned StateUserWindowTopWidthBits = 32;
+  localparam int unsigned StateUserSeatsOffsetBytes = 24;
+  localparam int unsigned StateUserSeatsWidthBits = 16;
+  localparam int unsigned StateUserAnswerCountOffsetBytes = 26;
+  localparam int unsigned StateUserAnswerCountWidthBits = 16;
+  localparam int unsigned StateUserReserved0OffsetBytes = 28;
+  localparam int unsigned StateUserReserved0WidthBits = 32;
+
+  typedef struct packed {
+    // 28: Zero.
+    logic [31:0] reserved0;
+    // 26: As many entries of section ANSWER belong to it.
+    logic [15:0] answer_count;
+    // 24: Held and sold. [seats]
+    logic [15:0] seats;
+    // 20: Highest request id seen.
+    logic [31:0] window_top;
+    // 16: Event.
+    logic [31:0] event_;
+    // 8: Request ids below window_top that are done.
+    logic [63:0] window_bits;
+    // 0: User.
+    logic [63:0] user;
+  } state_user_t;
+
+  // Snapshot section ANSWER: accepted requests of all users, in order, the newest of each first.
+  localparam int unsigned StateAnswerSizeBytes = 32;
+  localparam int unsigned StateAnswerHoldOffsetBytes = 0;
+  localparam int unsigned StateAnswerHoldWidthBits = 64;
+  localparam int unsigned StateAnswerSequenceOffsetBytes = 8;
+  localparam int unsigned StateAnswerSequenceWidthBits = 64;
+  localparam int unsigned StateAnswerRequestIdOffsetBytes = 16;
+  localparam int unsigned StateAnswerRequestIdWidthBits = 32;
+  localparam int unsigned StateAnswerDigestOffsetBytes = 20;
+  localparam int unsigned StateAnswerDigestWidthBits = 32;
+  localparam int unsigned StateAnswerOpOffsetBytes = 24;
+  localparam int unsigned StateAnswerOpWidthBits = 8;
+  localparam int unsigned StateAnswerStatusOffsetBytes = 25;
+  localparam int unsigned StateAnswerStatusWidthBits = 8;
+  localparam int unsigned StateAnswerReserved0OffsetBytes = 26;
+  localparam int unsigned StateAnswerReserved0WidthBits = 48;
+
+  typedef struct packed {
+    // 26: Zero.
+    logic [5:0][7:0] reserved0;
+    // 25: Status.
+    logic [7:0] status;
+    // 24: Operation.
+    logic [7:0] op;
+    // 20: Of the request.
+    logic [31:0] digest;
+    // 16: Request id.
+    logic [31:0] request_id;
+    // 8: Of its record.
+    logic [63:0] sequence_;
+    // 0: Hold.
+    logic [63:0] hold;
+  } state_answer_t;
 
   // Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything
   // at the offsets the counts imply, no gaps.

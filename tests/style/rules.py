@@ -27,10 +27,12 @@ INCLUDES = {
     # DPDK and system calls: sees the loop from outside, and no stage but parse (addresses) and the
     # checks of admit, for what it answers itself.
     "dataplane/port": (
-        "port", "loop", "parse", "admit/admit.h", "journal/journal.h", *STAGE),
+        "port", "loop", "parse", "admit/admit.h", "journal/journal.h", "journal/snapshot.h",
+        *STAGE),
     "control/journal": ("journal", "log", *STAGE),
     "control/catalogue": ("catalogue", *STAGE),
-    "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "catalogue/venue.h",
+    "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "journal/follow.h",
+              "journal/snapshot.h", "catalogue/venue.h",
               "port/image.h", *STAGE),
 }
 # Folders whose files may include anything: they test it.
@@ -222,6 +224,11 @@ DIVISION_ALLOWED = {
     "remember": "replay",
     "apply_hold": "replay",
     "apply_end": "replay",
+    # state.c: at start only.
+    "ush_engine_load": "replay",
+    "load_entries": "replay",
+    "load_user": "replay",
+    "load_answer": "replay",
     # hold.c, user.c: before the loops run.
     "ush_holds_replayed": "after replay",
     "deal_free_lists": "after replay",

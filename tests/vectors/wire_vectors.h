@@ -4431,6 +4431,241 @@ static void wire_encode_ack_entry_pattern(uint8_t *out)
 	memcpy(out + 0, &ack_entry_0, sizeof(ack_entry_0));
 }
 
+static const uint8_t wire_bytes_snapshot_header_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20,
+	0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30,
+	0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x00, 0x00, 0x00, 0x00,
+	0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f, 0x50,
+	0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+};
+
+static void wire_encode_snapshot_header_pattern(uint8_t *out)
+{
+	struct ush_snapshot_header snapshot_header_0;
+	memset(&snapshot_header_0, WIRE_VECTOR_FILL, sizeof(snapshot_header_0));
+	snapshot_header_0.magic = 0x807060504030201ull;
+	snapshot_header_0.version = 0xc0b0a09u;
+	snapshot_header_0.crc = 0x100f0e0du;
+	snapshot_header_0.box = 0x1817161514131211ull;
+	snapshot_header_0.sequence = 0x201f1e1d1c1b1a19ull;
+	snapshot_header_0.epoch = 0x24232221u;
+	snapshot_header_0.section_count = 0x28272625u;
+	snapshot_header_0.file_bytes = 0x302f2e2d2c2b2a29ull;
+	snapshot_header_0.time_ns = 0x3837363534333231ull;
+	snapshot_header_0.last_type = 0x3c3b3a39u;
+	snapshot_header_0.reserved0 = 0x0u;
+	snapshot_header_0.chain[0] = 0x41u;
+	snapshot_header_0.chain[1] = 0x42u;
+	snapshot_header_0.chain[2] = 0x43u;
+	snapshot_header_0.chain[3] = 0x44u;
+	snapshot_header_0.chain[4] = 0x45u;
+	snapshot_header_0.chain[5] = 0x46u;
+	snapshot_header_0.chain[6] = 0x47u;
+	snapshot_header_0.chain[7] = 0x48u;
+	snapshot_header_0.chain[8] = 0x49u;
+	snapshot_header_0.chain[9] = 0x4au;
+	snapshot_header_0.chain[10] = 0x4bu;
+	snapshot_header_0.chain[11] = 0x4cu;
+	snapshot_header_0.chain[12] = 0x4du;
+	snapshot_header_0.chain[13] = 0x4eu;
+	snapshot_header_0.chain[14] = 0x4fu;
+	snapshot_header_0.chain[15] = 0x50u;
+	snapshot_header_0.chain[16] = 0x51u;
+	snapshot_header_0.chain[17] = 0x52u;
+	snapshot_header_0.chain[18] = 0x53u;
+	snapshot_header_0.chain[19] = 0x54u;
+	snapshot_header_0.chain[20] = 0x55u;
+	snapshot_header_0.chain[21] = 0x56u;
+	snapshot_header_0.chain[22] = 0x57u;
+	snapshot_header_0.chain[23] = 0x58u;
+	snapshot_header_0.reserved1[0] = 0x0u;
+	snapshot_header_0.reserved1[1] = 0x0u;
+	snapshot_header_0.reserved1[2] = 0x0u;
+	snapshot_header_0.reserved1[3] = 0x0u;
+	snapshot_header_0.reserved1[4] = 0x0u;
+	snapshot_header_0.reserved1[5] = 0x0u;
+	snapshot_header_0.reserved1[6] = 0x0u;
+	snapshot_header_0.reserved1[7] = 0x0u;
+	snapshot_header_0.reserved1[8] = 0x0u;
+	snapshot_header_0.reserved1[9] = 0x0u;
+	snapshot_header_0.reserved1[10] = 0x0u;
+	snapshot_header_0.reserved1[11] = 0x0u;
+	snapshot_header_0.reserved1[12] = 0x0u;
+	snapshot_header_0.reserved1[13] = 0x0u;
+	snapshot_header_0.reserved1[14] = 0x0u;
+	snapshot_header_0.reserved1[15] = 0x0u;
+	snapshot_header_0.reserved1[16] = 0x0u;
+	snapshot_header_0.reserved1[17] = 0x0u;
+	snapshot_header_0.reserved1[18] = 0x0u;
+	snapshot_header_0.reserved1[19] = 0x0u;
+	snapshot_header_0.reserved1[20] = 0x0u;
+	snapshot_header_0.reserved1[21] = 0x0u;
+	snapshot_header_0.reserved1[22] = 0x0u;
+	snapshot_header_0.reserved1[23] = 0x0u;
+	snapshot_header_0.reserved1[24] = 0x0u;
+	snapshot_header_0.reserved1[25] = 0x0u;
+	snapshot_header_0.reserved1[26] = 0x0u;
+	snapshot_header_0.reserved1[27] = 0x0u;
+	snapshot_header_0.reserved1[28] = 0x0u;
+	snapshot_header_0.reserved1[29] = 0x0u;
+	snapshot_header_0.reserved1[30] = 0x0u;
+	snapshot_header_0.reserved1[31] = 0x0u;
+	snapshot_header_0.reserved1[32] = 0x0u;
+	snapshot_header_0.reserved1[33] = 0x0u;
+	snapshot_header_0.reserved1[34] = 0x0u;
+	snapshot_header_0.reserved1[35] = 0x0u;
+	snapshot_header_0.reserved1[36] = 0x0u;
+	snapshot_header_0.reserved1[37] = 0x0u;
+	snapshot_header_0.reserved1[38] = 0x0u;
+	snapshot_header_0.reserved1[39] = 0x0u;
+	memcpy(out + 0, &snapshot_header_0, sizeof(snapshot_header_0));
+}
+
+static const uint8_t wire_bytes_snapshot_section_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x00, 0x00, 0x00, 0x00,
+};
+
+static void wire_encode_snapshot_section_pattern(uint8_t *out)
+{
+	struct ush_snapshot_section snapshot_section_0;
+	memset(&snapshot_section_0, WIRE_VECTOR_FILL, sizeof(snapshot_section_0));
+	snapshot_section_0.kind = 0x4030201u;
+	snapshot_section_0.crc = 0x8070605u;
+	snapshot_section_0.offset = 0x100f0e0d0c0b0a09ull;
+	snapshot_section_0.bytes = 0x1817161514131211ull;
+	snapshot_section_0.entry_bytes = 0x1c1b1a19u;
+	snapshot_section_0.reserved0 = 0x0u;
+	memcpy(out + 0, &snapshot_section_0, sizeof(snapshot_section_0));
+}
+
+static const uint8_t wire_bytes_state_total_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x00, 0x00, 0x00, 0x00,
+};
+
+static void wire_encode_state_total_pattern(uint8_t *out)
+{
+	struct ush_state_total state_total_0;
+	memset(&state_total_0, WIRE_VECTOR_FILL, sizeof(state_total_0));
+	state_total_0.time_ns = 0x807060504030201ull;
+	state_total_0.live_holds = 0xc0b0a09u;
+	state_total_0.reserved0 = 0x0u;
+	memcpy(out + 0, &state_total_0, sizeof(state_total_0));
+}
+
+static const uint8_t wire_bytes_state_event_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20,
+	0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30,
+	0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38,
+};
+
+static void wire_encode_state_event_pattern(uint8_t *out)
+{
+	struct ush_state_event state_event_0;
+	memset(&state_event_0, WIRE_VECTOR_FILL, sizeof(state_event_0));
+	state_event_0.digest = 0x807060504030201ull;
+	state_event_0.sold_out_sequence = 0x100f0e0d0c0b0a09ull;
+	state_event_0.taken = 0x1817161514131211ull;
+	state_event_0.returned = 0x201f1e1d1c1b1a19ull;
+	state_event_0.id = 0x24232221u;
+	state_event_0.status = 0x28272625u;
+	state_event_0.house_count = 0x2c2b2a29u;
+	state_event_0.sold_count = 0x302f2e2du;
+	state_event_0.row_count = 0x34333231u;
+	state_event_0.seat_count = 0x38373635u;
+	memcpy(out + 0, &state_event_0, sizeof(state_event_0));
+}
+
+static const uint8_t wire_bytes_state_row_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+};
+
+static void wire_encode_state_row_pattern(uint8_t *out)
+{
+	struct ush_state_row state_row_0;
+	memset(&state_row_0, WIRE_VECTOR_FILL, sizeof(state_row_0));
+	state_row_0.free = 0x807060504030201ull;
+	state_row_0.house = 0x100f0e0d0c0b0a09ull;
+	state_row_0.firm = 0x1817161514131211ull;
+	memcpy(out + 0, &state_row_0, sizeof(state_row_0));
+}
+
+static const uint8_t wire_bytes_state_hold_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20,
+	0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30,
+	0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x00, 0x00,
+};
+
+static void wire_encode_state_hold_pattern(uint8_t *out)
+{
+	struct ush_state_hold state_hold_0;
+	memset(&state_hold_0, WIRE_VECTOR_FILL, sizeof(state_hold_0));
+	state_hold_0.word = 0x807060504030201ull;
+	state_hold_0.user = 0x100f0e0d0c0b0a09ull;
+	state_hold_0.mask = 0x1817161514131211ull;
+	state_hold_0.deadline_ns = 0x201f1e1d1c1b1a19ull;
+	state_hold_0.sequence = 0x2827262524232221ull;
+	state_hold_0.index = 0x2c2b2a29u;
+	state_hold_0.next = 0x302f2e2du;
+	state_hold_0.event = 0x34333231u;
+	state_hold_0.amount = 0x38373635u;
+	state_hold_0.row = 0x3a39u;
+	state_hold_0.leg_count = 0x3bu;
+	state_hold_0.flags = 0x3cu;
+	state_hold_0.pending = 0x3e3du;
+	state_hold_0.reserved0 = 0x0u;
+	memcpy(out + 0, &state_hold_0, sizeof(state_hold_0));
+}
+
+static const uint8_t wire_bytes_state_user_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x00, 0x00, 0x00, 0x00,
+};
+
+static void wire_encode_state_user_pattern(uint8_t *out)
+{
+	struct ush_state_user state_user_0;
+	memset(&state_user_0, WIRE_VECTOR_FILL, sizeof(state_user_0));
+	state_user_0.user = 0x807060504030201ull;
+	state_user_0.window_bits = 0x100f0e0d0c0b0a09ull;
+	state_user_0.event = 0x14131211u;
+	state_user_0.window_top = 0x18171615u;
+	state_user_0.seats = 0x1a19u;
+	state_user_0.answer_count = 0x1c1bu;
+	state_user_0.reserved0 = 0x0u;
+	memcpy(out + 0, &state_user_0, sizeof(state_user_0));
+}
+
+static const uint8_t wire_bytes_state_answer_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+};
+
+static void wire_encode_state_answer_pattern(uint8_t *out)
+{
+	struct ush_state_answer state_answer_0;
+	memset(&state_answer_0, WIRE_VECTOR_FILL, sizeof(state_answer_0));
+	state_answer_0.hold = 0x807060504030201ull;
+	state_answer_0.sequence = 0x100f0e0d0c0b0a09ull;
+	state_answer_0.request_id = 0x14131211u;
+	state_answer_0.digest = 0x18171615u;
+	state_answer_0.op = 0x19u;
+	state_answer_0.status = 0x1au;
+	state_answer_0.reserved0[0] = 0x0u;
+	state_answer_0.reserved0[1] = 0x0u;
+	state_answer_0.reserved0[2] = 0x0u;
+	state_answer_0.reserved0[3] = 0x0u;
+	state_answer_0.reserved0[4] = 0x0u;
+	state_answer_0.reserved0[5] = 0x0u;
+	memcpy(out + 0, &state_answer_0, sizeof(state_answer_0));
+}
+
 static const struct wire_vector wire_vectors[] = {
 	{ "status_request_box", wire_bytes_status_request_box, sizeof(wire_bytes_status_request_box), wire_encode_status_request_box },
 	{ "status_reply_box", wire_bytes_status_reply_box, sizeof(wire_bytes_status_reply_box), wire_encode_status_reply_box },
@@ -4566,6 +4801,14 @@ static const struct wire_vector wire_vectors[] = {
 	{ "venue_section_pattern", wire_bytes_venue_section_pattern, sizeof(wire_bytes_venue_section_pattern), wire_encode_venue_section_pattern },
 	{ "venue_row_pattern", wire_bytes_venue_row_pattern, sizeof(wire_bytes_venue_row_pattern), wire_encode_venue_row_pattern },
 	{ "ack_entry_pattern", wire_bytes_ack_entry_pattern, sizeof(wire_bytes_ack_entry_pattern), wire_encode_ack_entry_pattern },
+	{ "snapshot_header_pattern", wire_bytes_snapshot_header_pattern, sizeof(wire_bytes_snapshot_header_pattern), wire_encode_snapshot_header_pattern },
+	{ "snapshot_section_pattern", wire_bytes_snapshot_section_pattern, sizeof(wire_bytes_snapshot_section_pattern), wire_encode_snapshot_section_pattern },
+	{ "state_total_pattern", wire_bytes_state_total_pattern, sizeof(wire_bytes_state_total_pattern), wire_encode_state_total_pattern },
+	{ "state_event_pattern", wire_bytes_state_event_pattern, sizeof(wire_bytes_state_event_pattern), wire_encode_state_event_pattern },
+	{ "state_row_pattern", wire_bytes_state_row_pattern, sizeof(wire_bytes_state_row_pattern), wire_encode_state_row_pattern },
+	{ "state_hold_pattern", wire_bytes_state_hold_pattern, sizeof(wire_bytes_state_hold_pattern), wire_encode_state_hold_pattern },
+	{ "state_user_pattern", wire_bytes_state_user_pattern, sizeof(wire_bytes_state_user_pattern), wire_encode_state_user_pattern },
+	{ "state_answer_pattern", wire_bytes_state_answer_pattern, sizeof(wire_bytes_state_answer_pattern), wire_encode_state_answer_pattern },
 };
 
 #endif /* USH_WIRE_VECTORS_H */

@@ -17,6 +17,7 @@ local CONSTANTS = {
 	REPLY_MAGIC = 21077,
 	VERSION = 1,
 	BLOCK_MAGIC = 826954581,
+	SNAPSHOT_VERSION = 1,
 	JOURNAL_VERSION = 1,
 	VENUE_VERSION = 1,
 	REQUEST_BYTES = 64,
@@ -140,6 +141,15 @@ local ENUMS = {
 		[7] = "PAYING",
 		[8] = "REFUNDING",
 		[9] = "REFUNDED",
+	},
+	state_section = {
+		[1] = "TOTAL",
+		[2] = "RECORDS",
+		[3] = "EVENT",
+		[4] = "ROW",
+		[5] = "HOLD",
+		[6] = "USER",
+		[7] = "ANSWER",
 	},
 	record_type = {
 		[1] = "PAD",

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state that apply() has made, section by section, and back into an empty engine.
+ *
+ * What is saved is what records have said: not where a user's line stands in its bucket, not free
+ * lists, wheels or owners, which ush_engine_replayed builds. So an engine of other limits can take
+ * it. A later record then does to both states the same.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "loop/internal.h"
+
+struct out {
+	ush_engine_put *put;
+	void *context;
+};
+
+struct in {
+	struct ush_engine *engine;
+	ush_engine_get *get;
+	void *context;
+	struct ush_message *message;
+};
+
+static int put(const struct out *out, uint32_t section, const void *data, size_t bytes)
+{
+	return out->put(out->context, section, data, bytes);
+}
+
+/* ret: 1: an entry; 0: the section has no more; or an error. */
+static int get(const struct in *in, uint32_t section, void *data, size_t bytes)
+{
+	return in->get(in->context, section, data, bytes);
+}
+
+static int bad(const struct in *in, const char *what, uint64_t a, uint64_t b)
+{
+	ush_message_set(in->message,
+		"the snapshot contradicts itself: %s (%" PRIu64 ", %" PRIu64
+		"); move it away to replay from before it, and report it",
+		what, a, b);
+	return -USH_ECORRUPT;
+}
+
+/* ---- saving ---- */
+
+/* ret: the event after `mark` in the arena: the order of loading. */
+static const struct ush_event *event_after(const struct ush_inventory *inventory, size_t mark)
+{
+	const struct ush_event *found = NULL;
+
+	for (uint32_t id = 1; id <= USH_EVENT_ID_MAX; id++) {
+		const struct ush_event *event = ush_inventory_event(inventory, id);
+		if (event != NULL && event->arena_end > mark &&
+			(found == NULL || event->arena_end < found->arena_end))
+			found = event;
+	}
+	return found;
+}
+
+static int save_events(const struct ush_engine *engine, const struct out *out)
+{
+	const struct ush_event *event = event_after(&engine->inventory, 0);
+	int error = 0;
+
+	for (; event != NULL && error == 0;
+		event = event_after(&engine->inventory, event->arena_end)) {
+		struct ush_state_event entry = {
+			.digest = event->digest,
+			.sold_out_sequence = atomic_load(&event->sold_out_sequence),
+			.id = event->id,
+			.status = atomic_load(&event->status),
+			.house_count = atomic_load(&event->house_count),
+			.sold_count = atomic_load(&event->sold_count),
+			.row_count = event->row_count,
+			.seat_count = event->seat_count,
+		};
+		for (uint32_t i = 0; i < event->tally_count; i++) {
+			entry.taken += atomic_load(&event->tally[i].taken);
+			entry.returned += atomic_load(&event->tally[i].returned);
+		}
+		error = put(out, USH_STATE_SECTION_EVENT, &entry, sizeof(entry));
+		for (uint32_t i = 0; i < event->row_count && error == 0; i++) {
+			const struct ush_row *row = &event->rows[i];
+			struct ush_state_row line = {
+				.free = atomic_load(&row->free),
+				.house = atomic_load(&row->house),
+				.firm = atomic_load(&row->firm),
+			};
+			error = put(out, USH_STATE_SECTION_ROW, &line, sizeof(line));
+		}
+	}
+	return error;
+}
+
+static int save_holds(const struct ush_engine *engine, const struct out *out)
+{
+	int error = 0;
+
+	for (uint32_t i = 1; i < engine->holds.count && error == 0; i++) {
+		const struct ush_hold *hold = ush_holds_line(&engine->holds, i);
+		struct ush_state_hold entry = {.word = atomic_load(&hold->word), .index = i};
+
+		if (hold->leg_count != 0) {
+			entry.user = hold->user;
+			entry.mask = hold->mask;
+			entry.deadline_ns = hold->deadline_ns;
+			entry.sequence = hold->sequence;
+			entry.next = hold->next;
+			entry.event = hold->event;
+			entry.amount = hold->amount;
+			entry.row = hold->row;
+			entry.leg_count = hold->leg_count;
+			entry.flags = hold->flags;
+			entry.pending = hold->pending;
+		} else if (entry.word == 0) {
+			continue;
+		}
+		error = put(out, USH_STATE_SECTION_HOLD, &entry, sizeof(entry));
+	}
+	return error;
+}
+
+static int save_user(
+	const struct ush_users *users, const struct ush_user *line, const struct out *out)
+{
+	struct ush_state_user entry = {
+		.user = atomic_load(&line->user),
+		.window_bits = line->window_bits,
+		.event = atomic_load(&line->event),
+		.window_top = line->window_top,
+		.seats = line->seats,
+		.answer_count = line->answer_count,
+	};
+	int error = put(out, USH_STATE_SECTION_USER, &entry, sizeof(entry));
+
+	for (uint32_t at = line->answer; at != USH_ANSWER_NONE && error == 0;
+		at = users->answers[at].next) {
+		const struct ush_accepted *answer = &users->answers[at];
+		struct ush_state_answer accepted = {
+			.hold = answer->hold,
+			.sequence = answer->sequence,
+			.request_id = answer->request_id,
+			.digest = answer->digest,
+			.op = answer->op,
+			.status = answer->status,
+		};
+		error = put(out, USH_STATE_SECTION_ANSWER, &accepted, sizeof(accepted));
+	}
+	return error;
+}
+
+int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put_entry, void *context)
+{
+	const struct ush_state *state = &engine->state;
+	const struct out out = {put_entry, context};
+	struct ush_state_total total = {.time_ns = state->time_ns, .live_holds = state->live_holds};
+	int error = put(&out, USH_STATE_SECTION_TOTAL, &total, sizeof(total));
+
+	for (uint32_t i = 0; i < USH_RECORD_TYPE_COUNT && error == 0; i++)
+		error = put(&out, USH_STATE_SECTION_RECORDS, &state->applied[i], sizeof(uint64_t));
+	if (error == 0)
+		error = save_events(engine, &out);
+	if (error == 0)
+		error = save_holds(engine, &out);
+	for (uint32_t i = 0; i < engine->users.count && error == 0; i++) {
+		const struct ush_user *line = &engine->users.lines[i];
+		uint64_t lock = atomic_load(&line->lock);
+		if (lock == USH_USER_EMPTY)
+			continue;
+		USH_ASSERT(lock == USH_USER_IDLE);
+		error = save_user(&engine->users, line, &out);
+	}
+	return error;
+}
+
+/* ---- loading ---- */
+
+static int load_event(const struct in *in, const struct ush_state_event *entry)
+{
+	struct ush_inventory *inventory = &in->engine->inventory;
+	const struct ush_state *state = &in->engine->state;
+	struct ush_event *event;
+	const void *image;
+	size_t image_bytes;
+	int error;
+
+	if (state->image_find == NULL || ush_inventory_event(inventory, entry->id) != NULL)
+		return bad(in, "an event", entry->id, 0);
+	error = state->image_find(
+		state->image_context, entry->id, entry->digest, &image, &image_bytes, in->message);
+	if (error == 0)
+		error = ush_event_build(
+			inventory, entry->id, image, image_bytes, &event, in->message);
+	if (error != 0)
+		return error;
+	if (event->digest != entry->digest || event->row_count != entry->row_count ||
+		event->seat_count != entry->seat_count)
+		return bad(in, "the venue image is not the one that was loaded", entry->id, 0);
+	atomic_store(&event->status, entry->status);
+	atomic_store(&event->house_count, entry->house_count);
+	atomic_store(&event->sold_count, entry->sold_count);
+	atomic_store(&event->sold_out_sequence, entry->sold_out_sequence);
+	atomic_store(&event->tally[0].taken, entry->taken);
+	atomic_store(&event->tally[0].returned, entry->returned);
+	for (uint32_t i = 0; i < event->row_count; i++) {
+		struct ush_row *row = &event->rows[i];
+		struct ush_state_row line;
+
+		if (get(in, USH_STATE_SECTION_ROW, &line, sizeof(line)) != 1)
+			return bad(in, "rows are missing", entry->id, i);
+		if (((line.free | line.house | line.firm) & ~row->seats) != 0)
+			return bad(in, "no such seat", entry->id, i);
+		atomic_store(&row->free, line.free);
+		atomic_store(&row->house, line.house);
+		atomic_store(&row->firm, line.firm);
+	}
+	ush_event_publish(inventory, event);
+	return 0;
+}
+
+static int load_hold(const struct in *in, const struct ush_state_hold *entry)
+{
+	struct ush_holds *holds = &in->engine->holds;
+	struct ush_hold *hold;
+
+	if (entry->index == USH_HOLD_NONE || entry->index >= holds->count ||
+		entry->next >= holds->count) {
+		ush_message_set(in->message,
+			"the snapshot has hold line %u: raise [limits] holds to what it was when the "
+			"journal was written",
+			entry->index);
+		return -USH_EFULL;
+	}
+	hold = ush_holds_line(holds, entry->index);
+	atomic_store(&hold->word, entry->word);
+	hold->user = entry->user;
+	hold->mask = entry->mask;
+	hold->deadline_ns = entry->deadline_ns;
+	hold->sequence = entry->sequence;
+	hold->next = entry->next;
+	hold->event = (uint16_t)entry->event;
+	hold->amount = entry->amount;
+	hold->row = entry->row;
+	hold->leg_count = entry->leg_count;
+	hold->flags = entry->flags;
+	hold->pending = entry->pending;
+	return 0;
+}
+
+static int load_answer(
+	const struct in *in, struct ush_user *line, const struct ush_state_answer *entry)
+{
+	struct ush_users *users = &in->engine->users;
+	uint32_t loops = users->loop_count;
+	uint32_t start = ush_hold_id_index(entry->hold) % loops;
+
+	if (entry->request_id <= line->window_top &&
+		line->window_top - entry->request_id >= USH_REQUEST_WINDOW)
+		return bad(in, "a request id below the window", line->user, entry->request_id);
+	for (uint32_t i = 0; i < loops; i++) {
+		uint32_t loop = (start + i) % loops;
+		struct ush_accepted *answer;
+
+		if (!ush_answer_available(users, loop))
+			continue;
+		answer = ush_user_accept(
+			users, line, loop, entry->request_id, entry->digest, entry->op);
+		answer->status = entry->status;
+		answer->hold = entry->hold;
+		answer->sequence = entry->sequence;
+		return 0;
+	}
+	ush_message_set(in->message, "the snapshot does not fit: raise [limits] answers");
+	return -USH_EFULL;
+}
+
+static int load_user(const struct in *in, const struct ush_state_user *entry)
+{
+	/* 64 ids fit the window, and each may have two answers at most. */
+	struct ush_state_answer answers[USH_REQUEST_WINDOW * 2];
+	struct ush_users *users = &in->engine->users;
+	struct ush_user *line;
+	int error = 0;
+
+	if (entry->user == 0 || entry->answer_count > USH_REQUEST_WINDOW * 2)
+		return bad(in, "a user", entry->user, entry->answer_count);
+	if (ush_user_enter(users, ush_user_hash(users, entry->user, entry->event), entry->user,
+		    entry->event, 0, 0, &line) != USH_USER_OK) {
+		ush_message_set(in->message, "the snapshot does not fit: raise [limits] users");
+		return -USH_EFULL;
+	}
+	for (uint32_t i = 0; i < entry->answer_count; i++) {
+		if (get(in, USH_STATE_SECTION_ANSWER, &answers[i], sizeof(answers[i])) != 1)
+			return bad(in, "answers are missing", entry->user, i);
+	}
+	/* The newest comes first in the list and was accepted last. */
+	for (uint32_t i = entry->answer_count; i-- > 0 && error == 0;)
+		error = load_answer(in, line, &answers[i]);
+	if (error == 0 && line->answer_count != entry->answer_count)
+		error = bad(in, "answers", entry->user, line->answer_count);
+	line->window_top = entry->window_top;
+	line->window_bits = entry->window_bits;
+	line->seats = entry->seats;
+	ush_user_unlock(line);
+	return error;
+}
+
+/* Each section to its end. */
+static int load_entries(const struct in *in)
+{
+	struct ush_state_event event;
+	struct ush_state_hold hold;
+	struct ush_state_user user;
+	int more, error = 0;
+
+	while (error == 0 && (more = get(in, USH_STATE_SECTION_EVENT, &event, sizeof(event))) == 1)
+		error = load_event(in, &event);
+	while (error == 0 && (more = get(in, USH_STATE_SECTION_HOLD, &hold, sizeof(hold))) == 1)
+		error = load_hold(in, &hold);
+	while (error == 0 && (more = get(in, USH_STATE_SECTION_USER, &user, sizeof(user))) == 1)
+		error = load_user(in, &user);
+	return error;
+}
+
+int ush_engine_load(struct ush_engine *engine, ush_engine_get *get_entry, void *context,
+	struct ush_message *message)
+{
+	const struct in in = {engine, get_entry, context, message};
+	struct ush_state *state = &engine->state;
+	struct ush_state_total total;
+	uint32_t i = 0;
+
+	if (get(&in, USH_STATE_SECTION_TOTAL, &total, sizeof(total)) != 1)
+		return bad(&in, "no sums", 0, 0);
+	state->time_ns = total.time_ns;
+	state->live_holds = total.live_holds;
+	while (i < USH_RECORD_TYPE_COUNT &&
+		get(&in, USH_STATE_SECTION_RECORDS, &state->applied[i], sizeof(uint64_t)) == 1)
+		i++;
+	return load_entries(&in);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How fast a start is: a journal of a sale is written to a real directory, then read, replayed, and
+ * replayed from a snapshot with a short tail.
+ *
+ *     build/tests/bench/bench-recovery DIRECTORY [RECORDS]
+ *
+ * DIRECTORY must be empty or missing. Prints one JSON object. Users hold two seats and give them
+ * back, so the state stays as large as the number of users, and the journal grows.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "journal/journal.h"
+#include "journal/snapshot.h"
+#include "tests/ask.h"
+#include "tests/replay.h"
+
+/* A multiple of BURST. */
+#define USERS 50400u
+/* One block's worth, so that blocks are full, as they are under load. */
+#define BURST 63u
+#define ROWS_BENCH 2048u
+#define SEATS_BENCH 64u
+
+static struct ush_disk disk;
+static struct ush_message message;
+static struct replay images;
+static const char *directory;
+static uint64_t records;
+
+static void must(int error, const char *what)
+{
+	if (error >= 0)
+		return;
+	fprintf(stderr, "bench-recovery: %s: %s %s\n", what, ush_error_text(error), message.text);
+	exit(1);
+}
+
+static uint64_t clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void limits_of(struct ush_engine_limits *limits)
+{
+	ush_engine_limits_default(limits);
+	limits->hold_count = 1u << 17;
+	limits->user_count = 1u << 17;
+	limits->answer_count = 1u << 22;
+	limits->row_count = 1u << 14;
+}
+
+static struct ush_journal *open_journal(bool read_only)
+{
+	const struct ush_journal_config config = {.directory = directory, .read_only = read_only};
+	struct ush_journal *journal;
+
+	must(ush_journal_open(&journal, &config, &disk, HARNESS_START, &message), "open");
+	return journal;
+}
+
+static void open_engine(const struct ush_journal *journal)
+{
+	memset(&h, 0, sizeof(h));
+	limits_of(&h.limits);
+	h.memory_bytes = ush_engine_bytes(&h.limits, &message);
+	h.memory = mmap(NULL, h.memory_bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	must(h.memory == MAP_FAILED ? -USH_ENOMEM : 0, "memory");
+	h.engine = ush_engine_init(h.memory, &h.limits, ush_journal_key(journal));
+	h.now_ns = HARNESS_START;
+}
+
+static int apply(
+	void *context, const struct ush_record *run, uint32_t count, struct ush_message *what)
+{
+	records += count;
+	return context == NULL ? 0 : ush_engine_apply(context, run, count, what);
+}
+
+/* Runs the journal until all is durable. */
+static void settle(struct ush_journal *journal)
+{
+	while (!ush_journal_idle(journal)) {
+		ush_journal_step(journal, ++h.now_ns);
+		ush_journal_housekeep(journal);
+	}
+}
+
+/* One burst of holds, made durable; their releases, made durable. */
+static void sell_once(struct ush_journal *journal, uint32_t round)
+{
+	static uint64_t holds[USH_LOOP_BURST];
+	uint32_t first = round * BURST % USERS;
+	uint32_t id = round * BURST / USERS * 2 + 1;
+
+	for (uint32_t k = 0; k < 2; k++) {
+		for (uint32_t i = 0; i < BURST; i++) {
+			uint64_t user = 1 + (first + i) % USERS;
+			uint16_t row = (uint16_t)((first + i) % ROWS_BENCH);
+			struct ush_request r =
+				harness_reserve(EVENT, user, id, row, 3ull << i % 63);
+			if (k == 1) {
+				r = (struct ush_request){.op = USH_OP_RELEASE,
+					.event = EVENT,
+					.user = user,
+					.hold = holds[i],
+					.request_id = id + 1};
+				if (holds[i] == 0)
+					continue;
+			}
+			add(r);
+		}
+		turn(0);
+		for (uint32_t done = 0;; done = 1) {
+			for (uint32_t i = 0; k == 0 && i < h.reply_count; i++)
+				holds[h.replies[i].cookie] = h.replies[i].hold;
+			if (done == 1 && ush_loop_waiting(ush_engine_loop(h.engine, 0)) == 0)
+				break;
+			settle(journal);
+			harness_turn(&h, 0, NULL, 0);
+		}
+	}
+}
+
+static void write_journal(uint64_t wanted)
+{
+	struct ush_journal *journal = open_journal(false);
+	struct ush_journal_report report;
+	struct ush_engine_resume resume;
+	struct ush_event *event;
+	struct ush_request load = {.op = USH_OP_EVENT_LOAD, .event = EVENT};
+	struct ush_packet packet;
+	uint32_t round = 0;
+
+	must(ush_journal_recover(journal, apply, NULL, &report, &message), "recover");
+	open_engine(journal);
+	ush_engine_replayed(h.engine, h.now_ns, &resume);
+	must(ush_journal_start(journal, ush_engine_log(h.engine), h.now_ns, &message), "start");
+	must(ush_engine_event_build(h.engine, EVENT, images.images[EVENT],
+		     images.image_bytes[EVENT], &event, &message),
+		"event");
+	packet = harness_packet(&h, &load, NULL, 0);
+	packet.attachment = event;
+	packet.flags |= USH_PACKET_ATTACHED;
+	harness_turn(&h, 0, &packet, 1);
+	settle(journal);
+	add((struct ush_request){
+		.op = USH_OP_EVENT_STATUS, .event = EVENT, .arg = USH_EVENT_STATUS_ON_SALE});
+	turn(0);
+	settle(journal);
+	while (counters(0).records < wanted)
+		sell_once(journal, round++);
+	must(ush_journal_finish(journal, h.now_ns) ? 0 : -USH_ENOSPC, "finish");
+	ush_journal_close(journal);
+	harness_close(&h);
+}
+
+static int save_state(const void *state, ush_snapshot_put *put, void *context)
+{
+	return ush_engine_save(state, put, context);
+}
+
+static int load_state(void *state, ush_snapshot_get *get, void *context, struct ush_message *what)
+{
+	return ush_engine_load(state, get, context, what);
+}
+
+/* One start. in: replay: with an engine. out: *took: ns, opening the directory included. */
+static struct ush_journal *begin(bool replay, bool snapshots, uint64_t *took)
+{
+	uint64_t begun = clock_ns();
+	struct ush_journal *journal = open_journal(true);
+	struct ush_snapshot *snapshot = NULL;
+	struct ush_journal_report report;
+	struct ush_message skipped;
+	struct ush_snapshot_state state;
+
+	open_engine(journal);
+	ush_engine_set_image_find(h.engine, replay_find, &images);
+	state = (struct ush_snapshot_state){h.engine, save_state, load_state};
+	records = 0;
+	if (snapshots)
+		must(ush_snapshot_find(&snapshot, journal, &skipped, &message), "find");
+	if (snapshot != NULL)
+		must(ush_snapshot_load(snapshot, &state, &message), "load");
+	must(ush_journal_recover_from(journal,
+		     snapshot != NULL ? ush_snapshot_point(snapshot) : NULL, apply,
+		     replay ? h.engine : NULL, &report, &message),
+		"recover");
+	ush_snapshot_free(snapshot);
+	*took = clock_ns() - begun;
+	return journal;
+}
+
+static void end(struct ush_journal *journal)
+{
+	ush_journal_close(journal);
+	harness_close(&h);
+}
+
+static void print_rate(const char *name, uint64_t took)
+{
+	printf("\"%s_ms\":%" PRIu64 ",\"%s_records_per_s\":%" PRIu64 ",", name, took / 1000000,
+		name, records * 1000000000 / took);
+}
+
+int main(int argc, char **argv)
+{
+	struct ush_snapshot_state state;
+	struct ush_snapshot_point point = {.epoch = 1, .last_type = USH_RECORD_TYPE_CLOSE};
+	struct ush_journal_report report;
+	struct ush_journal *journal;
+	uint64_t took, bytes, begun;
+	size_t image_bytes;
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: bench-recovery DIRECTORY [RECORDS]\n");
+		return 2;
+	}
+	tap_failures_here = 0;
+	directory = argv[1];
+	must(ush_disk_uring_open(&disk, directory, 4, &message), "directory");
+	replay_init(&images);
+	replay_image(&images, EVENT, harness_image(ROWS_BENCH, SEATS_BENCH, 64, &image_bytes), 0);
+	images.image_bytes[EVENT] = image_bytes;
+	write_journal(argc > 2 ? strtoull(argv[2], NULL, 0) : 1000000);
+	journal = begin(false, false, &took);
+	printf("{\"records\":%" PRIu64 ",\"users\":%u,", records, USERS);
+	print_rate("read", took);
+	end(journal);
+	journal = begin(true, false, &took);
+	print_rate("start", took);
+	ush_journal_close(journal);
+	/* The end of the journal, for the point; the chain is not looked at here. */
+	journal = open_journal(true);
+	must(ush_journal_recover(journal, apply, NULL, &report, &message), "recover");
+	point.box = ush_journal_box(journal);
+	point.sequence = report.end_sequence;
+	point.time_ns = report.time_ns;
+	state = (struct ush_snapshot_state){h.engine, save_state, load_state};
+	begun = clock_ns();
+	must(ush_snapshot_write(&disk, &point, &state, &bytes, &message), "snapshot");
+	printf("\"snapshot_write_ms\":%" PRIu64 ",\"snapshot_bytes\":%" PRIu64 ",",
+		(clock_ns() - begun) / 1000000, bytes);
+	end(journal);
+	journal = begin(true, true, &took);
+	printf("\"snapshot_start_ms\":%" PRIu64 ",\"snapshot_tail_records\":%" PRIu64 "}\n",
+		took / 1000000, records);
+	end(journal);
+	ush_disk_uring_close(&disk);
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The word of a hold: confirm, expiry and release meet on it by compare-and-swap alone. The lock of
+ * the user's line, which keeps them apart in a turn as well, is left out.
+ */
+#include "explore/engine.h"
+#include "explore/scenarios.h"
+
+static const enum act_kind kind_of[] = {ACT_CONFIRM, ACT_EXPIRE, ACT_RELEASE};
+static uint8_t *won;
+
+static void word_setup(uint32_t threads)
+{
+	play_open(threads);
+	play->holds[0] = play_hold(1, 1, 0x3, 0);
+	won = explore_alloc(EXPLORE_THREADS_MAX);
+	play_ready();
+}
+
+static void word_thread(uint32_t thread)
+{
+	struct ush_loop *loop = ush_engine_loop(play->harness.engine, thread);
+	uint32_t index = ush_hold_id_index(play->holds[0]);
+	struct ush_users *users = &loop->engine->users;
+	uint64_t hash = ush_user_hash(users, 1, PLAY_EVENT);
+	struct ush_user *user = ush_user_home(users, hash);
+	struct act *act;
+
+	loop->act_count = loop->record_count = 0;
+	act = decide_transition(loop, kind_of[thread], index, user);
+	if (act == NULL)
+		return;
+	won[thread] = 1;
+	/* Replay wants a request for each release. */
+	if (kind_of[thread] == ACT_RELEASE) {
+		loop->records[act->record_first].request_id = 2;
+		act->answer = ush_user_accept(users, user, thread, 2, 0, USH_OP_RELEASE);
+		act->answer->hold = play->holds[0];
+	}
+	loop_act_done(loop, act);
+	loop_flush(loop);
+}
+
+static void word_oracle(void)
+{
+	static const uint32_t after[] = {
+		USH_HOLD_STATE_SOLD, USH_HOLD_STATE_EXPIRED, USH_HOLD_STATE_RELEASED};
+	uint32_t winners = 0, index = ush_hold_id_index(play->holds[0]);
+	uint64_t word = atomic_load(&play->harness.engine->holds.lines[index].word);
+
+	for (uint32_t i = 0; i < play->loops; i++) {
+		winners += won[i];
+		if (won[i])
+			EXPECT(ush_hold_word_state(word) == after[i]);
+	}
+	EXPECT(winners == 1);
+	EXPECT(ush_hold_word_version(word) == 2);
+	play_judge();
+}
+
+const struct explore_scenario explore_hold_word = {
+	.name = "hold_word",
+	.about = "confirm, expiry and release of one hold: exactly one wins",
+	.threads_max = 3,
+	.bound = {99, 99},
+	.setup = word_setup,
+	.thread = word_thread,
+	.oracle = word_oracle,
+};

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All scenarios.
+ *
+ * Owns:  nothing.
+ * Reads: nothing.
+ * Never: anything else.
+ */
+#ifndef USH_EXPLORE_SCENARIOS_H
+#define USH_EXPLORE_SCENARIOS_H
+
+#include "explore/explore.h"
+
+extern const struct explore_scenario explore_claim_overlap;
+extern const struct explore_scenario explore_claim_undo;
+extern const struct explore_scenario explore_claim_return;
+extern const struct explore_scenario explore_claim_sold_out;
+extern const struct explore_scenario explore_user_enter;
+extern const struct explore_scenario explore_user_duplicate;
+extern const struct explore_scenario explore_user_replace;
+extern const struct explore_scenario explore_hold_word;
+extern const struct explore_scenario explore_log_seal;
+extern const struct explore_scenario explore_engine_seats;
+extern const struct explore_scenario explore_engine_rows;
+extern const struct explore_scenario explore_engine_duplicate;
+extern const struct explore_scenario explore_engine_query;
+extern const struct explore_scenario explore_engine_release;
+extern const struct explore_scenario explore_engine_expiry;
+extern const struct explore_scenario explore_engine_confirm;
+extern const struct explore_scenario explore_engine_reuse;
+
+#endif /* USH_EXPLORE_SCENARIOS_H */
