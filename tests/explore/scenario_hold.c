@@ -27,7 +27,7 @@ static void word_thread(uint32_t thread)
 	struct act *act;
 
 	loop->act_count = loop->record_count = 0;
-	act = decide_transition(loop, kind_of[thread], index, user);
+	act = decide_transition(loop, kind_of[thread], index, user, 1);
 	if (act == NULL)
 		return;
 	won[thread] = 1;
