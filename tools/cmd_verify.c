@@ -355,8 +355,11 @@ int cmd_verify(int argc, char **argv)
 	int ack_count = 0, option, status = USHER_USAGE;
 	bool json = false;
 
-	if (v == NULL || acks == NULL)
+	if (v == NULL || acks == NULL) {
+		fputs("usher verify: no memory to begin with\n", stderr);
+		status = USHER_FAILED;
 		goto done;
+	}
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'a') {
 			acks[ack_count++].path = optarg;

@@ -392,7 +392,7 @@ int ush_disk_uring_open(
 	}
 	u = calloc(1, sizeof(*u));
 	if (u == NULL) {
-		ush_message_set(message, "out of memory");
+		ush_message_set(message, "no memory for the disk of the journal");
 		return -USH_ENOMEM;
 	}
 	u->directory = u->lock = -1;

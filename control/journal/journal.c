@@ -133,7 +133,7 @@ int ush_journal_open(struct ush_journal **out, const struct ush_journal_config *
 	int error;
 
 	if (journal == NULL) {
-		ush_message_set(message, "out of memory");
+		ush_message_set(message, "no memory to open the journal");
 		return -USH_ENOMEM;
 	}
 	memset(journal, 0, sizeof(*journal));
@@ -146,7 +146,7 @@ int ush_journal_open(struct ush_journal **out, const struct ush_journal_config *
 	journal->read_buffer = aligned_alloc(USH_BLOCK_BYTES, READ_BYTES);
 	error = -USH_ENOMEM;
 	if (journal->read_buffer == NULL) {
-		ush_message_set(message, "out of memory");
+		ush_message_set(message, "no memory to open the journal");
 		goto free_journal;
 	}
 	error = check_config(&journal->config, message);

@@ -30,6 +30,8 @@
 struct argument_list {
 	char *item[ARGUMENT_MAX];
 	int count;
+	/* An argument found no memory. */
+	bool failed;
 };
 
 static void USH_PRINTF(2, 3) argument_add(struct argument_list *list, const char *format, ...)
@@ -39,9 +41,11 @@ static void USH_PRINTF(2, 3) argument_add(struct argument_list *list, const char
 	USH_ASSERT(list->count + 1 < (int)ARGUMENT_MAX);
 	va_start(arguments, format);
 	if (vasprintf(&list->item[list->count], format, arguments) < 0)
-		abort();
+		list->failed = true;
+	else
+		list->count++;
 	va_end(arguments);
-	list->item[++list->count] = NULL;
+	list->item[list->count] = NULL;
 }
 
 uint32_t ush_eal_mbuf_count(const struct ush_config *config)
@@ -272,6 +276,10 @@ int ush_eal_start(struct ush_eal *eal, const struct ush_config *config, int extr
 		return error;
 	for (i = 0; i < extra_count && list.count + 2 < (int)ARGUMENT_MAX; i++)
 		argument_add(&list, "%s", extra[i]);
+	if (list.failed) {
+		ush_message_set(message, "no memory for the arguments of DPDK");
+		return -USH_ENOMEM;
+	}
 	if (rte_eal_init(list.count, list.item) < 0) {
 		ush_message_set(message,
 			"DPDK did not start: %s; the dpdk lines above say why (device name, "

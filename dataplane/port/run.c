@@ -296,22 +296,26 @@ static int start_ports(struct usherd *u, struct ush_message *message)
 	return 0;
 }
 
-/* ret: a queue of `port` for loop `index`, or NULL if the device has too few. */
-static struct ush_port_queue *make_queue(struct usherd *u, struct ush_port *port, uint32_t index)
+/* Gives loop `index` a queue of port `p`, if the device has as many. */
+static int make_queue(struct usherd *u, uint32_t p, uint32_t index, struct ush_message *message)
 {
+	struct ush_port *port = &u->ports[p];
 	struct ush_port_queue *queue;
 
 	if (index >= port->queue_count)
-		return NULL;
+		return 0;
 	queue = aligned_alloc(USH_CACHE_LINE,
 		(sizeof(*queue) + USH_CACHE_LINE - 1) & ~(size_t)(USH_CACHE_LINE - 1));
-	if (queue == NULL)
-		abort();
+	if (queue == NULL) {
+		ush_message_set(message, "no memory for a queue of a port");
+		return -USH_ENOMEM;
+	}
 	memset(queue, 0, sizeof(*queue));
 	queue->port = port;
 	queue->loop = ush_engine_loop(u->engine, index);
 	queue->id = (uint16_t)index;
-	return queue;
+	u->workers[index].queue[p] = queue;
+	return 0;
 }
 
 static int start_loops(struct usherd *u, struct ush_message *message)
@@ -331,8 +335,8 @@ static int start_loops(struct usherd *u, struct ush_message *message)
 		w->clock = &u->clock;
 		w->ports = u->ports;
 		w->port_count = u->port_count;
-		for (p = 0; p < u->port_count; p++)
-			w->queue[p] = make_queue(u, &u->ports[p], i);
+		for (p = 0; error == 0 && p < u->port_count; p++)
+			error = make_queue(u, p, i, message);
 		if (i == 0 && c->journal_place.mode == USH_JOURNAL_INLINE)
 			w->journal = u->journal;
 	}

@@ -81,7 +81,11 @@ class Disk:
         run("mount", *options, self.loop, self.mountpoint)
 
     def unmount(self):
-        run("umount", self.mountpoint, check=False)
+        """The kernel lets go of a dead process's io_uring, and of its files, a moment after it."""
+        for _ in range(250):
+            if run("umount", self.mountpoint, check=False).returncode == 0:
+                return
+            time.sleep(0.02)
 
     def fill(self, leave=0):
         """Takes all space but `leave` bytes."""

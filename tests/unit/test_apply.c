@@ -231,6 +231,20 @@ static void test_apply_resume_moves_live_deadlines(void)
 	CHECK_EQ(harness_ask(&h, &query).deadline_ns, sold.deadline_ns);
 }
 
+/* Goal: a RESUME is a sign of life, so that the next start does not give the same outage again. */
+static void test_apply_resume_counts_as_time(void)
+{
+	struct ush_engine_resume resume;
+
+	open_event();
+	CHECK_EQ(apply((struct ush_record){.type = USH_RECORD_TYPE_RESUME,
+			 .deadline_ns = HARNESS_START + 7,
+			 .mask = 1}),
+		0);
+	ush_engine_replayed(h.engine, HARNESS_START, &resume);
+	CHECK_EQ(resume.time_ns, HARNESS_START + 7);
+}
+
 /* Goal: house seats come and go with their records. */
 static void test_apply_block_and_unblock_are_followed(void)
 {
@@ -503,6 +517,7 @@ int main(void)
 	TAP_RUN(test_apply_run_of_legs_is_one_hold);
 	TAP_RUN(test_apply_accepted_ids_are_answered_after_replay);
 	TAP_RUN(test_apply_resume_moves_live_deadlines);
+	TAP_RUN(test_apply_resume_counts_as_time);
 	TAP_RUN(test_apply_block_and_unblock_are_followed);
 	TAP_RUN(test_apply_type_or_run_wrong_is_refused);
 	TAP_RUN(test_apply_hold_contradiction_is_refused);
