@@ -237,7 +237,7 @@ def test_life_of_an_event(device):
         if status != EventStatus.ON_SALE:
             reply = s.udp.expect(Status.NOT_ON_SALE, Op.RESERVE, request_id=1, **seats)
             assert reply.detail == status
-    for arg in (0, 4, 6, 255, 256, 2**32 + 2, 2**64 - 1):
+    for arg in (0, 4, 7, 255, 256, 2**32 + 2, 2**64 - 1):
         reply = s.control.expect(Status.BAD_REQUEST, Op.EVENT_STATUS, event=EVENT, arg=arg)
         assert reply.fault == Fault.ARGUMENT
     # NOT_ON_SALE used no id up.
@@ -627,7 +627,10 @@ def test_bad_request(device):
         for extension in (b"\5\1\x08\0\0\0\0\0", uc.extension(5, 1), uc.extension(2, 1, bytes(16)),
                           uc.extension(5, 0, b"\0\0\0\1" + bytes(4))):
             bad(Fault.RESERVED, op, extensions=[extension])
-        if op not in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
+        if op in (Op.RELEASE, Op.REFUND_BEGIN, Op.REFUND_END):
+            bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1)])])
+            bad(Fault.LEG_EMPTY, op, row=1)
+        elif op not in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
             bad(Fault.EXTENSION, op, extensions=[uc.legs([(1, 1)])])
     for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA):
         bad(Fault.REQUEST_ID, op, request_id=0)
