@@ -130,6 +130,7 @@ static void make_engine(struct sim *sim)
 		.user_count = 64,
 		.answer_count = 8192,
 		.row_count = 256,
+		.channel_row_count = 64,
 		.log_block_count = c->log_blocks,
 		.ack_count = c->acks};
 	sim->engine = ush_engine_init(

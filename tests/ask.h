@@ -128,6 +128,60 @@ static inline void pass(uint64_t ns)
 	}
 }
 
+/* ---- channels ---- */
+
+/* The key that CHANNEL_KEY tells. */
+static inline struct ush_key channel_told(uint32_t channel, uint64_t renew, uint32_t *number)
+{
+	struct ush_reply reply = ask((struct ush_request){.op = USH_OP_CHANNEL_KEY,
+		.event = EVENT,
+		.section = (uint16_t)channel,
+		.arg = renew});
+	const uint8_t *text =
+		h.out.send[0].data + USH_REPLY_BYTES + sizeof(struct ush_extension_header);
+	struct ush_key key = {0, 0};
+
+	CHECK_EQ(reply.status, USH_STATUS_OK);
+	CHECK_EQ(reply.size, USH_REPLY_BYTES + 8 + 32);
+	for (uint32_t i = 0; i < 32; i++) {
+		uint64_t digit = text[i] >= 'a' ? text[i] - 'a' + 10u : text[i] - '0' + 0u;
+		uint64_t *half = i < 16 ? &key.k0 : &key.k1;
+
+		CHECK(digit < 16);
+		*half |= digit << (8 * (i % 16 / 2) + (i % 2 == 0 ? 4 : 0));
+	}
+	*number = reply.detail;
+	return key;
+}
+
+struct channel_ticket {
+	struct ush_extension_header header;
+	uint64_t tag;
+};
+
+static inline struct channel_ticket channel_ticket(
+	struct ush_key key, uint32_t number, uint64_t user, uint32_t event, uint32_t channel)
+{
+	uint32_t words[4] = {(uint32_t)user, (uint32_t)(user >> 32), event, channel};
+
+	return (struct channel_ticket){
+		.header = {.type = USH_EXTENSION_CHANNEL,
+			.size = sizeof(struct channel_ticket),
+			.value = channel | number << 8},
+		.tag = ush_siphash(&key, words, sizeof(words)),
+	};
+}
+
+/* A request with the channel's key, for its user. */
+static inline struct ush_reply ask_channel(struct ush_request request, uint32_t channel)
+{
+	uint32_t number;
+	struct ush_key key = channel_told(channel, 0, &number);
+	struct channel_ticket extra = channel_ticket(key, number, request.user, EVENT, channel);
+
+	return harness_ask_with(&h, &request, &extra, sizeof(extra), NULL);
+}
+
 /* ---- many at once ---- */
 
 static struct ush_packet burst[USH_LOOP_BURST];

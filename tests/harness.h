@@ -45,6 +45,7 @@ static inline void harness_limits_small(struct ush_engine_limits *limits)
 		.user_count = 4096,
 		.answer_count = 8192,
 		.row_count = 4096,
+		.channel_row_count = 64,
 		.log_block_count = 256,
 		.ack_count = 4096,
 	};

@@ -218,6 +218,9 @@ static int book_house(struct ledger *ledger, const struct ush_record *r)
 
 	if (taken == NULL)
 		return -USH_ENOMEM;
+	/* A channel's seats may be had, by its key. */
+	if (r->state != 0)
+		return 0;
 	if (r->type == USH_RECORD_TYPE_BLOCK) {
 		if ((*taken & r->mask) != 0)
 			fault(ledger, r, "blocks a seat that someone has");
@@ -233,6 +236,9 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 {
 	int error = 0;
 
+	/* What is kept from the open pool is in nobody's hold either way. */
+	while (count > 1 && records[count - 1].type == USH_RECORD_TYPE_KEEP)
+		count--;
 	switch (records[0].type) {
 	case USH_RECORD_TYPE_HOLD:
 		return book_hold(ledger, records, count);

@@ -21,9 +21,18 @@
 #define SECTION_ALIGN 64u
 #define PAGE 4096u
 
-static const uint32_t entry_bytes[SECTIONS] = {sizeof(struct ush_state_total), sizeof(uint64_t),
-	sizeof(struct ush_state_event), sizeof(struct ush_state_row), sizeof(struct ush_state_hold),
-	sizeof(struct ush_state_user), sizeof(struct ush_state_answer)};
+static const uint32_t entry_bytes[SECTIONS] = {
+	[USH_STATE_SECTION_TOTAL - 1] = sizeof(struct ush_state_total),
+	[USH_STATE_SECTION_RECORDS - 1] = sizeof(uint64_t),
+	[USH_STATE_SECTION_EVENT - 1] = sizeof(struct ush_state_event),
+	[USH_STATE_SECTION_ROW - 1] = sizeof(struct ush_state_row),
+	[USH_STATE_SECTION_HOLD - 1] = sizeof(struct ush_state_hold),
+	[USH_STATE_SECTION_USER - 1] = sizeof(struct ush_state_user),
+	[USH_STATE_SECTION_ANSWER - 1] = sizeof(struct ush_state_answer),
+	/* Not in use. */
+	[USH_STATE_SECTION_ANSWER] = sizeof(uint64_t),
+	[USH_STATE_SECTION_CHANNEL - 1] = sizeof(struct ush_state_channel),
+};
 
 static void snapshot_name(char *name, uint64_t sequence)
 {

@@ -19,22 +19,24 @@ enum field {
 	KNOWN = 2048,
 	/* With LEGS: an empty base leg means all of the hold. */
 	LEGS_OR_NONE = 4096,
+	CHANNEL = 8192,
 };
 
 static const uint16_t op_fields[256] = {
 	[USH_OP_STATUS] = KNOWN | EVENT_OPTIONAL,
-	[USH_OP_RESERVE] = KNOWN | EVENT | REQUEST_ID | USER | LEGS | HOLD_MS,
+	[USH_OP_RESERVE] = KNOWN | EVENT | REQUEST_ID | USER | LEGS | HOLD_MS | CHANNEL,
 	[USH_OP_RELEASE] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | LEGS | LEGS_OR_NONE,
 	[USH_OP_EXTEND] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | HOLD_MS,
 	[USH_OP_QUERY_HOLD] = KNOWN | EVENT | USER | HOLD,
-	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION,
+	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION | CHANNEL,
 	[USH_OP_RESERVE_BEST] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
 	[USH_OP_RESERVE_AREA] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
 	[USH_OP_EVENT_LOAD] = KNOWN | PRIVILEGED | EVENT,
 	[USH_OP_EVENT_STATUS] = KNOWN | PRIVILEGED | EVENT | ARG,
 	[USH_OP_CONFIRM] = KNOWN | PRIVILEGED | EVENT | USER | HOLD,
-	[USH_OP_BLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS,
-	[USH_OP_UNBLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS,
+	[USH_OP_BLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS | ARG,
+	[USH_OP_UNBLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS | ARG,
+	[USH_OP_CHANNEL_KEY] = KNOWN | PRIVILEGED | EVENT | SECTION | ARG,
 	[USH_OP_STATS] = KNOWN | PRIVILEGED | ARG,
 	[USH_OP_PAY_BEGIN] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | HOLD_MS | ARG,
 	[USH_OP_PAY_END] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | ARG,
@@ -116,6 +118,8 @@ static uint32_t extension_body(uint8_t type)
 	case USH_EXTENSION_WORK:
 	case USH_EXTENSION_TICKET:
 		return 16;
+	case USH_EXTENSION_CHANNEL:
+		return 8;
 	default:
 		return 0;
 	}
@@ -155,6 +159,15 @@ static enum ush_fault check_extension(
 	case USH_EXTENSION_MAC:
 	case USH_EXTENSION_WORK:
 	case USH_EXTENSION_TICKET:
+		return USH_FAULT_NONE;
+	case USH_EXTENSION_CHANNEL:
+		if ((op_fields[out->request.op] & CHANNEL) == 0)
+			return USH_FAULT_EXTENSION;
+		if ((e->value & 0xff) < 1 || (e->value & 0xff) > USH_CHANNEL_COUNT_MAX)
+			return USH_FAULT_CHANNEL;
+		out->channel = (uint8_t)(e->value & 0xff);
+		out->channel_key = e->value >> 8;
+		memcpy(&out->channel_tag, body, sizeof(out->channel_tag));
 		return USH_FAULT_NONE;
 	case USH_EXTENSION_PAD:
 		return e->value == 0 && all_zero(body, body_bytes) ? USH_FAULT_NONE
@@ -246,6 +259,8 @@ static uint32_t digest(const struct ush_admitted *out)
 		crc = ush_crc32c(crc, out->legs, (out->leg_count - 1u) * sizeof(struct ush_leg));
 	if ((op_fields[r->op] & ARG) != 0)
 		crc = ush_crc32c(crc, &r->arg, sizeof(r->arg));
+	if (ush_unlikely(out->channel != 0))
+		crc = ush_crc32c(crc, &out->channel, sizeof(out->channel));
 	return crc;
 }
 
@@ -255,6 +270,7 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 
 	out->verdict = USH_ADMIT_PASS;
 	out->leg_count = 0;
+	out->channel = 0;
 	out->legs = NULL;
 	out->size = size;
 	out->detail = 0;

@@ -28,6 +28,10 @@ struct ush_admitted {
 	uint8_t drop;
 	/* Legs in all, the base leg included; 0 when the operation has none. */
 	uint8_t leg_count;
+	/* The channel of a CHANNEL extension, 0: none; the number of its key, its tag. */
+	uint8_t channel;
+	uint32_t channel_key;
+	uint64_t channel_tag;
 	uint32_t detail;
 	/* CRC-32C of the body; see ush_admit_digest. */
 	uint32_t digest;

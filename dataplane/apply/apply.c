@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "apply/apply.h"
+#include "claim/channel.h"
 
 static int bad(const struct ush_record *r, struct ush_message *message, const char *what)
 {
@@ -77,11 +78,57 @@ static int remember(struct ush_state *state, const struct ush_record *r, struct 
 	return full(r, message, "answers");
 }
 
+/* Claims seats, free ones and those of a channel. */
+static int claim_seats(struct ush_state *state, struct ush_event *event, const struct ush_record *r,
+	struct ush_row *row, struct ush_message *message)
+{
+	uint64_t house = r->mask & atomic_load_explicit(&row->house, memory_order_relaxed);
+	uint64_t claimable, way;
+
+	if (house != 0) {
+		ush_channel_seats(state->channels, r->event, r->row, &claimable);
+		if ((house & ~claimable) != 0)
+			return bad(r, message, "a seat is off sale");
+		ush_channel_replay_claim(state->channels, r->event, r->row, house);
+	}
+	if ((r->mask & ~house) != 0 && ush_row_claim(row, r->mask & ~house, &way) != USH_CLAIM_WON)
+		return bad(r, message, "a seat is held or sold already");
+	ush_row_make_firm(row, r->mask);
+	ush_event_house_sold(event, row, r->mask);
+	ush_event_count_taken(event, 0, ush_popcount64(r->mask));
+	return 0;
+}
+
+/* Seats come back by the record at `sequence`: free, but for those that a KEEP record of the run
+ * names. */
+static int return_seats(struct ush_state *state, struct ush_event *event, uint16_t row,
+	uint64_t mask, uint64_t sequence, struct ush_message *message)
+{
+	for (uint32_t i = 0; i < state->keep_count; i++) {
+		const struct ush_record *keep = &state->keep[i];
+
+		if (keep->row != row)
+			continue;
+		if ((keep->mask & ~mask) != 0)
+			return bad(keep, message, "seats are kept that did not come back");
+		if (keep->state != USH_KEEP_CHANNEL ||
+			(keep->mask & ~ush_channel_seats(state->channels, event->id, row, NULL)) !=
+				0)
+			return bad(keep, message, "seats are kept for no reason");
+		mask &= ~keep->mask;
+		state->keep_seats -= ush_popcount64(keep->mask);
+		ush_row_keep(event, &event->rows[row], keep->mask, sequence);
+		ush_channel_return(state->channels, event->id, row, keep->mask);
+	}
+	if (mask != 0)
+		ush_row_return(event, &event->rows[row], mask);
+	return 0;
+}
+
 static int apply_hold_leg(struct ush_state *state, struct ush_event *event,
 	const struct ush_record *r, struct ush_hold *line, struct ush_message *message)
 {
 	struct ush_row *row;
-	uint64_t way;
 	int error = find_row(event, r, &row, message);
 
 	if (error != 0)
@@ -90,10 +137,9 @@ static int apply_hold_leg(struct ush_state *state, struct ush_event *event,
 			USH_HOLD_STATE_FREE ||
 		line->leg_count != 0)
 		return bad(r, message, "the hold's line is in use");
-	if (ush_row_claim(row, r->mask, &way) != USH_CLAIM_WON)
-		return bad(r, message, "a seat is held or sold already");
-	ush_row_make_firm(row, r->mask);
-	ush_event_count_taken(event, 0, ush_popcount64(r->mask));
+	error = claim_seats(state, event, r, row, message);
+	if (error != 0)
+		return error;
 	line->user = r->user;
 	line->mask = r->mask;
 	line->deadline_ns = r->deadline_ns;
@@ -105,7 +151,6 @@ static int apply_hold_leg(struct ush_state *state, struct ush_event *event,
 	line->next = USH_HOLD_NONE;
 	line->amount = r->amount;
 	line->sequence = r->sequence;
-	(void)state;
 	return 0;
 }
 
@@ -239,13 +284,16 @@ static int apply_end(struct ush_state *state, const struct ush_record *r, uint32
 		error = enter_user(state, r, &user, message);
 	if (error != 0)
 		return error;
-	for (const struct ush_hold *leg = hold;; leg = ush_holds_line(state->holds, leg->next)) {
+	for (const struct ush_hold *leg = hold; error == 0;
+		leg = ush_holds_line(state->holds, leg->next)) {
 		if (leg->mask != 0)
-			ush_row_return(event, &event->rows[leg->row], leg->mask);
+			error = return_seats(
+				state, event, leg->row, leg->mask, r->sequence, message);
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
-	error = give_back(r, event, user, count_seats(state, hold), message);
+	if (error == 0)
+		error = give_back(r, event, user, count_seats(state, hold), message);
 	if (error != 0)
 		return error;
 	free_lines(state, hold);
@@ -347,7 +395,10 @@ static int cut_legs(struct ush_state *state, struct ush_event *event, struct ush
 			return bad(r, message, "the hold does not have these seats");
 		leg->mask &= ~r->mask;
 		leg->amount = r->amount;
-		ush_row_return(event, &event->rows[leg->row], r->mask);
+		int error = return_seats(
+			state, event, leg->row, r->mask, records[count - 1].sequence, message);
+		if (error != 0)
+			return error;
 		*seats += ush_popcount64(r->mask);
 	}
 	return 0;
@@ -461,6 +512,69 @@ static int apply_transfer(
 	return 0;
 }
 
+static int apply_block(struct ush_state *state, struct ush_event *event, struct ush_row *row,
+	const struct ush_record *r, struct ush_message *message)
+{
+	struct ush_channel_row *entry;
+	uint64_t way;
+
+	if (ush_row_claim(row, r->mask, &way) != USH_CLAIM_WON)
+		return bad(r, message, "a seat to be blocked is not free");
+	ush_event_house_add(event, row, r->mask, r->sequence);
+	if (r->state == 0)
+		return 0;
+	entry = ush_channel_enter(state->channels, r->event, r->row, r->state);
+	if (entry == NULL)
+		return full(r, message, "channel_rows");
+	atomic_fetch_or_explicit(&entry->seats, r->mask, memory_order_relaxed);
+	atomic_store_explicit(&event->keeps, 1, memory_order_relaxed);
+	ush_channel_put_back(entry, r->mask);
+	return 0;
+}
+
+static int apply_unblock(struct ush_state *state, struct ush_event *event, struct ush_row *row,
+	const struct ush_record *r, struct ush_message *message)
+{
+	uint64_t mine = atomic_load_explicit(&row->house, memory_order_relaxed);
+	struct ush_channel_row *entry = NULL;
+
+	if (r->state == 0) {
+		mine &= ~ush_channel_seats(state->channels, r->event, r->row, NULL);
+	} else {
+		entry = ush_channel_find(state->channels, r->event, r->row, r->state);
+		mine &= entry == NULL ? 0
+				      : atomic_load_explicit(&entry->free, memory_order_relaxed);
+	}
+	if ((r->mask & ~mine) != 0)
+		return bad(r, message, "a seat to be unblocked is not blocked");
+	if (entry != NULL) {
+		ush_channel_withdraw(entry, r->mask);
+		atomic_fetch_and_explicit(&entry->seats, ~r->mask, memory_order_relaxed);
+	}
+	ush_event_house_remove(event, row, r->mask);
+	return 0;
+}
+
+static int apply_channel(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
+{
+	struct ush_event *event;
+	int error = find_event(state, r, &event, message);
+
+	if (error != 0)
+		return error;
+	if (r->state < 1 || r->state > USH_CHANNEL_COUNT_MAX)
+		return bad(r, message, "no such channel");
+	if (r->amount > UINT8_MAX ||
+		r->amount !=
+			atomic_load_explicit(&event->channel_key[r->state], memory_order_relaxed) +
+				1u)
+		return bad(r, message, "the numbers of a channel's keys have a gap");
+	atomic_store_explicit(
+		&event->channel_key[r->state], (uint8_t)r->amount, memory_order_relaxed);
+	return 0;
+}
+
 static int apply_house(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
@@ -470,21 +584,15 @@ static int apply_house(struct ush_state *state, const struct ush_record *records
 	for (uint32_t i = 0; i < count && error == 0; i++) {
 		const struct ush_record *r = &records[i];
 		struct ush_row *row;
-		uint64_t way;
 
 		error = find_row(event, r, &row, message);
+		if (error == 0 && r->state > USH_CHANNEL_COUNT_MAX)
+			error = bad(r, message, "no such channel");
 		if (error != 0)
 			return error;
-		if (r->type == USH_RECORD_TYPE_BLOCK) {
-			if (ush_row_claim(row, r->mask, &way) != USH_CLAIM_WON)
-				return bad(r, message, "a seat to be blocked is not free");
-			ush_event_house_add(event, row, r->mask, r->sequence);
-		} else {
-			if ((r->mask & ~atomic_load_explicit(&row->house, memory_order_relaxed)) !=
-				0)
-				return bad(r, message, "a seat to be unblocked is not blocked");
-			ush_event_house_remove(event, row, r->mask);
-		}
+		error = r->type == USH_RECORD_TYPE_BLOCK
+				? apply_block(state, event, row, r, message)
+				: apply_unblock(state, event, row, r, message);
 	}
 	return error;
 }
@@ -559,33 +667,42 @@ static bool has_legs(uint8_t type)
 	       type == USH_RECORD_TYPE_REFUND_BEGIN || type == USH_RECORD_TYPE_REFUND_END;
 }
 
-static int check_run(const struct ush_record *records, uint32_t count, struct ush_message *message)
+static bool gives_back(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_RELEASE || type == USH_RECORD_TYPE_EXPIRE ||
+	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_PAY_END ||
+	       type == USH_RECORD_TYPE_REFUND_END;
+}
+
+/* out: *keeps: KEEP records at its end. */
+static int check_run(const struct ush_record *records, uint32_t count, uint32_t *keeps,
+	struct ush_message *message)
 {
 	const struct ush_record *r = &records[0];
+	bool kept = false;
 
 	if (r->type == 0 || r->type >= USH_RECORD_TYPE_COUNT)
 		return bad(r, message, "unknown record type");
 	for (uint32_t i = 0; i < count; i++) {
+		kept = kept || (i > 0 && records[i].type == USH_RECORD_TYPE_KEEP);
+		*keeps += kept;
 		if (records[i].run_index != i || records[i].run_count != count ||
-			records[i].type != r->type || records[i].event != r->event)
+			records[i].type != (kept ? USH_RECORD_TYPE_KEEP : r->type) ||
+			records[i].event != r->event)
 			return bad(&records[i], message, "a run is not whole");
 	}
-	if (count > 1 && !has_legs(r->type))
+	if (*keeps != 0 && !gives_back(r->type))
+		return bad(r, message, "a change that gives no seats back keeps some");
+	if (count - *keeps > 1 && !has_legs(r->type))
 		return bad(r, message, "a run of a type that has no legs");
 	return 0;
 }
 
-int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_t count,
+static int apply_one(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
 	const struct ush_record *r = &records[0];
-	int error;
 
-	USH_ASSERT(count >= 1);
-	error = check_run(records, count, message);
-	if (error != 0)
-		return error;
-	state->applied[r->type] += count;
 	switch (r->type) {
 	case USH_RECORD_TYPE_PAD:
 		return 0;
@@ -622,7 +739,33 @@ int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
 		return apply_house(state, records, count, message);
+	case USH_RECORD_TYPE_CHANNEL:
+		return apply_channel(state, r, message);
 	default:
 		return bad(r, message, "unknown record type");
 	}
+}
+
+int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	struct ush_message *message)
+{
+	uint32_t keeps = 0;
+	int error;
+
+	USH_ASSERT(count >= 1);
+	error = check_run(records, count, &keeps, message);
+	if (error != 0)
+		return error;
+	count -= keeps;
+	state->applied[records->type] += count;
+	state->applied[USH_RECORD_TYPE_KEEP] += keeps;
+	state->keep = &records[count];
+	state->keep_count = keeps;
+	state->keep_seats = 0;
+	for (uint32_t i = 0; i < keeps; i++)
+		state->keep_seats += ush_popcount64(state->keep[i].mask);
+	error = apply_one(state, records, count, message);
+	if (error == 0 && state->keep_seats != 0)
+		error = bad(records, message, "seats are kept that did not come back");
+	return error;
 }

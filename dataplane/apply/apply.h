@@ -24,8 +24,14 @@ struct ush_state {
 	struct ush_inventory *inventory;
 	struct ush_holds *holds;
 	struct ush_users *users;
+	struct ush_channels *channels;
 	ush_apply_image *image_find;
 	void *image_context;
+	/* KEEP records of the run at hand, and the seats in them that none was given back for yet.
+	 */
+	const struct ush_record *keep;
+	uint32_t keep_count;
+	uint32_t keep_seats;
 	/* Newest time seen, ns. */
 	uint64_t time_ns;
 	/* Live holds. */
@@ -37,7 +43,7 @@ struct ush_state {
 /*
  * Applies one run. Refuses whatever contradicts the state so far: a seat that is not free, a hold
  * that is not held, a version that skips.
- * in:  records: the whole run, in order. count: 1 to 8.
+ * in:  records: the whole run, in order. count: 1 to 24.
  * err: -USH_ECORRUPT with a message naming the sequence and what is wrong; -USH_EFULL when the
  *      limits are too small for the journal. The state is then of no further use.
  * by:  one thread. cost: O(count); RESUME O(holds).

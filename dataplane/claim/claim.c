@@ -106,6 +106,13 @@ void ush_event_house_add(
 	atomic_fetch_add_explicit(&event->house_count, ush_popcount64(mask), memory_order_acq_rel);
 }
 
+void ush_row_keep(struct ush_event *event, struct ush_row *row, uint64_t mask, uint64_t sequence)
+{
+	/* House first: nobody may take the seats for free in between. */
+	ush_event_house_add(event, row, mask, sequence);
+	atomic_fetch_and_explicit(&row->firm, ~mask, memory_order_release);
+}
+
 void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64_t mask)
 {
 	ush_best_giving(event);

@@ -73,8 +73,12 @@ struct ush_event {
 	_Alignas(USH_CACHE_LINE) _Atomic uint32_t status;
 	_Atomic uint32_t house_count;
 	_Atomic uint32_t sold_count;
+	/* Not 0: seats that come back may have to stay off sale. */
+	_Atomic uint32_t keeps;
 	/* Highest sequence of a record that took seats off sale; 0: none. */
 	_Atomic uint64_t sold_out_sequence;
+	/* Numbers of the channels' keys. */
+	_Atomic uint8_t channel_key[USH_CHANNEL_COUNT_MAX + 1u];
 };
 
 struct ush_inventory {
@@ -191,6 +195,28 @@ void ush_event_house_add(
 
 /* House seats become free. by: the loop whose record unblocks them, or replay. */
 void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64_t mask);
+
+/* House seats that were claimed are taken by a record that has its slot, and firm already. by: the
+ * loop whose record takes them, or replay. cost: one load when there are none. */
+USH_INLINE void ush_event_house_sold(struct ush_event *event, struct ush_row *row, uint64_t mask)
+{
+	uint64_t house = mask & atomic_load_explicit(&row->house, memory_order_relaxed);
+
+	if (ush_likely(house == 0))
+		return;
+	atomic_fetch_and_explicit(&row->house, ~house, memory_order_release);
+	atomic_fetch_sub_explicit(&event->house_count, ush_popcount64(house), memory_order_acq_rel);
+}
+
+/* Taken seats come back and stay off sale, by the record at `sequence`. by: the loop whose record
+ * gives them back, or replay. */
+void ush_row_keep(struct ush_event *event, struct ush_row *row, uint64_t mask, uint64_t sequence);
+
+/* ret: true if what comes back may have to stay off sale. */
+USH_INLINE bool ush_event_keeps(const struct ush_event *event)
+{
+	return atomic_load_explicit(&event->keeps, memory_order_acquire) != 0;
+}
 
 USH_INLINE bool ush_event_is_cancelled(const struct ush_event *event)
 {

@@ -98,6 +98,11 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 		if ((row_free & row_house) != 0 || (covered & row_house) != 0 ||
 			(row_free | row_house | covered) != row->seats)
 			return contradiction(audit, "seats are not conserved", event->id, i);
+		uint64_t claimable, channels = ush_channel_seats(
+					    &audit->engine->channels, event->id, i, &claimable);
+		if ((channels & row_free) != 0 || claimable != (channels & row_house))
+			return contradiction(audit,
+				"seats of a channel are free for all, or for nobody", event->id, i);
 		free += ush_popcount64(row_free);
 		house += ush_popcount64(row_house);
 	}

@@ -7,8 +7,7 @@
 
 #include "loop/internal.h"
 
-/* Rests on everything reserved so far: waits until that is durable. */
-static void reply_after_all(
+void decide_reply_after_all(
 	struct ush_loop *loop, struct ush_packet *packet, struct ush_reply *reply)
 {
 	uint64_t last = ush_log_reserved(&loop->engine->log) - 1;
@@ -40,12 +39,12 @@ void decide_status(
 		ush_event_sold_out(event, ush_log_durable(&engine->log)))
 		reply.detail = USH_EVENT_STATUS_SOLD_OUT;
 	reply.amount = ush_event_free_count(event);
-	reply_after_all(loop, packet, &reply);
+	decide_reply_after_all(loop, packet, &reply);
 }
 
 /* Writes the ROWS extension after the reply. ret: its bytes. */
-static uint32_t put_rows(
-	uint8_t *at, const struct ush_event *event, uint32_t first, uint32_t count_rows)
+static uint32_t put_rows(uint8_t *at, const struct ush_loop *loop, const struct ush_event *event,
+	uint32_t channel, uint32_t first, uint32_t count_rows)
 {
 	struct ush_extension_header header = {
 		.type = USH_EXTENSION_ROWS,
@@ -56,7 +55,8 @@ static uint32_t put_rows(
 	memcpy(at, &header, sizeof(header));
 	at += sizeof(header);
 	for (uint32_t i = 0; i < count_rows; i++, at += sizeof(uint64_t)) {
-		uint64_t free = ush_row_available(&event->rows[first + i]);
+		uint64_t free = ush_row_available(&event->rows[first + i]) |
+				decide_channel_available(loop, event, channel, first + i);
 		memcpy(at, &free, sizeof(free));
 	}
 	return header.size;
@@ -70,7 +70,7 @@ void decide_query_section(
 		ush_inventory_event(&loop->engine->inventory, request->event);
 	const struct ush_venue_section *section;
 	struct ush_reply reply;
-	uint32_t room = admitted->size, rows, fit;
+	uint32_t room = admitted->size, rows, fit, channel;
 
 	if (event == NULL) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
@@ -81,6 +81,8 @@ void decide_query_section(
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_SECTION);
 		return;
 	}
+	if (!decide_channel(loop, packet, admitted, event, &channel))
+		return;
 	section = &event->sections[request->section];
 	ush_admit_reply(&reply, request, USH_STATUS_OK);
 	reply.amount = section->row_count;
@@ -99,15 +101,15 @@ void decide_query_section(
 	reply.detail = request->row + rows < section->row_count ? request->row + rows : 0;
 	if (rows != 0) {
 		reply.extension_count = 1;
-		reply.size = (uint16_t)(USH_REPLY_BYTES +
-					put_rows(loop_payload(packet) + USH_REPLY_BYTES, event,
-						section->row_first + request->row, rows));
+		reply.size =
+			(uint16_t)(USH_REPLY_BYTES +
+				   put_rows(loop_payload(packet) + USH_REPLY_BYTES, loop, event,
+					   channel, section->row_first + request->row, rows));
 	}
-	reply_after_all(loop, packet, &reply);
+	decide_reply_after_all(loop, packet, &reply);
 }
 
-/* An act with one record about an event and the reply to a privileged request. */
-static struct act *event_act(struct ush_loop *loop, struct ush_packet *packet,
+struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, enum act_kind kind,
 	enum ush_record_type type)
 {
@@ -146,14 +148,14 @@ void decide_event_load(
 			loaded->digest == event->digest ? USH_STATUS_OK : USH_STATUS_EVENT_EXISTS);
 		reply.detail = 1;
 		reply.amount = loaded->seat_count;
-		reply_after_all(loop, packet, &reply);
+		decide_reply_after_all(loop, packet, &reply);
 		return;
 	}
 	if (!loop->room_kept) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BUSY, 0);
 		return;
 	}
-	act = event_act(loop, packet, admitted, event, ACT_EVENT, USH_RECORD_TYPE_EVENT);
+	act = decide_event_act(loop, packet, admitted, event, ACT_EVENT, USH_RECORD_TYPE_EVENT);
 	record = &loop->records[act->record_first];
 	record->state = USH_EVENT_STATUS_DRAFT;
 	record->hold = event->digest;
@@ -193,101 +195,11 @@ void decide_event_status(
 		loop_refuse(loop, packet, admitted, USH_STATUS_BUSY, 0);
 		return;
 	}
-	act = event_act(
+	act = decide_event_act(
 		loop, packet, admitted, event, ACT_EVENT_STATUS, USH_RECORD_TYPE_EVENT_STATUS);
 	record = &loop->records[act->record_first];
 	record->state = (uint8_t)status;
 	act->reply.detail = (uint32_t)status;
-	loop_act_done(loop, act);
-	loop_flush(loop);
-}
-
-/* BLOCK: claims each leg's seats that are not house already. UNBLOCK: all must be house. ret: OK,
- * or the refusal with *place and *way; nothing is claimed then. changed[i]: seats to log for leg i.
- */
-static enum ush_status house_legs(struct ush_event *event, const struct ush_admitted *admitted,
-	uint64_t *changed, uint32_t *place, uint64_t *way)
-{
-	bool block = admitted->request.op == USH_OP_BLOCK;
-	uint16_t row_index;
-	uint64_t mask, house;
-
-	for (uint32_t i = 0; i < admitted->leg_count; i++) {
-		*place = i;
-		ush_admit_leg(admitted, i, &row_index, &mask);
-		if (row_index >= event->row_count || (mask & ~event->rows[row_index].seats) != 0)
-			return USH_STATUS_NO_SUCH_SEAT;
-	}
-	for (uint32_t i = 0; i < admitted->leg_count; i++) {
-		ush_admit_leg(admitted, i, &row_index, &mask);
-		struct ush_row *row = &event->rows[row_index];
-		house = atomic_load_explicit(&row->house, memory_order_acquire);
-		changed[i] = block ? mask & ~house : mask & house;
-		enum ush_claim claim = !block || changed[i] == 0
-					       ? USH_CLAIM_WON
-					       : ush_row_claim(row, changed[i], way);
-		if (claim == USH_CLAIM_WON)
-			continue;
-		*place = i;
-		while (i-- > 0) {
-			ush_admit_leg(admitted, i, &row_index, &mask);
-			if (changed[i] != 0)
-				ush_row_unclaim(event, &event->rows[row_index], changed[i]);
-		}
-		return claim == USH_CLAIM_TAKEN ? USH_STATUS_TAKEN : USH_STATUS_TAKEN_NOW;
-	}
-	return USH_STATUS_OK;
-}
-
-void decide_house(
-	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
-{
-	struct ush_event *event =
-		ush_inventory_event(&loop->engine->inventory, admitted->request.event);
-	bool block = admitted->request.op == USH_OP_BLOCK;
-	uint64_t changed[USH_LEG_COUNT_MAX], mask, way = 0;
-	uint32_t place = 0;
-	enum ush_status status;
-	struct ush_reply reply;
-	struct act *act;
-	uint16_t row;
-
-	/* Two of these in one batch could both see a seat as house; make the first visible. */
-	loop_flush(loop);
-	if (event == NULL || !loop->room_kept) {
-		loop_refuse(loop, packet, admitted,
-			event == NULL ? USH_STATUS_UNKNOWN_EVENT : USH_STATUS_BUSY, 0);
-		return;
-	}
-	status = house_legs(event, admitted, changed, &place, &way);
-	ush_admit_reply(&reply, &admitted->request, status);
-	if (status != USH_STATUS_OK) {
-		reply.detail = place;
-		reply.hold = way;
-		loop_reply_now(loop, packet, &reply);
-		return;
-	}
-	act = loop_act(loop, admitted->leg_count);
-	act->kind = block ? ACT_BLOCK : ACT_UNBLOCK;
-	act->event = event;
-	for (uint32_t i = 0; i < admitted->leg_count; i++) {
-		if (changed[i] == 0)
-			continue;
-		struct ush_record *record = loop_act_record(loop, act);
-		ush_admit_leg(admitted, i, &row, &mask);
-		record->type = block ? USH_RECORD_TYPE_BLOCK : USH_RECORD_TYPE_UNBLOCK;
-		record->event = event->id;
-		record->row = row;
-		record->mask = changed[i];
-	}
-	if (act->record_count == 0) {
-		/* As asked already. */
-		reply_after_all(loop, packet, &reply);
-		return;
-	}
-	act->has_reply = 1;
-	act->packet = *packet;
-	act->reply = reply;
 	loop_act_done(loop, act);
 	loop_flush(loop);
 }
@@ -345,6 +257,9 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_BLOCK:
 	case USH_OP_UNBLOCK:
 		decide_house(loop, packet, admitted);
+		break;
+	case USH_OP_CHANNEL_KEY:
+		decide_channel_key(loop, packet, admitted);
 		break;
 	default:
 		/* STATS is answered by the control port itself. */

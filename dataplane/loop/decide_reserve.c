@@ -232,7 +232,7 @@ struct act *decide_grant(struct ush_loop *loop, struct ush_packet *packet,
 /* The user's line is locked and the id is new. */
 static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
-	const struct decide_legs *legs)
+	const struct decide_legs *legs, uint32_t channel)
 {
 	struct ush_reply reply;
 	uint32_t place = 0;
@@ -254,7 +254,9 @@ static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 		loop_reply_now(loop, packet, &reply);
 		return;
 	}
-	claim = decide_legs_claim(legs, event, &place, &way);
+	claim = ush_unlikely(channel != 0)
+			? decide_channel_claim(loop, legs, event, channel, &place, &way)
+			: decide_legs_claim(legs, event, &place, &way);
 	if (claim == USH_CLAIM_WON) {
 		decide_grant(loop, packet, admitted, event, user, legs);
 		return;
@@ -276,6 +278,9 @@ bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 	*user = NULL;
 	*event = ush_inventory_event(&loop->engine->inventory, request->event);
 	*takes = event_takes_holds(loop, *event, detail);
+	/* Seats of a channel are off public sale. */
+	if (*takes == USH_STATUS_SOLD_OUT && admitted->channel != 0)
+		*takes = USH_STATUS_OK;
 	if (*takes == USH_STATUS_UNKNOWN_EVENT) {
 		loop_refuse(loop, packet, admitted, *takes, *detail);
 		return false;
@@ -303,8 +308,11 @@ void decide_reserve(
 	struct ush_user *user;
 	struct decide_legs legs;
 	enum ush_status takes;
-	uint32_t detail;
+	uint32_t detail, channel = 0;
 
+	event = ush_inventory_event(&engine->inventory, admitted->request.event);
+	if (event != NULL && !decide_channel(loop, packet, admitted, event, &channel))
+		return;
 	if (!decide_begin_hold(loop, packet, admitted, &event, &user, &takes, &detail))
 		return;
 	if (takes == USH_STATUS_OK) {
@@ -321,5 +329,5 @@ void decide_reserve(
 		loop_refuse(loop, packet, admitted, takes, takes == USH_STATUS_BUSY ? 0 : detail);
 		return;
 	}
-	try_claim(loop, packet, admitted, event, user, &legs);
+	try_claim(loop, packet, admitted, event, user, &legs, channel);
 }

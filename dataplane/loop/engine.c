@@ -21,6 +21,7 @@ void ush_engine_limits_default(struct ush_engine_limits *limits)
 		.user_count = 1u << 21,
 		.answer_count = 1u << 20,
 		.row_count = 1u << 20,
+		.channel_row_count = 4096,
 		.log_block_count = 4096,
 		.ack_count = 1u << 15,
 	};
@@ -48,6 +49,9 @@ static int check_limits(const struct ush_engine_limits *l, struct ush_message *m
 		ush_message_set(message, "answers: %u is outside 64 to 2^30", l->answer_count);
 	else if (l->row_count < 1 || l->row_count > 1u << 28)
 		ush_message_set(message, "rows: %u is outside 1 to 2^28", l->row_count);
+	else if (l->channel_row_count > 1u << 24)
+		ush_message_set(
+			message, "channel_rows: %u is more than 2^24", l->channel_row_count);
 	else if (!is_pow2(l->log_block_count) || l->log_block_count > 1u << 20 ||
 		 batch > (uint64_t)l->log_block_count * USH_BLOCK_SLOTS / 8)
 		ush_message_set(message,
@@ -77,6 +81,7 @@ size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *m
 		return 0;
 	return page_up(sizeof(struct ush_engine)) + loops_bytes(l) + acks_bytes(l) * l->loop_count +
 	       page_up(ush_inventory_bytes(l->row_count, l->loop_count)) +
+	       page_up(ush_channels_bytes(l->channel_row_count)) +
 	       page_up(ush_holds_bytes(l->hold_count, l->loop_count)) +
 	       page_up(ush_users_bytes(l->user_count, l->answer_count, l->loop_count)) +
 	       (size_t)l->log_block_count * USH_BLOCK_BYTES;
@@ -110,6 +115,8 @@ struct ush_engine *ush_engine_init(
 	ush_inventory_init(&engine->inventory,
 		carve(&at, ush_inventory_bytes(l->row_count, l->loop_count)), l->row_count,
 		l->loop_count);
+	ush_channels_init(&engine->channels, carve(&at, ush_channels_bytes(l->channel_row_count)),
+		l->channel_row_count);
 	ush_holds_init(&engine->holds, carve(&at, ush_holds_bytes(l->hold_count, l->loop_count)),
 		l->hold_count, l->loop_count, hold_key);
 	ush_users_init(&engine->users,
@@ -124,6 +131,7 @@ struct ush_engine *ush_engine_init(
 		.inventory = &engine->inventory,
 		.holds = &engine->holds,
 		.users = &engine->users,
+		.channels = &engine->channels,
 	};
 	return engine;
 }

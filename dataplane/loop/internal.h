@@ -13,6 +13,7 @@
 #include "admit/admit.h"
 #include "apply/apply.h"
 #include "claim/best.h"
+#include "claim/channel.h"
 #include "claim/claim.h"
 #include "hold/hold.h"
 #include "loop/loop.h"
@@ -21,7 +22,9 @@
 /* Decided changes of one batch: they get their log slots with one fetch-add. */
 #define BATCH_ACTS USH_LOOP_BURST
 #define BATCH_RECORDS (BATCH_ACTS * 2u)
-static_assert(BATCH_RECORDS >= USH_LEG_COUNT_MAX, "a batch holds the largest change");
+/* The largest change: each leg, and two KEEP records for it. */
+#define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 3u)
+static_assert(BATCH_RECORDS >= ACT_RECORDS_MAX, "a batch holds the largest change");
 
 /* Lines and ticks of the wheel looked at in one turn. */
 #define EXPIRY_WORK 128u
@@ -55,6 +58,7 @@ enum act_kind {
 	ACT_UNBLOCK,
 	ACT_EVENT,
 	ACT_EVENT_STATUS,
+	ACT_CHANNEL,
 	ACT_TICK,
 };
 
@@ -64,6 +68,8 @@ struct act {
 	uint8_t has_reply;
 	uint16_t record_first;
 	uint16_t record_count;
+	/* Of these the last ones are KEEP records. */
+	uint16_t keep_count;
 	uint16_t seats;
 	/* What the hold's `pending` becomes. */
 	uint16_t pending;
@@ -109,6 +115,7 @@ struct ush_engine {
 	struct ush_inventory inventory;
 	struct ush_holds holds;
 	struct ush_users users;
+	struct ush_channels channels;
 	struct ush_state state;
 	struct ush_loop *loops;
 };
@@ -294,6 +301,35 @@ void decide_refund_end(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
 void decide_transfer(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+/* Answers once everything reserved so far is durable. */
+void decide_reply_after_all(
+	struct ush_loop *loop, struct ush_packet *packet, struct ush_reply *reply);
+
+/* ret: an act with one record about an event and the reply to a privileged request. */
+struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_event *event, enum act_kind kind,
+	enum ush_record_type type);
+
+/* Adds KEEP records to an act that gives seats back: of those that stay off sale. by:
+ * loop_act_done.
+ */
+void decide_keep(struct ush_loop *loop, struct act *act);
+
+/* The channel that a request may buy from. ret: false: answered CHANNEL. out: *channel: 0: none. */
+bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event, uint32_t *channel);
+
+/* ret: seats of a row that are free for those who have the channel's key only. */
+uint64_t decide_channel_available(
+	const struct ush_loop *loop, const struct ush_event *event, uint32_t channel, uint32_t row);
+
+/* As decide_legs_claim; seats of the channel count as free. */
+enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_legs *legs,
+	struct ush_event *event, uint32_t channel, uint32_t *place, uint64_t *way);
+
+void decide_channel_key(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
 /* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND. */

@@ -39,6 +39,8 @@ struct ush_engine_limits {
 	uint32_t answer_count;
 	/* Row blocks of all events, 64 bytes each. */
 	uint32_t row_count;
+	/* Row blocks with seats of a channel, 64 bytes each; 0: no channels. */
+	uint32_t channel_row_count;
 	/* Log buffer, blocks of 4 KiB, a power of two. */
 	uint32_t log_block_count;
 	/* Replies that may wait for durability, per loop, a power of two. */

@@ -94,6 +94,43 @@ static int save_events(const struct ush_engine *engine, const struct out *out)
 	return error;
 }
 
+static int save_channels(const struct ush_engine *engine, const struct out *out)
+{
+	const struct ush_channels *channels = &engine->channels;
+	int error = 0;
+
+	for (uint32_t id = 1; id <= USH_EVENT_ID_MAX && error == 0; id++) {
+		const struct ush_event *event = ush_inventory_event(&engine->inventory, id);
+
+		if (event == NULL)
+			continue;
+		for (uint8_t i = 1; i <= USH_CHANNEL_COUNT_MAX && error == 0; i++) {
+			struct ush_state_channel entry = {.event = id,
+				.channel = i,
+				.key_number = atomic_load(&event->channel_key[i])};
+			if (entry.key_number != 0)
+				error = put(out, USH_STATE_SECTION_CHANNEL, &entry, sizeof(entry));
+		}
+		/* In the order of rows and channels, not of the table: it hashes by chance. */
+		for (uint32_t row = 0; row < event->row_count && error == 0; row++) {
+			if (ush_channel_seats(channels, id, row, NULL) == 0)
+				continue;
+			for (uint8_t i = 1; i <= USH_CHANNEL_COUNT_MAX && error == 0; i++) {
+				const struct ush_channel_row *line =
+					ush_channel_find(channels, id, row, i);
+				struct ush_state_channel entry = {
+					.event = id, .row = row, .channel = i};
+
+				entry.seats = line != NULL ? atomic_load(&line->seats) : 0;
+				if (entry.seats != 0)
+					error = put(out, USH_STATE_SECTION_CHANNEL, &entry,
+						sizeof(entry));
+			}
+		}
+	}
+	return error;
+}
+
 static int save_holds(const struct ush_engine *engine, const struct out *out)
 {
 	int error = 0;
@@ -172,6 +209,8 @@ int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put_entry, 
 		USH_ASSERT(lock == USH_USER_IDLE);
 		error = save_user(&engine->users, line, &out);
 	}
+	if (error == 0)
+		error = save_channels(engine, &out);
 	return error;
 }
 
@@ -307,12 +346,44 @@ static int load_user(const struct in *in, const struct ush_state_user *entry)
 	return error;
 }
 
+static int load_channel(const struct in *in, const struct ush_state_channel *entry)
+{
+	struct ush_event *event = ush_inventory_event(&in->engine->inventory, entry->event);
+	struct ush_channel_row *line;
+	const struct ush_row *row;
+
+	if (event == NULL || entry->channel < 1 || entry->channel > USH_CHANNEL_COUNT_MAX)
+		return bad(in, "a channel", entry->event, entry->channel);
+	if (entry->seats == 0) {
+		atomic_store(&event->channel_key[entry->channel], entry->key_number);
+		return 0;
+	}
+	if (entry->row >= event->row_count)
+		return bad(in, "a row of a channel", entry->event, entry->row);
+	row = &event->rows[entry->row];
+	if ((entry->seats & (atomic_load(&row->free) | ~row->seats |
+				    ush_channel_seats(&in->engine->channels, entry->event,
+					    entry->row, NULL))) != 0)
+		return bad(in, "seats of a channel", entry->event, entry->row);
+	line = ush_channel_enter(&in->engine->channels, entry->event, entry->row, entry->channel);
+	if (line == NULL) {
+		ush_message_set(
+			in->message, "the snapshot does not fit: raise [limits] channel_rows");
+		return -USH_EFULL;
+	}
+	atomic_store(&line->seats, entry->seats);
+	atomic_store(&line->free, entry->seats & atomic_load(&row->house));
+	atomic_store(&event->keeps, 1);
+	return 0;
+}
+
 /* Each section to its end. */
 static int load_entries(const struct in *in)
 {
 	struct ush_state_event event;
 	struct ush_state_hold hold;
 	struct ush_state_user user;
+	struct ush_state_channel channel;
 	int more, error = 0;
 
 	while (error == 0 && (more = get(in, USH_STATE_SECTION_EVENT, &event, sizeof(event))) == 1)
@@ -321,6 +392,9 @@ static int load_entries(const struct in *in)
 		error = load_hold(in, &hold);
 	while (error == 0 && (more = get(in, USH_STATE_SECTION_USER, &user, sizeof(user))) == 1)
 		error = load_user(in, &user);
+	while (error == 0 &&
+		(more = get(in, USH_STATE_SECTION_CHANNEL, &channel, sizeof(channel))) == 1)
+		error = load_channel(in, &channel);
 	return error;
 }
 

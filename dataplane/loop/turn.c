@@ -128,7 +128,7 @@ static void batch_begin(struct ush_loop *loop)
 
 void loop_make_room(struct ush_loop *loop)
 {
-	if (loop->act_count == BATCH_ACTS || loop->record_count + USH_LEG_COUNT_MAX > BATCH_RECORDS)
+	if (loop->act_count == BATCH_ACTS || loop->record_count + ACT_RECORDS_MAX > BATCH_RECORDS)
 		loop_flush(loop);
 }
 
@@ -142,6 +142,7 @@ struct act *loop_act(struct ush_loop *loop, uint32_t records)
 	act->has_reply = 0;
 	act->record_first = (uint16_t)loop->record_count;
 	act->record_count = 0;
+	act->keep_count = 0;
 	act->seats = 0;
 	act->pending = 0;
 	act->hold = USH_HOLD_NONE;
@@ -166,6 +167,8 @@ void loop_act_done(struct ush_loop *loop, struct act *act)
 {
 	USH_ASSERT(act == &loop->acts[loop->act_count]);
 	USH_ASSERT(act->record_count >= 1);
+	if (act->event != NULL && ush_unlikely(ush_event_keeps(act->event)))
+		decide_keep(loop, act);
 	if (act->record_count > 1) {
 		for (uint32_t i = 0; i < act->record_count; i++)
 			loop->records[act->record_first + i].run_count = (uint8_t)act->record_count;
@@ -197,6 +200,7 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 
 	for (uint32_t i = 0; i < act->record_count; i++, record++) {
 		ush_row_make_firm(&act->event->rows[record->row], record->mask);
+		ush_event_house_sold(act->event, &act->event->rows[record->row], record->mask);
 		ush_best_note(act->event, record->row);
 	}
 	first->sequence = last;
@@ -229,15 +233,36 @@ static void give_seats_back(struct ush_loop *loop, struct act *act)
 	act->user->seats = (uint16_t)(act->user->seats - act->seats);
 }
 
-/* RELEASE, EXPIRE and a payment that failed too late: all of the seats are free. */
-static void show_end(struct ush_loop *loop, struct act *act)
+/* Seats come back by the record at `last`: free, but for those that a KEEP record names. */
+static void return_seats(
+	struct ush_loop *loop, struct act *act, uint16_t row, uint64_t mask, uint64_t last)
+{
+	const struct ush_record *keep =
+		&loop->records[act->record_first + act->record_count - act->keep_count];
+
+	for (uint32_t i = 0; i < act->keep_count; i++, keep++) {
+		if (keep->row != row)
+			continue;
+		USH_ASSERT((keep->mask & ~mask) == 0);
+		mask &= ~keep->mask;
+		ush_row_keep(act->event, &act->event->rows[row], keep->mask, last);
+		if (keep->state == USH_KEEP_CHANNEL)
+			ush_channel_return(
+				&loop->engine->channels, act->event->id, row, keep->mask);
+	}
+	if (mask != 0)
+		ush_row_return(act->event, &act->event->rows[row], mask);
+}
+
+/* RELEASE, EXPIRE and a payment that failed too late: all of the seats come back. */
+static void show_end(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	struct ush_holds *holds = &loop->engine->holds;
 	struct ush_hold *first = ush_holds_line(holds, act->hold);
 
 	for (const struct ush_hold *leg = first;; leg = ush_holds_line(holds, leg->next)) {
 		if (leg->mask != 0)
-			ush_row_return(act->event, &act->event->rows[leg->row], leg->mask);
+			return_seats(loop, act, leg->row, leg->mask, last);
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
@@ -262,20 +287,20 @@ static void show_sold(struct ush_loop *loop, struct act *act, uint64_t last)
 	live_by(loop, -1);
 }
 
-/* Some seats of a hold, named by the act's records, are free. */
-static void cut_seats(struct ush_loop *loop, struct act *act)
+/* Some seats of a hold, named by the act's records, come back. */
+static void cut_seats(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	const struct ush_record *record = &loop->records[act->record_first];
 	struct ush_holds *holds = &loop->engine->holds;
 
-	for (uint32_t i = 0; i < act->record_count; i++, record++) {
+	for (uint32_t i = act->keep_count; i < act->record_count; i++, record++) {
 		struct ush_hold *leg = ush_holds_line(holds, act->hold);
 
 		while (leg->row != record->row || (leg->mask & record->mask) == 0)
 			leg = ush_holds_line(holds, leg->next);
 		leg->mask &= ~record->mask;
 		leg->amount = record->amount;
-		ush_row_return(act->event, &act->event->rows[leg->row], record->mask);
+		return_seats(loop, act, leg->row, record->mask, last);
 	}
 	give_seats_back(loop, act);
 }
@@ -295,9 +320,9 @@ static void show_extend(struct ush_loop *loop, struct act *act)
 		ush_wheel_add(loop->pool, act->hold);
 }
 
-static void show_refunded(struct ush_loop *loop, struct act *act)
+static void show_refunded(struct ush_loop *loop, struct act *act, uint64_t last)
 {
-	cut_seats(loop, act);
+	cut_seats(loop, act, last);
 	ush_event_count_unsold(act->event, act->seats);
 	if (act->kind == ACT_REFUND_ALL)
 		end_lines(loop, act->hold, USH_HOLD_STATE_REFUNDED);
@@ -329,16 +354,38 @@ static void show_step(struct ush_loop *loop, struct act *act, uint64_t last)
 	set_state(first, loop->records[act->record_first].state, true);
 }
 
+/* Blocked seats of a channel are from here for whoever has its key; unblocked ones its no more. */
+static void show_channel(
+	struct ush_loop *loop, struct ush_event *event, const struct ush_record *record)
+{
+	struct ush_channel_row *entry;
+
+	if (record->state == 0)
+		return;
+	entry = ush_channel_find(&loop->engine->channels, event->id, record->row, record->state);
+	USH_ASSERT(entry != NULL);
+	if (record->type == USH_RECORD_TYPE_UNBLOCK) {
+		atomic_fetch_and_explicit(&entry->seats, ~record->mask, memory_order_release);
+		return;
+	}
+	atomic_fetch_or_explicit(&entry->seats, record->mask, memory_order_release);
+	atomic_store_explicit(&event->keeps, 1, memory_order_release);
+	ush_channel_put_back(entry, record->mask);
+}
+
 static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	const struct ush_record *record = &loop->records[act->record_first];
 
 	for (uint32_t i = 0; i < act->record_count; i++, record++) {
 		struct ush_row *row = &act->event->rows[record->row];
-		if (act->kind == ACT_BLOCK)
+		if (act->kind == ACT_BLOCK) {
 			ush_event_house_add(act->event, row, record->mask, last);
-		else
+			show_channel(loop, act->event, record);
+		} else {
+			show_channel(loop, act->event, record);
 			ush_event_house_remove(act->event, row, record->mask);
+		}
 		ush_best_note(act->event, record->row);
 	}
 }
@@ -352,7 +399,7 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_RELEASE:
 	case ACT_EXPIRE:
 	case ACT_PAY_EXPIRED:
-		show_end(loop, act);
+		show_end(loop, act, last);
 		break;
 	case ACT_CONFIRM:
 	case ACT_PAY_SOLD:
@@ -363,7 +410,7 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		show_step(loop, act, last);
 		break;
 	case ACT_CUT:
-		cut_seats(loop, act);
+		cut_seats(loop, act, last);
 		show_step(loop, act, last);
 		break;
 	case ACT_TRANSFER:
@@ -373,10 +420,10 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		ush_user_unlock(act->other);
 		break;
 	case ACT_REFUND_ALL:
-		show_refunded(loop, act);
+		show_refunded(loop, act, last);
 		break;
 	case ACT_REFUND_SOME:
-		show_refunded(loop, act);
+		show_refunded(loop, act, last);
 		show_step(loop, act, last);
 		break;
 	case ACT_PAY_BEGIN:
@@ -396,6 +443,11 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		atomic_store_explicit(&act->event->status, loop->records[act->record_first].state,
 			memory_order_release);
 		break;
+	case ACT_CHANNEL:
+		atomic_store_explicit(
+			&act->event->channel_key[loop->records[act->record_first].state],
+			(uint8_t)loop->records[act->record_first].amount, memory_order_release);
+		break;
 	case ACT_TICK:
 		break;
 	}
@@ -414,7 +466,9 @@ void loop_flush(struct ush_loop *loop)
 			&loop->engine->log, loop->records, loop->record_count, loop->sequences);
 		for (uint32_t i = 0; i < acts; i++) {
 			struct act *act = &loop->acts[i];
-			uint64_t last = loop->sequences[act->record_first + act->record_count - 1u];
+			/* A block is durable as a whole, its KEEP records with it. */
+			uint32_t count = (uint32_t)act->record_count - act->keep_count;
+			uint64_t last = loop->sequences[act->record_first + count - 1u];
 			show(loop, act, last);
 			if (act->has_reply) {
 				act->reply.sequence = last;

@@ -128,6 +128,7 @@ struct ush_config {
 	uint32_t user_count;
 	uint32_t answer_count;
 	uint32_t row_count;
+	uint32_t channel_row_count;
 	uint32_t log_block_count;
 	uint32_t ack_count;
 

@@ -72,6 +72,9 @@
 /* Rows touched by one request: the base leg and up to seven in LEGS. [legs] */
 #define USH_LEG_COUNT_MAX 8u
 
+/* Channels of one event: numbers 1 to 15. [channels] */
+#define USH_CHANNEL_COUNT_MAX 15u
+
 /* Seats in one row block: one bit each in a 64-bit mask. Longer rows are several blocks. [seats] */
 #define USH_ROW_SEATS_MAX 64u
 
@@ -169,8 +172,10 @@ enum ush_op {
 	USH_OP_TRANSFER = 73,
 	/* How the refund ended; the seats of an accepted one are on sale again. Control port only. */
 	USH_OP_REFUND_END = 76,
+	/* The key of a channel, or a new one that ends the old. Control port only. */
+	USH_OP_CHANNEL_KEY = 78,
 };
-#define USH_OP_COUNT 77u
+#define USH_OP_COUNT 79u
 /* X(name, value) for each member. */
 #define USH_OP_EACH(X) \
 	X(STATUS, 1) \
@@ -191,7 +196,8 @@ enum ush_op {
 	X(PAY_END, 71) \
 	X(REFUND_BEGIN, 72) \
 	X(TRANSFER, 73) \
-	X(REFUND_END, 76)
+	X(REFUND_END, 76) \
+	X(CHANNEL_KEY, 78)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
 enum ush_status {
@@ -245,8 +251,10 @@ enum ush_status {
 	USH_STATUS_NONE = 33,
 	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
 	USH_STATUS_ORPHAN = 41,
+	/* The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the event does not have. Nothing was done. */
+	USH_STATUS_CHANNEL = 43,
 };
-#define USH_STATUS_COUNT 42u
+#define USH_STATUS_COUNT 44u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -273,7 +281,8 @@ enum ush_status {
 	X(CHANGED, 21) \
 	X(CONTENDED, 32) \
 	X(NONE, 33) \
-	X(ORPHAN, 41)
+	X(ORPHAN, 41) \
+	X(CHANNEL, 43)
 
 /* What was wrong in a BAD_REQUEST. */
 enum ush_fault {
@@ -301,8 +310,10 @@ enum ush_fault {
 	USH_FAULT_SECTION = 10,
 	/* arg outside its range. */
 	USH_FAULT_ARGUMENT = 11,
+	/* A channel outside 0 to CHANNEL_COUNT_MAX. */
+	USH_FAULT_CHANNEL = 12,
 };
-#define USH_FAULT_COUNT 12u
+#define USH_FAULT_COUNT 13u
 /* X(name, value) for each member. */
 #define USH_FAULT_EACH(X) \
 	X(NONE, 0) \
@@ -316,7 +327,8 @@ enum ush_fault {
 	X(HOLD_TIME, 8) \
 	X(UNUSED, 9) \
 	X(SECTION, 10) \
-	X(ARGUMENT, 11)
+	X(ARGUMENT, 11) \
+	X(CHANNEL, 12)
 
 /* Typed extensions after the base message. Each starts with an 8-byte header; size includes it and is a multiple of 8. */
 enum ush_extension {
@@ -334,6 +346,8 @@ enum ush_extension {
 	USH_EXTENSION_WORK = 6,
 	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this version. */
 	USH_EXTENSION_TICKET = 7,
+	/* RESERVE, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
+	USH_EXTENSION_CHANNEL = 8,
 	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit i = seat i is free. */
 	USH_EXTENSION_ROWS = 16,
 	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in row order. */
@@ -351,6 +365,7 @@ enum ush_extension {
 	X(PAD, 5) \
 	X(WORK, 6) \
 	X(TICKET, 7) \
+	X(CHANNEL, 8) \
 	X(ROWS, 16) \
 	X(SEATS, 18) \
 	X(TEXT, 17)
@@ -484,6 +499,19 @@ enum ush_hold_state {
 	X(REFUNDING, 8) \
 	X(REFUNDED, 9)
 
+/* Why seats that came back are not free. */
+enum ush_keep {
+	/* They are of a channel: whoever has its key may buy them. */
+	USH_KEEP_CHANNEL = 1,
+	/* People wait for them. */
+	USH_KEEP_WAIT_LIST = 2,
+};
+#define USH_KEEP_COUNT 3u
+/* X(name, value) for each member. */
+#define USH_KEEP_EACH(X) \
+	X(CHANNEL, 1) \
+	X(WAIT_LIST, 2)
+
 /* Sections of a snapshot. */
 enum ush_state_section {
 	/* Sums: one state_total. */
@@ -500,8 +528,10 @@ enum ush_state_section {
 	USH_STATE_SECTION_USER = 6,
 	/* Accepted requests: state_answer. */
 	USH_STATE_SECTION_ANSWER = 7,
+	/* Seats and keys of channels: state_channel. */
+	USH_STATE_SECTION_CHANNEL = 9,
 };
-#define USH_STATE_SECTION_COUNT 8u
+#define USH_STATE_SECTION_COUNT 10u
 /* X(name, value) for each member. */
 #define USH_STATE_SECTION_EACH(X) \
 	X(TOTAL, 1) \
@@ -510,7 +540,8 @@ enum ush_state_section {
 	X(ROW, 4) \
 	X(HOLD, 5) \
 	X(USER, 6) \
-	X(ANSWER, 7)
+	X(ANSWER, 7) \
+	X(CHANNEL, 9)
 
 /* Kinds of journal record. */
 enum ush_record_type {
@@ -554,8 +585,12 @@ enum ush_record_type {
 	USH_RECORD_TYPE_REFUND_END = 19,
 	/* SOLD: mask = the new user. From here the hold is theirs. */
 	USH_RECORD_TYPE_TRANSFER = 20,
+	/* After the records of a change that gives seats back, in the same run: of the seats given back these stay off sale. state = why (enum keep), row, mask. */
+	USH_RECORD_TYPE_KEEP = 23,
+	/* The key of a channel is replaced. state = the channel, amount = the number of its key from here. */
+	USH_RECORD_TYPE_CHANNEL = 24,
 };
-#define USH_RECORD_TYPE_COUNT 21u
+#define USH_RECORD_TYPE_COUNT 25u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -577,7 +612,9 @@ enum ush_record_type {
 	X(CUT, 17) \
 	X(REFUND_BEGIN, 18) \
 	X(REFUND_END, 19) \
-	X(TRANSFER, 20)
+	X(TRANSFER, 20) \
+	X(KEEP, 23) \
+	X(CHANNEL, 24)
 
 /* Why a received packet got no reply. Each dropped packet counts under exactly one reason. */
 enum ush_drop {
@@ -694,13 +731,13 @@ struct ush_request {
 	uint64_t mask;
 	/* 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section. */
 	uint16_t row;
-	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
+	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
 	uint16_t section;
 	/* 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -1156,6 +1193,29 @@ static_assert(offsetof(struct ush_state_answer, digest) == 20, "ush_state_answer
 static_assert(offsetof(struct ush_state_answer, op) == 24, "ush_state_answer.op");
 static_assert(offsetof(struct ush_state_answer, status) == 25, "ush_state_answer.status");
 static_assert(offsetof(struct ush_state_answer, reserved0) == 26, "ush_state_answer.reserved0");
+
+/* Snapshot section CHANNEL: the seats of a channel in a row block, or the number of its key. */
+struct ush_state_channel {
+	/* 0: Its seats, sold or not. 0: the entry tells its key. */
+	uint64_t seats;
+	/* 8: Event. */
+	uint32_t event;
+	/* 12: Row block. */
+	uint32_t row;
+	/* 16: Channel. */
+	uint8_t channel;
+	/* 17: Number of its key. */
+	uint8_t key_number;
+	/* 18: Zero. */
+	uint8_t reserved0[6];
+};
+static_assert(sizeof(struct ush_state_channel) == 24, "ush_state_channel size");
+static_assert(offsetof(struct ush_state_channel, seats) == 0, "ush_state_channel.seats");
+static_assert(offsetof(struct ush_state_channel, event) == 8, "ush_state_channel.event");
+static_assert(offsetof(struct ush_state_channel, row) == 12, "ush_state_channel.row");
+static_assert(offsetof(struct ush_state_channel, channel) == 16, "ush_state_channel.channel");
+static_assert(offsetof(struct ush_state_channel, key_number) == 17, "ush_state_channel.key_number");
+static_assert(offsetof(struct ush_state_channel, reserved0) == 18, "ush_state_channel.reserved0");
 
 /* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */
 struct ush_venue_header {

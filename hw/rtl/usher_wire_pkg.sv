@@ -74,6 +74,9 @@ package usher_wire_pkg;
   // Rows touched by one request: the base leg and up to seven in LEGS. [legs]
   localparam logic [31:0] LegCountMax = 32'd8;
 
+  // Channels of one event: numbers 1 to 15. [channels]
+  localparam logic [31:0] ChannelCountMax = 32'd15;
+
   // Seats in one row block: one bit each in a 64-bit mask. Longer rows are several blocks. [seats]
   localparam logic [31:0] RowSeatsMax = 32'd64;
 
@@ -173,7 +176,9 @@ package usher_wire_pkg;
     // A sold hold becomes another user's. Control port only.
     OpTransfer = 8'd73,
     // How the refund ended; the seats of an accepted one are on sale again. Control port only.
-    OpRefundEnd = 8'd76
+    OpRefundEnd = 8'd76,
+    // The key of a channel, or a new one that ends the old. Control port only.
+    OpChannelKey = 8'd78
   } op_e;
 
   // How a request ended. Exactly one per reply. `done` says whether the request id is used up: a
@@ -234,7 +239,10 @@ package usher_wire_pkg;
     StatusNone = 8'd33,
     // The event does not allow a single free seat to be left between taken ones. `detail` is the
     // leg, `hold` the mask of the seats that would be.
-    StatusOrphan = 8'd41
+    StatusOrphan = 8'd41,
+    // The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the
+    // event does not have. Nothing was done.
+    StatusChannel = 8'd43
   } status_e;
 
   // What was wrong in a BAD_REQUEST.
@@ -262,7 +270,9 @@ package usher_wire_pkg;
     // A section the event does not have.
     FaultSection = 8'd10,
     // arg outside its range.
-    FaultArgument = 8'd11
+    FaultArgument = 8'd11,
+    // A channel outside 0 to CHANNEL_COUNT_MAX.
+    FaultChannel = 8'd12
   } fault_e;
 
   // Typed extensions after the base message. Each starts with an 8-byte header; size includes it
@@ -289,6 +299,9 @@ package usher_wire_pkg;
     // Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this
     // version.
     ExtensionTicket = 8'd7,
+    // RESERVE, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number
+    // << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0.
+    ExtensionChannel = 8'd8,
     // Free seats. value = first row (counted within the event); then one u64 mask per row, bit i =
     // seat i is free.
     ExtensionRows = 8'd16,
@@ -381,6 +394,14 @@ package usher_wire_pkg;
     HoldStateRefunded = 8'd9
   } hold_state_e;
 
+  // Why seats that came back are not free.
+  typedef enum logic [7:0] {
+    // They are of a channel: whoever has its key may buy them.
+    KeepChannel = 8'd1,
+    // People wait for them.
+    KeepWaitList = 8'd2
+  } keep_e;
+
   // Sections of a snapshot.
   typedef enum logic [31:0] {
     // Sums: one state_total.
@@ -396,7 +417,9 @@ package usher_wire_pkg;
     // Users: state_user.
     StateSectionUser = 32'd6,
     // Accepted requests: state_answer.
-    StateSectionAnswer = 32'd7
+    StateSectionAnswer = 32'd7,
+    // Seats and keys of channels: state_channel.
+    StateSectionChannel = 32'd9
   } state_section_e;
 
   // Kinds of journal record.
@@ -447,7 +470,13 @@ package usher_wire_pkg;
     // free again, amount = the price of what is left of the leg. Failed: one record with mask 0.
     RecordTypeRefundEnd = 8'd19,
     // SOLD: mask = the new user. From here the hold is theirs.
-    RecordTypeTransfer = 8'd20
+    RecordTypeTransfer = 8'd20,
+    // After the records of a change that gives seats back, in the same run: of the seats given back
+    // these stay off sale. state = why (enum keep), row, mask.
+    RecordTypeKeep = 8'd23,
+    // The key of a channel is replaced. state = the channel, amount = the number of its key from
+    // here.
+    RecordTypeChannel = 8'd24
   } record_type_e;
 
   // Why a received packet got no reply. Each dropped packet counts under exactly one reason.
@@ -547,15 +576,17 @@ package usher_wire_pkg;
   typedef struct packed {
     // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN:
     // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new
-    // user. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero.
+    // user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
+    // RESERVE_AREA: what is wanted, see there. Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
     // 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default.
     // EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms]
     logic [31:0] hold_ms;
-    // 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN,
-    // REFUND_END, TRANSFER: the version of the hold that is meant.
+    // 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel.
+    // PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is
+    // meant.
     logic [15:0] section;
     // 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section.
     logic [15:0] row;
@@ -1167,6 +1198,36 @@ package usher_wire_pkg;
     // 0: Hold.
     logic [63:0] hold;
   } state_answer_t;
+
+  // Snapshot section CHANNEL: the seats of a channel in a row block, or the number of its key.
+  localparam int unsigned StateChannelSizeBytes = 24;
+  localparam int unsigned StateChannelSeatsOffsetBytes = 0;
+  localparam int unsigned StateChannelSeatsWidthBits = 64;
+  localparam int unsigned StateChannelEventOffsetBytes = 8;
+  localparam int unsigned StateChannelEventWidthBits = 32;
+  localparam int unsigned StateChannelRowOffsetBytes = 12;
+  localparam int unsigned StateChannelRowWidthBits = 32;
+  localparam int unsigned StateChannelChannelOffsetBytes = 16;
+  localparam int unsigned StateChannelChannelWidthBits = 8;
+  localparam int unsigned StateChannelKeyNumberOffsetBytes = 17;
+  localparam int unsigned StateChannelKeyNumberWidthBits = 8;
+  localparam int unsigned StateChannelReserved0OffsetBytes = 18;
+  localparam int unsigned StateChannelReserved0WidthBits = 48;
+
+  typedef struct packed {
+    // 18: Zero.
+    logic [5:0][7:0] reserved0;
+    // 17: Number of its key.
+    logic [7:0] key_number;
+    // 16: Channel.
+    logic [7:0] channel;
+    // 12: Row block.
+    logic [31:0] row;
+    // 8: Event.
+    logic [31:0] event_;
+    // 0: Its seats, sold or not. 0: the entry tells its key.
+    logic [63:0] seats;
+  } state_channel_t;
 
   // Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything
   // at the offsets the counts imply, no gaps.

@@ -21,6 +21,7 @@ HOLD_A = 0xA1B2C3000100002A
 HOLD_B = 0x5D6E7F000200002B
 HOLD_C = 0x0F1E2D000100002C
 # Key of the digest that EVENT records name an image by.
+CHANNEL_KEY = bytes.fromhex("000102030405060708090a0b0c0d0e0f")
 IMAGE_KEY = (0x7573686572696D67, 0x6469676573743031)
 # Where the journal of the examples starts: the second segment of 256 MiB.
 FIRST = (256 << 20) // 64
@@ -148,6 +149,13 @@ def legs(*pairs: tuple[int, int]) -> dict:
 
 def pad(zeros: int) -> dict:
     return {"type": "PAD", "value": 0, "zeros": zeros}
+
+
+def channel(number: int, key_number: int, user: int, event: int) -> dict:
+    """Tag: SipHash-2-4 under the channel's key of user, event, channel."""
+    data = user.to_bytes(8, "little") + event.to_bytes(4, "little") + number.to_bytes(4, "little")
+    key = tuple(int.from_bytes(CHANNEL_KEY[i:i + 8], "little") for i in (0, 8))
+    return {"type": "CHANNEL", "value": number | key_number << 8, "fields": {"tag": siphash(key, data)}}
 
 
 def rows(first: int, *masks: int) -> dict:
@@ -380,6 +388,17 @@ def house_vectors(e: Encoder) -> list:
         e.message("block_request_two_rows", "request", [legs((2, 0xF0))], row=1, mask=0xF, **block),
         e.message("block_reply_ok", "reply", [], sequence=70_006, **block),
         e.message("block_reply_taken", "reply", [], status="TAKEN", hold=0x10, detail=1, **block),
+        e.message("block_request_channel", "request", [], row=0, mask=0x6, arg=2, **block),
+        e.message("channel_key_request", "request", [], op="CHANNEL_KEY", event=1, section=2, cookie=0xB3),
+        e.message("channel_key_request_new", "request", [], op="CHANNEL_KEY", event=1, section=2, arg=1, cookie=0xB4),
+        e.message("channel_key_reply_ok", "reply", [text(CHANNEL_KEY.hex())], op="CHANNEL_KEY", event=1, detail=1,
+                  cookie=0xB3),
+        e.message("channel_key_reply_unknown_event", "reply", [], op="CHANNEL_KEY", event=1, status="UNKNOWN_EVENT",
+                  cookie=0xB4),
+        e.message("reserve_request_channel", "request", [channel(2, 1, 7, 1)], op="RESERVE", event=1, request_id=16,
+                  user=7, row=0, mask=0x6, cookie=0xB5),
+        e.message("reserve_reply_channel", "reply", [], op="RESERVE", event=1, request_id=16, status="CHANNEL",
+                  cookie=0xB5),
         e.message("unblock_request", "request", [], row=1, mask=0x3, **unblock),
         e.message("unblock_request_two_rows", "request", [legs((2, 0x30))], row=1, mask=0xC, **unblock),
         e.message("unblock_reply_ok", "reply", [], sequence=70_008, **unblock),
@@ -421,14 +440,18 @@ def story(by_name: dict) -> list:
         ("record_event", {"type": "EVENT", "state": 1, "event": 1, "hold": siphash(IMAGE_KEY, image), "mask": 62, "amount": 2}),
         ("record_event_status", {"type": "EVENT_STATUS", "state": 2, "event": 1}),
         ("record_block", {"type": "BLOCK", "event": 1, "row": 1, "mask": 0xF}),
+        ("record_block_channel", {"type": "BLOCK", "state": 2, "event": 1, "row": 1, "mask": 0xF0}),
+        ("record_channel", {"type": "CHANNEL", "state": 2, "event": 1, "amount": 1}),
         ("record_unblock", {"type": "UNBLOCK", "event": 1, "row": 1, "mask": 0x3}),
         ("record_hold_first", {"type": "HOLD", "run_count": 2, "state": 2, "row": 0, "version": 1,
                                "hold": HOLD_A, "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS, **two_rows}),
         ("record_hold_second", {"type": "HOLD", "run_index": 1, "run_count": 2, "state": 2, "row": 1,
                                 "version": 1, "hold": 0x2D, "mask": 0x30, "amount": 9_000,
                                 "deadline_ns": DEADLINE_NS, **two_rows}),
-        ("record_release", {"type": "RELEASE", "state": 5, "event": 1, "user": 7, "hold": HOLD_A, "version": 2,
+        ("record_release", {"type": "RELEASE", "run_count": 2, "state": 5, "event": 1, "user": 7, "hold": HOLD_A, "version": 2,
                             "row": 0, "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS, "request_id": 14, "digest": digest(by_name["release_request"])}),
+        ("record_keep", {"type": "KEEP", "run_index": 1, "run_count": 2, "state": 1, "event": 1, "user": 7, "hold": HOLD_A,
+                         "version": 2, "row": 1, "mask": 0x30}),
         ("record_hold_single", {"type": "HOLD", "state": 2, "event": 1, "user": 8, "hold": HOLD_B, "row": 0,
                                 "version": 1, "mask": 0x1, "amount": 4_500, "request_id": 1,
                                 "digest": 0x01020304, "deadline_ns": DEADLINE_NS}),
@@ -533,7 +556,8 @@ def pattern_vectors(e: Encoder) -> list:
     vectors = []
     for name in ("record", "block_header", "box_file", "venue_header", "venue_tier", "venue_section",
                  "venue_row", "ack_entry", "snapshot_header", "snapshot_section", "state_total",
-                 "state_event", "state_row", "state_hold", "state_user", "state_answer"):
+                 "state_event", "state_row", "state_hold", "state_user", "state_answer",
+                 "state_channel"):
         fields = {}
         for field in e.structs[name]["fields"]:
             base, count = split_type(field["type"])

@@ -219,6 +219,9 @@ def test_checksums_follow_the_rules(report: Report, document: Document, by_name:
         report.check(f"{whole} crc sees a flipped bit", crc32c(bytes(data)) != wanted)
 
 
+KEEP = 23
+
+
 def test_block_is_valid(report: Report, document: Document, by_name: dict[str, dict]) -> None:
     """Goal: a whole block obeys the rules of slots and runs. Method: walk it."""
     parts = [part["fields"] for part in by_name["block_whole"]["parts"]]
@@ -232,6 +235,10 @@ def test_block_is_valid(report: Report, document: Document, by_name: dict[str, d
     while at < len(records):
         run = records[at:at + records[at]["run_count"]]
         whole &= [record["run_index"] for record in run] == list(range(records[at]["run_count"]))
+        while len(run) > 1 and run[-1]["type"] == KEEP:
+            whole &= (run[-1]["event"], run[-1]["run_count"]) == (run[0]["event"], run[0]["run_count"])
+            at += 1
+            run.pop()
         whole &= len({(record["type"], record["event"], record["run_count"]) for record in run}) == 1
         at += len(run)
     report.check("runs are whole", whole)

@@ -26,6 +26,7 @@ local CONSTANTS = {
 	CONTROL_BYTES_MAX = 32768,
 	EXTENSION_COUNT_MAX = 8,
 	LEG_COUNT_MAX = 8,
+	CHANNEL_COUNT_MAX = 15,
 	ROW_SEATS_MAX = 64,
 	EVENT_ROWS_MAX = 65536,
 	EVENT_SECTIONS_MAX = 4096,
@@ -69,6 +70,7 @@ local ENUMS = {
 		[72] = "REFUND_BEGIN",
 		[73] = "TRANSFER",
 		[76] = "REFUND_END",
+		[78] = "CHANNEL_KEY",
 	},
 	status = {
 		[0] = "OK",
@@ -96,6 +98,7 @@ local ENUMS = {
 		[32] = "CONTENDED",
 		[33] = "NONE",
 		[41] = "ORPHAN",
+		[43] = "CHANNEL",
 	},
 	fault = {
 		[0] = "NONE",
@@ -110,6 +113,7 @@ local ENUMS = {
 		[9] = "UNUSED",
 		[10] = "SECTION",
 		[11] = "ARGUMENT",
+		[12] = "CHANNEL",
 	},
 	extension = {
 		[1] = "LEGS",
@@ -119,6 +123,7 @@ local ENUMS = {
 		[5] = "PAD",
 		[6] = "WORK",
 		[7] = "TICKET",
+		[8] = "CHANNEL",
 		[16] = "ROWS",
 		[18] = "SEATS",
 		[17] = "TEXT",
@@ -164,6 +169,10 @@ local ENUMS = {
 		[8] = "REFUNDING",
 		[9] = "REFUNDED",
 	},
+	keep = {
+		[1] = "CHANNEL",
+		[2] = "WAIT_LIST",
+	},
 	state_section = {
 		[1] = "TOTAL",
 		[2] = "RECORDS",
@@ -172,6 +181,7 @@ local ENUMS = {
 		[5] = "HOLD",
 		[6] = "USER",
 		[7] = "ANSWER",
+		[9] = "CHANNEL",
 	},
 	record_type = {
 		[1] = "PAD",
@@ -194,6 +204,8 @@ local ENUMS = {
 		[18] = "REFUND_BEGIN",
 		[19] = "REFUND_END",
 		[20] = "TRANSFER",
+		[23] = "KEEP",
+		[24] = "CHANNEL",
 	},
 	drop = {
 		[0] = "FRAME_SHORT",
@@ -241,10 +253,10 @@ local STRUCTS = {
 		{at = 24, bytes = 8, name = "hold", type = "u64", base = base.HEX, doc = "Hold id, as given by the reply to RESERVE."},
 		{at = 32, bytes = 8, name = "mask", type = "u64", base = base.HEX, doc = "Base leg: seats of the row, bit i = seat i."},
 		{at = 40, bytes = 2, name = "row", type = "u16", base = base.DEC, doc = "Base leg: row. QUERY_SECTION: first row wanted, counted within the section."},
-		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant."},
+		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant."},
 		{at = 44, bytes = 4, name = "hold_ms", type = "u32", base = base.DEC, doc = "RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay."},
 		{at = 48, bytes = 8, name = "cookie", type = "u64", base = base.HEX, doc = "Opaque; echoed in the reply. Not part of the request's body for MISMATCH."},
-		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero."},
+		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero."},
 	}},
 	reply = {bytes = 64, fields = {
 		{at = 0, bytes = 2, name = "magic", type = "u16", base = base.HEX, doc = "REPLY_MAGIC."},
@@ -343,6 +355,15 @@ local BODIES = {
 			{at = 8, bytes = 8, name = "number", type = "u64", base = base.DEC, doc = "Number in the queue."},
 			{at = 16, bytes = 8, name = "tag", type = "u64", base = base.HEX, doc = "Tag."},
 		}},
+	[8] = {name = "CHANNEL", direction = "request",
+		prefix = "usher.channel.", bytes = 16,
+		value = {
+			{name = "channel", shift = 0, bits = 8, type = "u32", base = base.DEC, doc = "Channel, 1 to CHANNEL_COUNT_MAX."},
+			{name = "key_number", shift = 8, bits = 24, type = "u32", base = base.DEC, doc = "Number of the key."},
+		},
+		fields = {
+			{at = 8, bytes = 8, name = "tag", type = "u64", base = base.HEX, doc = "Tag, see CHANNEL_KEY."},
+		}},
 	[16] = {name = "ROWS", direction = "reply",
 		prefix = "usher.rows.", bytes = 8,
 		repeats = "u64",
@@ -379,14 +400,15 @@ local USES = {
 	[64] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true},
 	[65] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
 	[66] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, request_id = true},
-	[67] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, row = true, mask = true, request_id = true},
-	[68] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, row = true, mask = true, request_id = true},
+	[67] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, row = true, mask = true, arg = true, request_id = true},
+	[68] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, row = true, mask = true, arg = true, request_id = true},
 	[69] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, arg = true, request_id = true},
 	[70] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, hold_ms = true, request_id = true},
 	[71] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
 	[72] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, row = true, mask = true, request_id = true},
 	[73] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
 	[76] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, row = true, mask = true, request_id = true},
+	[78] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, section = true, arg = true, request_id = true},
 }
 
 -- ---------------------------------------------------------------------------------------------
