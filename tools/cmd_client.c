@@ -52,8 +52,11 @@ static const struct action actions[] = {
 		"how it ended: --event --user --hold --version --outcome [seats] (control port)"},
 	{"transfer", USH_OP_TRANSFER, "euhvt",
 		"a sold hold changes hands: --event --user --hold --version --to USER (control)"},
-	{"block", USH_OP_BLOCK, "erm", "house seats: --event --row --mask [--leg] (control port)"},
+	{"block", USH_OP_BLOCK, "erm",
+		"house seats: --event --row --mask [--leg] [--channel] (control port)"},
 	{"unblock", USH_OP_UNBLOCK, "erm", "and back on sale (control port)"},
+	{"channel-key", USH_OP_CHANNEL_KEY, "ec",
+		"the key of a channel: --event --channel [--new] (control port)"},
 	{"stats", USH_OP_STATS, "", "all counters (control port)"},
 };
 #define ACTION_COUNT (sizeof(actions) / sizeof(actions[0]))
@@ -73,6 +76,11 @@ struct asked {
 	bool tier_given;
 	bool section_given;
 	bool together;
+	/* Seats of a channel: its number, its key. */
+	uint64_t channel;
+	uint64_t key_number;
+	struct ush_key key;
+	bool key_given;
 	/* Letters of the options given. */
 	char given[32];
 };
@@ -149,6 +157,10 @@ static void print_help(void)
 	       "      --accessible N    best, area: wheelchair places among them\n"
 	       "      --companion N     best: seats beside these among them\n"
 	       "      --together        best: do not split the group\n"
+	       "  -c, --channel N       block, unblock: seats of this channel; reserve, section: buy\n"
+	       "                        and see them, with --key\n"
+	       "      --key N:HEX       its key and that key's number, as channel-key prints them\n"
+	       "      --new             channel-key: a new key, which ends the old one\n"
 	       "  -h, --hold ID         hold id, as printed\n"
 	       "      --hold-ms MS      life of the hold (default: the event's); pay-begin: time to pay\n"
 	       "      --version N       version of the hold that is meant, as `hold` prints it\n"
@@ -236,6 +248,26 @@ static int take_wish(struct asked *asked, int letter, const char *name, const ch
 	}
 }
 
+/* "1:00112233...": number and 16 bytes. */
+static int parse_key(struct asked *asked, const char *name, const char *text)
+{
+	const char *hex = strchr(text, ':');
+	char *end;
+
+	asked->key_number = strtoull(text, &end, 10);
+	if (hex == NULL || end != hex || end == text || asked->key_number > UINT8_MAX ||
+		strspn(hex + 1, "0123456789abcdef") != 32 || hex[33] != '\0')
+		return bad_option(name, text, "N:HEX, as channel-key prints it");
+	for (uint32_t i = 0; i < 16; i++) {
+		const char digits[3] = {hex[1 + 2 * i], hex[2 + 2 * i], '\0'};
+		uint64_t byte = strtoull(digits, NULL, 16);
+
+		*(i < 8 ? &asked->key.k0 : &asked->key.k1) |= byte << 8 * (i % 8);
+	}
+	asked->key_given = true;
+	return 0;
+}
+
 static int take_option(struct asked *asked, int letter, const char *name, const char *text)
 {
 	struct ush_request *request = &asked->message.request;
@@ -292,6 +324,15 @@ static int take_option(struct asked *asked, int letter, const char *name, const 
 		error = parse_number(name, text, 3600000, &value);
 		asked->timeout_ms = (uint32_t)value;
 		break;
+	case 'c':
+		error = parse_number(name, text, USH_CHANNEL_COUNT_MAX, &asked->channel);
+		break;
+	case 'K':
+		error = parse_key(asked, name, text);
+		break;
+	case 'N':
+		request->arg = 1;
+		break;
 	case 'l':
 		error = parse_leg(&asked->message, text);
 		break;
@@ -316,12 +357,14 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"seats", required_argument, NULL, 'n'}, {"tier", required_argument, NULL, 'R'},
 		{"accessible", required_argument, NULL, 'A'},
 		{"companion", required_argument, NULL, 'C'}, {"together", no_argument, NULL, 'O'},
-		{"timeout", required_argument, NULL, 'T'}, {"json", no_argument, NULL, 'J'},
-		{"help", no_argument, NULL, 'H'}, {NULL, 0, NULL, 0}};
+		{"channel", required_argument, NULL, 'c'}, {"key", required_argument, NULL, 'K'},
+		{"new", no_argument, NULL, 'N'}, {"timeout", required_argument, NULL, 'T'},
+		{"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'H'},
+		{NULL, 0, NULL, 0}};
 	int letter, index = 0;
 	size_t given = 0;
 
-	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:s:h:n:", longs, &index)) != -1) {
+	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:s:h:n:c:", longs, &index)) != -1) {
 		const char short_name[2] = {(char)letter, '\0'};
 		const char *name = short_name;
 
@@ -365,6 +408,10 @@ static int check(const struct asked *asked)
 				asked->action->help);
 			return -USH_EINVAL;
 		}
+	}
+	if (asked->key_given && asked->channel == 0) {
+		fprintf(stderr, "usher client: --key of which channel? name it with --channel\n");
+		return -USH_EINVAL;
 	}
 	if (asked->udp != NULL && asked->socket != NULL) {
 		fprintf(stderr, "usher client: --udp or --socket, not both\n");
@@ -455,7 +502,17 @@ static void print_seats(const struct asked *asked, const uint8_t *bytes, size_t 
 		printf("]");
 }
 
-static void print_json(const struct asked *asked, const uint8_t *bytes, size_t size)
+/* The key of a channel. ret: its digits, or NULL. */
+static const char *find_key(uint8_t *bytes, size_t size)
+{
+	const struct ush_reply *reply = (const struct ush_reply *)(void *)bytes;
+
+	if (reply->op != USH_OP_CHANNEL_KEY || reply->status != USH_STATUS_OK)
+		return NULL;
+	return ush_client_text(bytes, size);
+}
+
+static void print_json(const struct asked *asked, uint8_t *bytes, size_t size)
 {
 	const struct ush_reply *reply = (const struct ush_reply *)(const void *)bytes;
 
@@ -473,10 +530,12 @@ static void print_json(const struct asked *asked, const uint8_t *bytes, size_t s
 		printf(",\"fault\":\"%s\"", fault_name(reply->detail));
 	print_rows(asked, bytes, size);
 	print_seats(asked, bytes, size);
+	if (find_key(bytes, size) != NULL)
+		printf(",\"key\":\"%u:%s\"", reply->detail, find_key(bytes, size));
 	printf("}\n");
 }
 
-static void print_text(const struct asked *asked, const uint8_t *bytes, size_t size)
+static void print_text(const struct asked *asked, uint8_t *bytes, size_t size)
 {
 	const struct ush_reply *reply = (const struct ush_reply *)(const void *)bytes;
 
@@ -511,6 +570,8 @@ static void print_text(const struct asked *asked, const uint8_t *bytes, size_t s
 		printf("%-10s %llu\n", "sequence", (unsigned long long)reply->sequence);
 	print_rows(asked, bytes, size);
 	print_seats(asked, bytes, size);
+	if (find_key(bytes, size) != NULL)
+		printf("%-10s %u:%s\n", "key", reply->detail, find_key(bytes, size));
 }
 
 /* ---- asking -------------------------------------------------------------------------------- */
@@ -599,6 +660,31 @@ static void fill_choice(struct asked *asked)
 			     USH_LEG_COUNT_MAX * sizeof(struct ush_leg));
 }
 
+/* The channel that is meant: where the operation wants it. Goes last. */
+static void fill_channel(struct asked *asked)
+{
+	struct message *message = &asked->message;
+	struct ush_request *request = &message->request;
+	uint32_t channel = (uint32_t)asked->channel;
+	struct ush_extension_header header = {.type = USH_EXTENSION_CHANNEL,
+		.size = sizeof(header) + sizeof(uint64_t),
+		.value = channel | (uint32_t)asked->key_number << 8};
+	uint64_t tag;
+
+	if (request->op == USH_OP_CHANNEL_KEY)
+		request->section = (uint16_t)channel;
+	else if (request->op == USH_OP_BLOCK || request->op == USH_OP_UNBLOCK)
+		request->arg = channel;
+	if (!asked->key_given)
+		return;
+	tag = ush_siphash_2(
+		&asked->key, request->user, (uint64_t)request->event | (uint64_t)channel << 32);
+	memcpy((uint8_t *)message + request->size, &header, sizeof(header));
+	memcpy((uint8_t *)message + request->size + sizeof(header), &tag, sizeof(tag));
+	request->size = (uint16_t)(request->size + header.size);
+	request->extension_count++;
+}
+
 /* Asks once, and for a section page by page. ret: an enum usher_exit. */
 static int ask(struct peer *peer, struct asked *asked, struct ush_message *message)
 {
@@ -644,9 +730,10 @@ int cmd_client(int argc, char **argv)
 	if (asked.message.request.size == 0)
 		asked.message.request.size = sizeof(struct ush_request);
 	if (asked.action->op == USH_OP_QUERY_SECTION)
-		pad(&asked.message, sizeof(asked.message));
+		pad(&asked.message, sizeof(asked.message) - (asked.key_given ? 16 : 0));
 	if (asked.action->op == USH_OP_RESERVE_BEST || asked.action->op == USH_OP_RESERVE_AREA)
 		fill_choice(&asked);
+	fill_channel(&asked);
 	status = USHER_FAILED;
 	if (peer_open(&peer, &asked, &message) == 0) {
 		if (asked.action->op != USH_OP_STATS)

@@ -28,6 +28,8 @@ struct arguments {
 	bool price_default_set;
 	uint32_t price_default;
 	uint32_t event;
+	uint32_t channel;
+	bool key_new;
 	bool json;
 	bool rows;
 	bool on_sale;
@@ -62,6 +64,8 @@ static void print_help(FILE *out)
 		"                               paused, closed, cancelled (for ever)\n"
 		"  block --event N --venue VENUE SEAT...    take house seats off sale\n"
 		"  unblock --event N --venue VENUE SEAT...  put them back on sale\n"
+		"       [--channel C]           both: seats for those with the channel's key\n"
+		"  channel-key --event N --channel C [--new]  tell the key, or make a new one\n"
 		"\n"
 		"VENUE is a venue file (docs/venue.md), a seating plan exported from pretix, or an\n"
 		"image. SEAT is SECTION/ROW/SEAT, for general admission SECTION/PLACE.\n"
@@ -70,6 +74,9 @@ static void print_help(FILE *out)
 		"  -o, --output FILE        where compile writes the image\n"
 		"  -s, --socket PATH        usherd's control socket (default: %s)\n"
 		"  -v, --venue VENUE        whose labels the seats are\n"
+		"      --channel C          a channel of the event, 1 to 15: its seats are sold only\n"
+		"                           to requests that carry a tag made with its key\n"
+		"      --new                channel-key: the key there was is void from here\n"
 		"      --json               show: as one JSON object\n"
 		"      --rows               show: a line for each row block\n"
 		"      --on-sale            load: then set the status to on_sale\n"
@@ -84,6 +91,8 @@ static void print_help(FILE *out)
 		"  usher event show --rows venues/club.json\n"
 		"  usher event load --event 7 --on-sale venues/arena.json\n"
 		"  usher event block --event 7 --venue venues/arena.json 101/1/5 101/1/6 Floor/17\n"
+		"  usher event block --event 7 --channel 2 --venue venues/arena.json 101/1/7\n"
+		"  usher event channel-key --event 7 --channel 2\n"
 		"  usher event compile plan.json --currency EUR --price Front=4500 \\\n"
 		"        --price-default 2500 -o plan.ven\n"
 		"\n"
@@ -262,14 +271,16 @@ static const char *event_status_name(uint32_t status)
 	return status < USH_EVENT_STATUS_COUNT ? names[status] : "unknown";
 }
 
+/* An answer with what stands behind it. */
+union answer {
+	uint8_t bytes[USH_CONTROL_BYTES_MAX];
+	struct ush_reply head;
+};
+
 /* One call on a connection of its own. ret: 0, or -1 after a message: also when refused. */
 static int call(const struct arguments *arguments, struct ush_request *request, int fd,
-	struct ush_reply *reply)
+	union answer *answer)
 {
-	static union {
-		uint8_t bytes[USH_CONTROL_BYTES_MAX];
-		struct ush_reply head;
-	} answer;
 	struct ush_message message = {""};
 	struct ush_client client;
 	const char *text;
@@ -281,19 +292,18 @@ static int call(const struct arguments *arguments, struct ush_request *request, 
 		&message);
 	if (ret == 0) {
 		ret = ush_client_call(
-			&client, request, fd, CALL_MS, answer.bytes, &bytes, &message);
+			&client, request, fd, CALL_MS, answer->bytes, &bytes, &message);
 		ush_client_close(&client);
 	}
 	if (ret != 0) {
 		fprintf(stderr, "%s\n", message.text);
 		return -1;
 	}
-	*reply = answer.head;
-	if (reply->status == USH_STATUS_OK)
+	if (answer->head.status == USH_STATUS_OK)
 		return 0;
-	text = ush_client_text(answer.bytes, bytes);
+	text = ush_client_text(answer->bytes, bytes);
 	fprintf(stderr, "event %u: usherd answers %s (detail %u)%s%s\n", request->event,
-		status_name(reply->status), reply->detail, text != NULL ? ": " : "",
+		status_name(answer->head.status), answer->head.detail, text != NULL ? ": " : "",
 		text != NULL ? text : "");
 	return -1;
 }
@@ -301,12 +311,12 @@ static int call(const struct arguments *arguments, struct ush_request *request, 
 static int set_status(const struct arguments *arguments, uint32_t status)
 {
 	struct ush_request request;
-	struct ush_reply reply;
+	static union answer answer;
 
 	ush_client_request(&request, USH_OP_EVENT_STATUS);
 	request.event = arguments->event;
 	request.arg = status;
-	if (call(arguments, &request, -1, &reply) != 0)
+	if (call(arguments, &request, -1, &answer) != 0)
 		return USHER_FAILED;
 	printf("event %u is %s\n", arguments->event, event_status_name(status));
 	return USHER_OK;
@@ -315,7 +325,7 @@ static int set_status(const struct arguments *arguments, uint32_t status)
 static int run_status(const struct arguments *arguments)
 {
 	struct ush_request request;
-	struct ush_reply reply;
+	static union answer answer;
 
 	if (arguments->word_count == 1) {
 		static const uint32_t settable[] = {USH_EVENT_STATUS_DRAFT,
@@ -334,10 +344,10 @@ static int run_status(const struct arguments *arguments)
 	}
 	ush_client_request(&request, USH_OP_STATUS);
 	request.event = arguments->event;
-	if (call(arguments, &request, -1, &reply) != 0)
+	if (call(arguments, &request, -1, &answer) != 0)
 		return USHER_FAILED;
 	printf("event %u is %s, %llu seats free\n", arguments->event,
-		event_status_name(reply.detail), (unsigned long long)reply.amount);
+		event_status_name(answer.head.detail), (unsigned long long)answer.head.amount);
 	return USHER_OK;
 }
 
@@ -360,7 +370,7 @@ static int image_file(const void *image, size_t image_bytes)
 static int run_load(const struct arguments *arguments)
 {
 	struct ush_request request;
-	struct ush_reply reply;
+	static union answer answer;
 	struct ush_venue *venue;
 	size_t image_bytes;
 	void *image;
@@ -372,7 +382,7 @@ static int run_load(const struct arguments *arguments)
 	request.event = arguments->event;
 	fd = image_file(image, image_bytes);
 	if (fd >= 0) {
-		ret = call(arguments, &request, fd, &reply);
+		ret = call(arguments, &request, fd, &answer);
 		close(fd);
 	}
 	if (ret == 0)
@@ -399,11 +409,12 @@ static int send_house(const struct arguments *arguments, enum ush_op op, const s
 	uint32_t count)
 {
 	struct house_request house;
-	struct ush_reply reply;
+	static union answer answer;
 
 	memset(&house, 0, sizeof(house));
 	ush_client_request(&house.request, op);
 	house.request.event = arguments->event;
+	house.request.arg = arguments->channel;
 	house.request.row = legs[0].row;
 	house.request.mask = legs[0].mask;
 	if (count > 1) {
@@ -415,7 +426,7 @@ static int send_house(const struct arguments *arguments, enum ush_op op, const s
 		house.request.extension_count = 1;
 		house.request.size = (uint16_t)(sizeof(house.request) + house.legs_header.size);
 	}
-	return call(arguments, &house.request, -1, &reply);
+	return call(arguments, &house.request, -1, &answer);
 }
 
 /* Adds a seat to the legs. ret: 0, or -1 after a message. */
@@ -494,23 +505,46 @@ static int run_unblock(const struct arguments *arguments)
 	return change_house(arguments, USH_OP_UNBLOCK);
 }
 
+static int run_channel_key(const struct arguments *arguments)
+{
+	static union answer answer;
+	struct ush_request request;
+
+	if (arguments->channel == 0) {
+		fprintf(stderr, "usher event channel-key: name the channel with --channel\n");
+		return USHER_USAGE;
+	}
+	ush_client_request(&request, USH_OP_CHANNEL_KEY);
+	request.event = arguments->event;
+	request.section = (uint16_t)arguments->channel;
+	request.arg = arguments->key_new;
+	if (call(arguments, &request, -1, &answer) != 0)
+		return USHER_FAILED;
+	printf("%u:%s\n", answer.head.detail, ush_client_text(answer.bytes, answer.head.size));
+	return USHER_OK;
+}
+
 static const struct action actions[] = {
 	{"check", run_check, "qcpd", 1, 1000000, false, "check VENUE..."},
 	{"compile", run_compile, "oqcpd", 1, 1, false, "compile VENUE -o IMAGE"},
 	{"show", run_show, "jrqcpd", 1, 1, false, "show [--json] [--rows] VENUE"},
 	{"load", run_load, "esaqcpd", 1, 1, true, "load --event N [--on-sale] VENUE"},
 	{"status", run_status, "es", 0, 1, true, "status --event N [STATUS]"},
-	{"block", run_block, "esvqcpd", 1, 1000000, true, "block --event N --venue VENUE SEAT..."},
-	{"unblock", run_unblock, "esvqcpd", 1, 1000000, true,
+	{"channel-key", run_channel_key, "esCN", 0, 0, true,
+		"channel-key --event N --channel C [--new]"},
+	{"block", run_block, "esvqcpdC", 1, 1000000, true, "block --event N --venue VENUE SEAT..."},
+	{"unblock", run_unblock, "esvqcpdC", 1, 1000000, true,
 		"unblock --event N --venue VENUE SEAT..."},
 };
 
-/* j, r, a, c, p, d have no short form. */
+/* Letters beyond e, o, s, v, q, h have no short form. */
 static const struct option long_options[] = {
 	{"event", required_argument, NULL, 'e'},
 	{"output", required_argument, NULL, 'o'},
 	{"socket", required_argument, NULL, 's'},
 	{"venue", required_argument, NULL, 'v'},
+	{"channel", required_argument, NULL, 'C'},
+	{"new", no_argument, NULL, 'N'},
 	{"json", no_argument, NULL, 'j'},
 	{"rows", no_argument, NULL, 'r'},
 	{"on-sale", no_argument, NULL, 'a'},
@@ -569,6 +603,11 @@ static bool take_option(struct arguments *arguments, int letter)
 		return true;
 	case 'v':
 		arguments->venue = optarg;
+		return true;
+	case 'C':
+		return parse_number(optarg, 1, USH_CHANNEL_COUNT_MAX, &arguments->channel);
+	case 'N':
+		arguments->key_new = true;
 		return true;
 	case 'j':
 		arguments->json = true;

@@ -30,6 +30,7 @@ void play_open(uint32_t loops)
 		.user_count = 64,
 		.answer_count = 64,
 		.row_count = 64,
+		.channel_row_count = 8,
 		.log_block_count = loops > 2 ? 256 : 128,
 		.ack_count = 64,
 	};
@@ -61,18 +62,25 @@ uint64_t play_hold(uint64_t user, uint32_t id, uint64_t mask, uint32_t hold_ms)
 
 void play_ask(uint32_t index, const struct ush_request *request, const struct ush_leg *second)
 {
-	struct actor *actor = &play->actors[index];
 	struct {
 		struct ush_extension_header header;
 		struct ush_leg leg;
 	} extra = {.header = {.type = USH_EXTENSION_LEGS, .size = sizeof(extra), .value = 1}};
 
-	EXPECT(actor->packet_count < PLAY_REQUESTS);
 	if (second != NULL)
 		extra.leg = *second;
+	play_ask_with(index, request, &extra, second != NULL ? sizeof(extra) : 0);
+}
+
+void play_ask_with(uint32_t index, const struct ush_request *request, const void *extension,
+	uint32_t extension_bytes)
+{
+	struct actor *actor = &play->actors[index];
+
+	EXPECT(actor->packet_count < PLAY_REQUESTS);
 	memset(&actor->replies[actor->packet_count], 0xff, sizeof(struct ush_reply));
 	actor->packets[actor->packet_count++] =
-		harness_packet(&play->harness, request, &extra, second != NULL ? sizeof(extra) : 0);
+		harness_packet(&play->harness, request, extension, extension_bytes);
 }
 
 void play_ready(void)
@@ -159,6 +167,7 @@ static void same_rows_and_holds(const struct ush_engine *live, const struct ush_
 		EXPECT(atomic_load(&a->rows[r].house) == atomic_load(&b->rows[r].house));
 	}
 	EXPECT(atomic_load(&a->sold_count) == atomic_load(&b->sold_count));
+	EXPECT(atomic_load(&a->house_count) == atomic_load(&b->house_count));
 	for (size_t i = 0; i < replay.count; i++) {
 		const struct ush_record *r = &replay.records[i];
 		uint32_t state;

@@ -55,6 +55,10 @@ uint64_t play_hold(uint64_t user, uint32_t id, uint64_t mask, uint32_t hold_ms);
 /* Adds a request to what actor `index` asks; rows[1] is a second leg when `legs` is 2. */
 void play_ask(uint32_t index, const struct ush_request *request, const struct ush_leg *second);
 
+/* The same with an extension. */
+void play_ask_with(uint32_t index, const struct ush_request *request, const void *extension,
+	uint32_t extension_bytes);
+
 /* Setup is over: names words, starts the writer. */
 void play_ready(void);
 

@@ -30,25 +30,26 @@ Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY
                              EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
-                             TRANSFER=73, REFUND_END=76))
+                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78))
 CONTROL_OPS = [op for op in Op if op >= 64]
 _STATUS = (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
     "EXPIRED RETRY BUSY MISMATCH STALE NOT_PERMITTED BAD_VERSION BAD_OP BAD_REQUEST EVENT_EXISTS "
     "BAD_IMAGE CHANGED")
 Status = enum.IntEnum("Status", dict(
-    {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, ORPHAN=41))
+    {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, ORPHAN=41,
+    CHANNEL=43))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
 Fault = enum.IntEnum("Fault", ("NONE RESERVED EXTENSION LEG_EMPTY LEG_TWICE LEG_COUNT REQUEST_ID "
-                               "USER HOLD_TIME UNUSED SECTION ARGUMENT"), start=0)
+                               "USER HOLD_TIME UNUSED SECTION ARGUMENT CHANNEL"), start=0)
 EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED CANCELLED",
                            start=0)
 HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
                          "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
-                                           TICKET=7, ROWS=16, TEXT=17, SEATS=18))
+                                           TICKET=7, CHANNEL=8, ROWS=16, TEXT=17, SEATS=18))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -87,6 +88,42 @@ def work(difficulty, challenge_time_ns, nonce):
 
 def ticket(tier, key_id, number, tag):
     return extension(Extension.TICKET, tier | key_id << 8, struct.pack("<QQ", number, tag))
+
+
+def siphash(key, data):
+    """SipHash-2-4 of bytes under a key of 16 bytes."""
+    mask = (1 << 64) - 1
+    k0, k1 = struct.unpack("<QQ", key)
+    v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573]
+
+    def turn(x, by):
+        return (x << by | x >> 64 - by) & mask
+
+    def rounds(count):
+        for _ in range(count):
+            v[0] = v[0] + v[1] & mask
+            v[2] = v[2] + v[3] & mask
+            v[1], v[3] = turn(v[1], 13) ^ v[0], turn(v[3], 16) ^ v[2]
+            v[0] = turn(v[0], 32)
+            v[2] = v[2] + v[1] & mask
+            v[0] = v[0] + v[3] & mask
+            v[1], v[3] = turn(v[1], 17) ^ v[2], turn(v[3], 21) ^ v[0]
+            v[2] = turn(v[2], 32)
+
+    tail = data[len(data) // 8 * 8:]
+    blocks = data[:len(data) - len(tail)] + tail + bytes(7 - len(tail)) + bytes([len(data) & 255])
+    for (word,) in struct.iter_unpack("<Q", blocks):
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 255
+    rounds(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def channel(number, key_number, key, user, event):
+    tag = siphash(key, struct.pack("<QII", user, event, number))
+    return extension(Extension.CHANNEL, number | key_number << 8, struct.pack("<Q", tag))
 
 
 def pad(rows):
@@ -402,10 +439,14 @@ class Client:
     def status(self, event=0):
         return self.patient(Op.STATUS, event=event)
 
-    def reserve(self, event, user, seats, hold_ms=0, request_id=None):
+    def reserve(self, event, user, seats, hold_ms=0, request_id=None, key=None):
+        """key: (channel, key number, key) of a channel."""
         request_id = request_id or self.next_id(user, event)
+        fields = self.spread(seats)
+        if key is not None:
+            fields["extensions"].append(channel(*key, user, event))
         return self.patient(Op.RESERVE, event=event, user=user, request_id=request_id,
-                            hold_ms=hold_ms, **self.spread(seats))
+                            hold_ms=hold_ms, **fields)
 
     def reserve_best(self, event, user, seats, tier=None, section=None, together=False, accessible=0,
                      companion=0, legs=8, hold_ms=0, request_id=None):
@@ -429,15 +470,17 @@ class Client:
     def query_hold(self, event, user, hold):
         return self.patient(Op.QUERY_HOLD, event=event, user=user, hold=hold)
 
-    def query_page(self, event, section, row=0, rows=0):
-        return self.patient(Op.QUERY_SECTION, event=event, section=section, row=row,
-                            extensions=[pad(rows)] if rows else [])
+    def query_page(self, event, section, row=0, rows=0, key=None):
+        extensions = [pad(rows)] if rows else []
+        if key is not None:
+            extensions.append(channel(*key, 0, event))
+        return self.patient(Op.QUERY_SECTION, event=event, section=section, row=row, extensions=extensions)
 
-    def query_section(self, event, section, rows=167):
+    def query_section(self, event, section, rows=160, key=None):
         """Free seats of a section: {row of the event: mask}."""
         free, row = {}, 0
         while True:
-            reply = self.query_page(event, section, row, rows)
+            reply = self.query_page(event, section, row, rows, key)
             first, masks = reply.rows
             free.update((first + i, m) for i, m in enumerate(masks))
             if reply.detail == 0:
@@ -492,11 +535,16 @@ class Client:
         return self.patient(Op.REFUND_END, event=event, user=user, hold=hold, section=version,
                             arg=1 if succeeded else 2, **(self.spread(seats) if seats else {}))
 
-    def block(self, event, seats):
-        return self.patient(Op.BLOCK, event=event, **self.spread(seats))
+    def block(self, event, seats, channel_number=0):
+        return self.patient(Op.BLOCK, event=event, arg=channel_number, **self.spread(seats))
 
-    def unblock(self, event, seats):
-        return self.patient(Op.UNBLOCK, event=event, **self.spread(seats))
+    def unblock(self, event, seats, channel_number=0):
+        return self.patient(Op.UNBLOCK, event=event, arg=channel_number, **self.spread(seats))
+
+    def channel_key(self, event, number, new=False):
+        """The key as `reserve` takes it."""
+        reply = self.patient(Op.CHANNEL_KEY, event=event, section=number, arg=int(new))
+        return number, reply.detail, bytes.fromhex(reply.text)
 
     def stats(self):
         """All counters; a page ends with a whole line."""
