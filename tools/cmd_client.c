@@ -227,27 +227,6 @@ static int parse_leg(struct message *message, const char *text)
 	return 0;
 }
 
-/* What best and area want. */
-static int take_wish(struct asked *asked, int letter, const char *name, const char *text)
-{
-	switch (letter) {
-	case 'n':
-		return parse_number(name, text, UINT16_MAX, &asked->seats);
-	case 'R':
-		asked->tier_given = true;
-		return parse_number(name, text, UINT8_MAX, &asked->tier);
-	case 'A':
-		return parse_number(name, text, UINT8_MAX, &asked->accessible);
-	case 'C':
-		return parse_number(name, text, UINT8_MAX, &asked->companion);
-	case 'O':
-		asked->together = true;
-		return 0;
-	default:
-		return 0;
-	}
-}
-
 /* "1:00112233...": number and 16 bytes. */
 static int parse_key(struct asked *asked, const char *name, const char *text)
 {
@@ -266,6 +245,34 @@ static int parse_key(struct asked *asked, const char *name, const char *text)
 	}
 	asked->key_given = true;
 	return 0;
+}
+
+/* What best, area and channels want. */
+static int take_wish(struct asked *asked, int letter, const char *name, const char *text)
+{
+	switch (letter) {
+	case 'n':
+		return parse_number(name, text, UINT16_MAX, &asked->seats);
+	case 'R':
+		asked->tier_given = true;
+		return parse_number(name, text, UINT8_MAX, &asked->tier);
+	case 'A':
+		return parse_number(name, text, UINT8_MAX, &asked->accessible);
+	case 'C':
+		return parse_number(name, text, UINT8_MAX, &asked->companion);
+	case 'O':
+		asked->together = true;
+		return 0;
+	case 'c':
+		return parse_number(name, text, USH_CHANNEL_COUNT_MAX, &asked->channel);
+	case 'K':
+		return parse_key(asked, name, text);
+	case 'N':
+		asked->message.request.arg = 1;
+		return 0;
+	default:
+		return 0;
+	}
 }
 
 static int take_option(struct asked *asked, int letter, const char *name, const char *text)
@@ -323,15 +330,6 @@ static int take_option(struct asked *asked, int letter, const char *name, const 
 	case 'T':
 		error = parse_number(name, text, 3600000, &value);
 		asked->timeout_ms = (uint32_t)value;
-		break;
-	case 'c':
-		error = parse_number(name, text, USH_CHANNEL_COUNT_MAX, &asked->channel);
-		break;
-	case 'K':
-		error = parse_key(asked, name, text);
-		break;
-	case 'N':
-		request->arg = 1;
 		break;
 	case 'l':
 		error = parse_leg(&asked->message, text);
