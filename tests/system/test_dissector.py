@@ -25,14 +25,15 @@ ADDRESSES = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
 VERSION = 1
 # Complaints of Wireshark's group "malformed", for which it adds an entry of its own.
 MALFORMED = {"magic", "size", "extension"}
-EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, "TICKET": 7, "ROWS": 16, "TEXT": 17,
-             "SEATS": 18}
+EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, "TICKET": 7, "CHANNEL": 8,
+             "ROWS": 16, "TEXT": 17, "SEATS": 18}
 # How the header's value divides: (name, shift, bits).
 VALUE_PARTS = {
     "TOKEN": [("tier", 0, 8), ("key_id", 8, 24)],
     "TICKET": [("tier", 0, 8), ("key_id", 8, 24)],
     "MAC": [("gateway_id", 0, 16), ("key_id", 16, 16)],
     "WORK": [("difficulty", 0, 32)],
+    "CHANNEL": [("channel", 0, 8), ("key_number", 8, 24)],
 }
 
 

@@ -72,6 +72,11 @@ class Box(threading.Thread):
             peer.send(reply)
 
     def close(self):
+        """The thread must have left accept() before its descriptor's number is used again: it would
+        take, and answer, the connections of the next box."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.join(timeout=10)
+        assert not self.is_alive(), "a box does not end"
         self.socket.close()
 
 

@@ -568,8 +568,8 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.RESERVE_BEST: "hold mask row", Op.RESERVE_AREA: "hold mask row",
         Op.EVENT_LOAD: "user hold mask row section hold_ms arg",
         Op.EVENT_STATUS: "user hold mask row section hold_ms",
-        Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms arg",
-        Op.UNBLOCK: "user hold section hold_ms arg",
+        Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
+        Op.UNBLOCK: "user hold section hold_ms",
         Op.STATS: "event user hold mask row section hold_ms"}
 
 
@@ -599,6 +599,8 @@ def bad_extensions():
         yield f"{name} without a body", [e(kind, 0)], None
         yield f"{name} too short", [e(kind, 0, bytes(8))], None
         yield f"{name} too long", [e(kind, 0, bytes(24))], None
+    yield "channel without a body", [e(8, 1)], None
+    yield "channel too long", [e(8, 1, bytes(16))], None
 
 
 # Goal: each fault by its name, and nothing else changes.
@@ -636,6 +638,9 @@ def test_bad_request(device):
         bad(Fault.REQUEST_ID, op, request_id=0)
     for op in (Op.RESERVE, Op.RELEASE, Op.QUERY_HOLD, Op.CONFIRM):
         bad(Fault.USER, op, user=0)
+    for op in (Op.BLOCK, Op.UNBLOCK):
+        for channel in (16, 1 << 63):
+            bad(Fault.CHANNEL, op, arg=channel)
     for op in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
         bad(Fault.LEG_EMPTY, op, mask=0)
         bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1), (2, 0)])])
