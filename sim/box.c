@@ -131,6 +131,7 @@ static void make_engine(struct sim *sim)
 		.answer_count = 8192,
 		.row_count = 256,
 		.channel_row_count = 64,
+		.wait_count = 256,
 		.log_block_count = c->log_blocks,
 		.ack_count = c->acks};
 	sim->engine = ush_engine_init(

@@ -46,6 +46,7 @@ static inline void harness_limits_small(struct ush_engine_limits *limits)
 		.answer_count = 8192,
 		.row_count = 4096,
 		.channel_row_count = 64,
+		.wait_count = 256,
 		.log_block_count = 256,
 		.ack_count = 4096,
 	};

@@ -153,6 +153,7 @@ int offline_engine(struct offline *offline, bool from_start, struct ush_message 
 	limits.answer_count = lines_for(need.runs);
 	limits.row_count = 1u << 24;
 	limits.channel_row_count = 1u << 20;
+	limits.wait_count = 1u << 20;
 	limits.log_block_count = 256;
 	limits.ack_count = 64;
 	offline->memory_bytes = ush_engine_bytes(&limits, message);

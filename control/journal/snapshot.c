@@ -21,7 +21,7 @@
 #define SECTION_ALIGN 64u
 #define PAGE 4096u
 
-static const uint32_t entry_bytes[SECTIONS] = {
+static const uint32_t known_bytes[SECTIONS] = {
 	[USH_STATE_SECTION_TOTAL - 1] = sizeof(struct ush_state_total),
 	[USH_STATE_SECTION_RECORDS - 1] = sizeof(uint64_t),
 	[USH_STATE_SECTION_EVENT - 1] = sizeof(struct ush_state_event),
@@ -29,10 +29,15 @@ static const uint32_t entry_bytes[SECTIONS] = {
 	[USH_STATE_SECTION_HOLD - 1] = sizeof(struct ush_state_hold),
 	[USH_STATE_SECTION_USER - 1] = sizeof(struct ush_state_user),
 	[USH_STATE_SECTION_ANSWER - 1] = sizeof(struct ush_state_answer),
-	/* Not in use. */
-	[USH_STATE_SECTION_ANSWER] = sizeof(uint64_t),
 	[USH_STATE_SECTION_CHANNEL - 1] = sizeof(struct ush_state_channel),
+	[USH_STATE_SECTION_WAIT - 1] = sizeof(struct ush_state_wait),
 };
+
+/* ret: bytes of an entry of the section at `index`; numbers not given out have words. */
+static uint32_t entry_bytes(uint32_t index)
+{
+	return known_bytes[index] != 0 ? known_bytes[index] : (uint32_t)sizeof(uint64_t);
+}
 
 static void snapshot_name(char *name, uint64_t sequence)
 {
@@ -96,7 +101,7 @@ static int put_entry(void *context, uint32_t kind, const void *entry, size_t byt
 	struct section *s;
 
 	USH_ASSERT(kind >= 1 && kind <= SECTIONS);
-	USH_ASSERT(bytes == entry_bytes[kind - 1]);
+	USH_ASSERT(bytes == entry_bytes(kind - 1));
 	s = &writing->section[kind - 1];
 	if (s->bytes + bytes > s->room) {
 		uint64_t room = s->room * 2 + (64u << 10);
@@ -154,7 +159,7 @@ static uint8_t *assemble(
 		table[i].crc = ush_crc32c(0, s->data, s->bytes);
 		table[i].offset = at;
 		table[i].bytes = s->bytes;
-		table[i].entry_bytes = entry_bytes[i];
+		table[i].entry_bytes = entry_bytes(i);
 		at += s->bytes;
 	}
 	header.file_bytes = align(at, PAGE);
@@ -248,7 +253,7 @@ static const char *check_file(struct ush_snapshot *s, uint64_t file_bytes)
 	for (uint32_t i = 0; i < SECTIONS; i++) {
 		const struct ush_snapshot_section *t = &s->table[i];
 
-		if (t->kind != i + 1 || t->entry_bytes != entry_bytes[i] ||
+		if (t->kind != i + 1 || t->entry_bytes != entry_bytes(i) ||
 			t->offset > file_bytes || t->bytes > file_bytes - t->offset ||
 			t->bytes % t->entry_bytes != 0)
 			return "its sections are not where they should be";

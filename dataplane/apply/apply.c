@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 
-#include "apply/apply.h"
+#include "apply/internal.h"
 #include "claim/channel.h"
 
 static int bad(const struct ush_record *r, struct ush_message *message, const char *what)
@@ -78,14 +78,18 @@ static int remember(struct ush_state *state, const struct ush_record *r, struct 
 	return full(r, message, "answers");
 }
 
-/* Claims seats, free ones and those of a channel. */
+/* Claims seats, free ones and those of a channel, or set aside. */
 static int claim_seats(struct ush_state *state, struct ush_event *event, const struct ush_record *r,
 	struct ush_row *row, struct ush_message *message)
 {
 	uint64_t house = r->mask & atomic_load_explicit(&row->house, memory_order_relaxed);
 	uint64_t claimable, way;
 
-	if (house != 0) {
+	if (house != 0 && r->type == USH_RECORD_TYPE_OFFER) {
+		if ((house & ~ush_aside_seats(event, r->row)) != 0)
+			return bad(r, message, "a seat is offered that was not set aside");
+		ush_aside_take(event, r->row, house);
+	} else if (house != 0) {
 		ush_channel_seats(state->channels, r->event, r->row, &claimable);
 		if ((house & ~claimable) != 0)
 			return bad(r, message, "a seat is off sale");
@@ -111,14 +115,18 @@ static int return_seats(struct ush_state *state, struct ush_event *event, uint16
 			continue;
 		if ((keep->mask & ~mask) != 0)
 			return bad(keep, message, "seats are kept that did not come back");
-		if (keep->state != USH_KEEP_CHANNEL ||
-			(keep->mask & ~ush_channel_seats(state->channels, event->id, row, NULL)) !=
-				0)
+		uint64_t channels = ush_channel_seats(state->channels, event->id, row, NULL);
+		if (keep->state == USH_KEEP_CHANNEL ? (keep->mask & ~channels) != 0
+						    : keep->state != USH_KEEP_WAIT_LIST ||
+							      (keep->mask & channels) != 0)
 			return bad(keep, message, "seats are kept for no reason");
 		mask &= ~keep->mask;
 		state->keep_seats -= ush_popcount64(keep->mask);
 		ush_row_keep(event, &event->rows[row], keep->mask, sequence);
-		ush_channel_return(state->channels, event->id, row, keep->mask);
+		if (keep->state == USH_KEEP_CHANNEL)
+			ush_channel_return(state->channels, event->id, row, keep->mask);
+		else
+			ush_aside_add(event, row, keep->mask);
 	}
 	if (mask != 0)
 		ush_row_return(event, &event->rows[row], mask);
@@ -172,6 +180,10 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 			"not a hold id of this box, or [limits] holds is smaller than it was");
 	if (r->version != 1)
 		return bad(r, message, "a new hold has version 1");
+	if (r->type == USH_RECORD_TYPE_OFFER)
+		error = apply_wait_offer(state, event, records, count, message);
+	if (error != 0)
+		return error;
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t at = i == 0 ? index : records[i].hold;
 		if (at == USH_HOLD_NONE || at >= state->holds->count)
@@ -194,6 +206,11 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 	if (error != 0)
 		return error;
 	user->seats = (uint16_t)(user->seats + seats);
+	if (r->type == USH_RECORD_TYPE_OFFER) {
+		ush_holds_line(state->holds, index)->flags |= USH_HOLD_OFFER;
+		ush_user_unlock(user);
+		return 0;
+	}
 	return remember(
 		state, r, user, r->hold, records[count - 1].sequence, USH_OP_RESERVE, message);
 }
@@ -296,6 +313,7 @@ static int apply_end(struct ush_state *state, const struct ush_record *r, uint32
 		error = give_back(r, event, user, count_seats(state, hold), message);
 	if (error != 0)
 		return error;
+	apply_wait_over(state, hold);
 	free_lines(state, hold);
 	state->live_holds--;
 	if (r->type == USH_RECORD_TYPE_RELEASE)
@@ -316,6 +334,7 @@ static int apply_sold(struct ush_state *state, const struct ush_record *r, uint3
 		error = find_hold(state, r, from, &hold, message);
 	if (error != 0)
 		return error;
+	apply_wait_over(state, hold);
 	enter_state(hold, USH_HOLD_STATE_SOLD, r);
 	hold->pending = 0;
 	ush_event_count_sold(event, count_seats(state, hold), r->sequence);
@@ -535,8 +554,10 @@ static int apply_block(struct ush_state *state, struct ush_event *event, struct 
 static int apply_unblock(struct ush_state *state, struct ush_event *event, struct ush_row *row,
 	const struct ush_record *r, struct ush_message *message)
 {
-	uint64_t mine = atomic_load_explicit(&row->house, memory_order_relaxed);
+	uint64_t mine = atomic_load_explicit(&row->house, memory_order_relaxed) &
+			~ush_aside_seats(event, r->row);
 	struct ush_channel_row *entry = NULL;
+	uint64_t kept = 0;
 
 	if (r->state == 0) {
 		mine &= ~ush_channel_seats(state->channels, r->event, r->row, NULL);
@@ -551,8 +572,36 @@ static int apply_unblock(struct ush_state *state, struct ush_event *event, struc
 		ush_channel_withdraw(entry, r->mask);
 		atomic_fetch_and_explicit(&entry->seats, ~r->mask, memory_order_relaxed);
 	}
-	ush_event_house_remove(event, row, r->mask);
+	for (uint32_t i = 0; i < state->keep_count; i++) {
+		const struct ush_record *keep = &state->keep[i];
+
+		if (keep->row != r->row || (keep->mask & ~r->mask) != 0)
+			continue;
+		if (keep->state != USH_KEEP_WAIT_LIST)
+			return bad(keep, message, "seats are kept for no reason");
+		kept |= keep->mask;
+		state->keep_seats -= ush_popcount64(keep->mask);
+		ush_aside_add(event, r->row, keep->mask);
+	}
+	if ((r->mask & ~kept) != 0)
+		ush_event_house_remove(event, row, r->mask & ~kept);
 	return 0;
+}
+
+/* A record of a wait-list, and the answer to the request that caused it. */
+static int apply_waiting(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	struct ush_message *message)
+{
+	const struct ush_record *r = &records[0];
+	struct ush_user *user;
+	int error = apply_wait(state, records, count, message);
+
+	if (error != 0 || r->request_id == 0)
+		return error;
+	error = enter_user(state, r, &user, message);
+	if (error != 0)
+		return error;
+	return remember(state, r, user, 0, r->sequence, USH_OP_WAIT_LIST, message);
 }
 
 static int apply_channel(
@@ -662,7 +711,8 @@ static int apply_event_status(
 
 static bool has_legs(uint8_t type)
 {
-	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_OFFER ||
+	       type == USH_RECORD_TYPE_WAIT_OPEN || type == USH_RECORD_TYPE_BLOCK ||
 	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
 	       type == USH_RECORD_TYPE_REFUND_BEGIN || type == USH_RECORD_TYPE_REFUND_END;
 }
@@ -671,7 +721,7 @@ static bool gives_back(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_RELEASE || type == USH_RECORD_TYPE_EXPIRE ||
 	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_PAY_END ||
-	       type == USH_RECORD_TYPE_REFUND_END;
+	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_UNBLOCK;
 }
 
 /* out: *keeps: KEEP records at its end. */
@@ -716,6 +766,7 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 	case USH_RECORD_TYPE_EVENT_STATUS:
 		return apply_event_status(state, r, message);
 	case USH_RECORD_TYPE_HOLD:
+	case USH_RECORD_TYPE_OFFER:
 		return apply_hold(state, records, count, message);
 	case USH_RECORD_TYPE_RELEASE:
 	case USH_RECORD_TYPE_EXPIRE:
@@ -741,6 +792,11 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 		return apply_house(state, records, count, message);
 	case USH_RECORD_TYPE_CHANNEL:
 		return apply_channel(state, r, message);
+	case USH_RECORD_TYPE_WAIT_JOIN:
+	case USH_RECORD_TYPE_WAIT_LEAVE:
+	case USH_RECORD_TYPE_WAIT_TURN:
+	case USH_RECORD_TYPE_WAIT_OPEN:
+		return apply_waiting(state, records, count, message);
 	default:
 		return bad(r, message, "unknown record type");
 	}

@@ -14,6 +14,7 @@
 #include "claim/claim.h"
 #include "hold/hold.h"
 #include "user/user.h"
+#include "wait/wait.h"
 #include "wire/wire.h"
 
 /* Finds the venue image an EVENT record names. ret: 0 and *image, or an error with a message. */
@@ -25,6 +26,7 @@ struct ush_state {
 	struct ush_holds *holds;
 	struct ush_users *users;
 	struct ush_channels *channels;
+	struct ush_waits *waits;
 	ush_apply_image *image_find;
 	void *image_context;
 	/* KEEP records of the run at hand, and the seats in them that none was given back for yet.

@@ -122,6 +122,64 @@ void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64
 	ush_best_note(event, (uint32_t)(row - event->rows));
 }
 
+void ush_aside_add(struct ush_event *event, uint32_t row, uint64_t mask)
+{
+	uint64_t before = atomic_fetch_or_explicit(&event->aside[row], mask, memory_order_release);
+
+	USH_ASSERT((before & mask) == 0);
+	/* The seats first: whoever clears the row's bit looks at them again. */
+	atomic_fetch_or_explicit(
+		&event->aside_rows[row / 64], 1ull << (row & 63), memory_order_seq_cst);
+	atomic_fetch_add_explicit(&event->aside_count, ush_popcount64(mask), memory_order_release);
+}
+
+void ush_aside_take(struct ush_event *event, uint32_t row, uint64_t mask)
+{
+	_Atomic uint64_t *word = &event->aside_rows[row / 64];
+	uint64_t before =
+		atomic_fetch_and_explicit(&event->aside[row], ~mask, memory_order_acq_rel);
+
+	USH_ASSERT((before & mask) == mask);
+	if (before == mask) {
+		atomic_fetch_and_explicit(word, ~(1ull << (row & 63)), memory_order_seq_cst);
+		if (atomic_load_explicit(&event->aside[row], memory_order_seq_cst) != 0)
+			atomic_fetch_or_explicit(word, 1ull << (row & 63), memory_order_seq_cst);
+	}
+	atomic_fetch_sub_explicit(&event->aside_count, ush_popcount64(mask), memory_order_acq_rel);
+}
+
+uint32_t ush_aside_next(const struct ush_event *event, uint32_t row, uint64_t *mask)
+{
+	while (row < event->row_count) {
+		uint64_t rows = atomic_load_explicit(
+					&event->aside_rows[row / 64], memory_order_acquire) &
+				(UINT64_MAX << (row & 63));
+
+		if (rows == 0) {
+			row = (row | 63) + 1;
+			continue;
+		}
+		row = (row & ~63u) + (uint32_t)__builtin_ctzll(rows);
+		*mask = ush_aside_seats(event, row);
+		if (*mask != 0)
+			return row;
+		row++;
+	}
+	return event->row_count;
+}
+
+uint64_t ush_row_tier_seats(const struct ush_row *row, uint32_t tier)
+{
+	uint64_t seats = 0, rest = row->seats;
+
+	for (uint32_t i = 1; i < USH_ROW_TIERS; i++) {
+		rest &= ~row->tier_mask[i - 1];
+		if (row->tier[i] == tier)
+			seats |= row->tier_mask[i - 1];
+	}
+	return row->tier[0] == tier ? seats | rest : seats;
+}
+
 uint64_t ush_event_free_count(const struct ush_event *event)
 {
 	uint64_t taken = 0, returned = 0;

@@ -77,6 +77,11 @@ struct ush_event {
 	_Atomic uint32_t keeps;
 	/* Highest sequence of a record that took seats off sale; 0: none. */
 	_Atomic uint64_t sold_out_sequence;
+	/* House seats that are set aside for those who wait, by row; and a bit for each row that may
+	 * have some. */
+	_Atomic uint64_t *aside;
+	_Atomic uint64_t *aside_rows;
+	_Atomic uint32_t aside_count;
 	/* Numbers of the channels' keys. */
 	_Atomic uint8_t channel_key[USH_CHANNEL_COUNT_MAX + 1u];
 };
@@ -211,6 +216,30 @@ USH_INLINE void ush_event_house_sold(struct ush_event *event, struct ush_row *ro
 /* Taken seats come back and stay off sale, by the record at `sequence`. by: the loop whose record
  * gives them back, or replay. */
 void ush_row_keep(struct ush_event *event, struct ush_row *row, uint64_t mask, uint64_t sequence);
+
+/* House seats are set aside for those who wait: the record that says so has its slot. by: whose
+ * record it is, or replay. */
+void ush_aside_add(struct ush_event *event, uint32_t row, uint64_t mask);
+
+/* Seats set aside are claimed, or about to be free. by: who has locked the wait-list, or replay. */
+void ush_aside_take(struct ush_event *event, uint32_t row, uint64_t mask);
+
+/* ret: the first row from `row` on that has seats set aside, *mask which; row_count: none.
+ * by: who has locked the wait-list. cost: a word for each 64 rows. */
+uint32_t ush_aside_next(const struct ush_event *event, uint32_t row, uint64_t *mask);
+
+USH_INLINE uint64_t ush_aside_seats(const struct ush_event *event, uint32_t row)
+{
+	return atomic_load_explicit(&event->aside[row], memory_order_acquire);
+}
+
+USH_INLINE uint32_t ush_aside_count(const struct ush_event *event)
+{
+	return atomic_load_explicit(&event->aside_count, memory_order_acquire);
+}
+
+/* ret: the row's seats of a tier. */
+uint64_t ush_row_tier_seats(const struct ush_row *row, uint32_t tier);
 
 /* ret: true if what comes back may have to stay off sale. */
 USH_INLINE bool ush_event_keeps(const struct ush_event *event)

@@ -23,6 +23,8 @@
 enum ush_hold_flag {
 	/* Its deadline was moved once. */
 	USH_HOLD_EXTENDED = 1,
+	/* An offer from the wait-list, until it is sold. */
+	USH_HOLD_OFFER = 2,
 };
 
 struct ush_hold {

@@ -86,7 +86,7 @@ static int audit_hold(struct audit *audit, uint32_t index)
 
 static int audit_event(struct audit *audit, const struct ush_event *event)
 {
-	uint64_t free = 0, house = 0;
+	uint64_t free = 0, house = 0, aside = 0;
 
 	for (uint32_t i = 0; i < event->row_count; i++) {
 		const struct ush_row *row = &event->rows[i];
@@ -103,6 +103,10 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 		if ((channels & row_free) != 0 || claimable != (channels & row_house))
 			return contradiction(audit,
 				"seats of a channel are free for all, or for nobody", event->id, i);
+		if ((ush_aside_seats(event, i) & ~(row_house & ~channels)) != 0)
+			return contradiction(
+				audit, "seats set aside are not off sale", event->id, i);
+		aside += ush_popcount64(ush_aside_seats(event, i));
 		free += ush_popcount64(row_free);
 		house += ush_popcount64(row_house);
 	}
@@ -113,6 +117,8 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 	if (free != ush_event_free_count(event))
 		return contradiction(
 			audit, "free seats miscounted", free, ush_event_free_count(event));
+	if (aside != ush_aside_count(event))
+		return contradiction(audit, "seats set aside are miscounted", event->id, aside);
 	audit->sum->events++;
 	audit->sum->seats += event->seat_count;
 	audit->sum->free_seats += free;
@@ -140,6 +146,49 @@ static int audit_users(struct audit *audit)
 	return 0;
 }
 
+/* Lists and entries. */
+static int audit_waits(struct audit *audit)
+{
+	const struct ush_waits *waits = &audit->engine->waits;
+	uint32_t used = 0, listed = 0;
+
+	for (uint32_t i = 0; ush_waits_on(waits) && i <= waits->mask; i++) {
+		const struct ush_wait *wait = &waits->entries[i];
+		uint32_t event = atomic_load(&wait->event);
+
+		if (event == 0)
+			continue;
+		used++;
+		listed += wait->state == USH_WAIT_LISTED;
+		if (wait->state == USH_WAIT_OFFERED) {
+			const struct ush_hold *hold = ush_holds_line(
+				&audit->engine->holds, ush_hold_id_index(wait->hold));
+			if (hold->user != atomic_load(&wait->user) || hold->event != event ||
+				(hold->flags & USH_HOLD_OFFER) == 0)
+				return contradiction(
+					audit, "an offer without its hold", event, hold->user);
+		}
+	}
+	for (uint32_t id = 1; ush_waits_on(waits) && id <= USH_EVENT_ID_MAX; id++) {
+		const struct ush_wait_list *list = ush_wait_list(waits, id);
+		uint32_t count = 0, place = 0;
+
+		for (uint32_t at = list->head; at != USH_WAIT_NONE;
+			at = ush_wait_at(waits, at)->next) {
+			count++;
+			if (ush_wait_at(waits, at)->place <= place)
+				return contradiction(audit, "a wait-list out of order", id, place);
+			place = ush_wait_at(waits, at)->place;
+		}
+		if (count != atomic_load(&list->count) || count > listed)
+			return contradiction(audit, "those who wait are miscounted", id, count);
+		listed -= count;
+	}
+	return listed == 0 && (!ush_waits_on(waits) || used == atomic_load(&waits->used))
+		       ? 0
+		       : contradiction(audit, "entries of wait-lists are lost", listed, used);
+}
+
 static int audit_all(struct audit *audit)
 {
 	struct ush_engine *engine = audit->engine;
@@ -161,6 +210,8 @@ static int audit_all(struct audit *audit)
 	}
 	if (error == 0)
 		error = audit_users(audit);
+	if (error == 0)
+		error = audit_waits(audit);
 	if (error == 0 && audit->sum->seats != audit->sum->free_seats + audit->sum->house_seats +
 						       audit->sum->held_seats +
 						       audit->sum->sold_seats)

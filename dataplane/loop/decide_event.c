@@ -215,6 +215,9 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_RESERVE_AREA:
 		decide_best(loop, packet, admitted);
 		break;
+	case USH_OP_WAIT_LIST:
+		decide_wait_list(loop, packet, admitted);
+		break;
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
 		break;

@@ -126,6 +126,8 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 		/* It tells what became of the hold, so it also waits for that: a sale, or whatever
 		 * ended it. */
 		rests_on = answer->sequence;
+		if (ush_unlikely(admitted->request.op == USH_OP_WAIT_LIST))
+			rests_on = decide_wait_repeat(loop, admitted, &reply, rests_on);
 		hold = decide_find_hold(engine, &named, &index);
 		if (hold != NULL) {
 			decide_describe(engine, index, &reply);

@@ -208,6 +208,8 @@ static void keep_leg(struct ush_loop *loop, struct act *act, uint16_t row, uint6
 		mask & ush_channel_seats(&loop->engine->channels, act->event->id, row, NULL);
 
 	keep(loop, act, row, channels, USH_KEEP_CHANNEL);
+	if (ush_wait_count(&loop->engine->waits, act->event->id) != 0)
+		keep(loop, act, row, mask & ~channels, USH_KEEP_WAIT_LIST);
 }
 
 void decide_keep(struct ush_loop *loop, struct act *act)
@@ -232,6 +234,13 @@ void decide_keep(struct ush_loop *loop, struct act *act)
 		for (uint32_t i = 0; i < records; i++) {
 			const struct ush_record *record = &loop->records[act->record_first + i];
 			keep_leg(loop, act, record->row, record->mask);
+		}
+		break;
+	case ACT_UNBLOCK:
+		for (uint32_t i = 0; i < records; i++) {
+			const struct ush_record *record = &loop->records[act->record_first + i];
+			if (ush_wait_count(&loop->engine->waits, act->event->id) != 0)
+				keep(loop, act, record->row, record->mask, USH_KEEP_WAIT_LIST);
 		}
 		break;
 	default:
@@ -285,7 +294,8 @@ static enum ush_claim house_leg(struct ush_loop *loop, struct ush_event *event, 
 {
 	struct ush_row *row = &event->rows[house->row[i]];
 	uint64_t off = mask & atomic_load_explicit(&row->house, memory_order_acquire);
-	uint64_t all = ush_channel_seats(&loop->engine->channels, event->id, house->row[i], NULL);
+	uint64_t all = ush_channel_seats(&loop->engine->channels, event->id, house->row[i], NULL) |
+		       ush_aside_seats(event, house->row[i]);
 	struct ush_channel_row *entry = house->entry[i];
 	/* Of what is off sale, what is off sale for this. */
 	uint64_t mine = house->channel == 0 ? off & ~all

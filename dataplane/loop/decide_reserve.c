@@ -160,7 +160,7 @@ static enum ush_status event_takes_holds(
 	return USH_STATUS_OK;
 }
 
-static void fill_hold(struct ush_loop *loop, struct act *act, const struct decide_legs *legs,
+void decide_fill_hold(struct ush_loop *loop, struct act *act, const struct decide_legs *legs,
 	const struct ush_admitted *admitted, uint64_t deadline_ns)
 {
 	struct ush_engine *engine = loop->engine;
@@ -220,7 +220,7 @@ struct act *decide_grant(struct ush_loop *loop, struct ush_packet *packet,
 	act->hold = ush_hold_take(loop->pool, legs->count);
 	USH_ASSERT(act->hold != USH_HOLD_NONE);
 	ush_admit_reply(&act->reply, &admitted->request, USH_STATUS_OK);
-	fill_hold(loop, act, legs, admitted,
+	decide_fill_hold(loop, act, legs, admitted,
 		loop->now_ns + (uint64_t)(hold_ms != 0 ? hold_ms : event->hold_ms) * 1000000u);
 	act->answer = ush_user_accept(&loop->engine->users, user, loop->index,
 		admitted->request.request_id, admitted->digest, USH_OP_RESERVE);

@@ -22,6 +22,7 @@ void ush_engine_limits_default(struct ush_engine_limits *limits)
 		.answer_count = 1u << 20,
 		.row_count = 1u << 20,
 		.channel_row_count = 4096,
+		.wait_count = 1u << 16,
 		.log_block_count = 4096,
 		.ack_count = 1u << 15,
 	};
@@ -52,6 +53,8 @@ static int check_limits(const struct ush_engine_limits *l, struct ush_message *m
 	else if (l->channel_row_count > 1u << 24)
 		ush_message_set(
 			message, "channel_rows: %u is more than 2^24", l->channel_row_count);
+	else if (l->wait_count > 1u << 24)
+		ush_message_set(message, "waiting: %u is more than 2^24", l->wait_count);
 	else if (!is_pow2(l->log_block_count) || l->log_block_count > 1u << 20 ||
 		 batch > (uint64_t)l->log_block_count * USH_BLOCK_SLOTS / 8)
 		ush_message_set(message,
@@ -82,6 +85,7 @@ size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *m
 	return page_up(sizeof(struct ush_engine)) + loops_bytes(l) + acks_bytes(l) * l->loop_count +
 	       page_up(ush_inventory_bytes(l->row_count, l->loop_count)) +
 	       page_up(ush_channels_bytes(l->channel_row_count)) +
+	       page_up(ush_waits_bytes(l->wait_count)) +
 	       page_up(ush_holds_bytes(l->hold_count, l->loop_count)) +
 	       page_up(ush_users_bytes(l->user_count, l->answer_count, l->loop_count)) +
 	       (size_t)l->log_block_count * USH_BLOCK_BYTES;
@@ -117,6 +121,8 @@ struct ush_engine *ush_engine_init(
 		l->loop_count);
 	ush_channels_init(&engine->channels, carve(&at, ush_channels_bytes(l->channel_row_count)),
 		l->channel_row_count);
+	ush_waits_init(&engine->waits, carve(&at, ush_waits_bytes(l->wait_count)), l->wait_count,
+		l->loop_count);
 	ush_holds_init(&engine->holds, carve(&at, ush_holds_bytes(l->hold_count, l->loop_count)),
 		l->hold_count, l->loop_count, hold_key);
 	ush_users_init(&engine->users,
@@ -132,6 +138,7 @@ struct ush_engine *ush_engine_init(
 		.holds = &engine->holds,
 		.users = &engine->users,
 		.channels = &engine->channels,
+		.waits = &engine->waits,
 	};
 	return engine;
 }
@@ -159,6 +166,7 @@ void ush_engine_replayed(
 	uint32_t live = ush_holds_replayed(&engine->holds, now_ns);
 
 	USH_ASSERT(live == engine->state.live_holds);
+	match_replayed(engine);
 	resume->live_holds = live;
 	resume->time_ns = engine->state.time_ns;
 	for (uint32_t i = 0; i < engine->limits.loop_count; i++) {

@@ -18,6 +18,7 @@
 #include "hold/hold.h"
 #include "loop/loop.h"
 #include "user/user.h"
+#include "wait/wait.h"
 
 /* Decided changes of one batch: they get their log slots with one fetch-add. */
 #define BATCH_ACTS USH_LOOP_BURST
@@ -59,6 +60,12 @@ enum act_kind {
 	ACT_EVENT,
 	ACT_EVENT_STATUS,
 	ACT_CHANNEL,
+	/* The hold of one who waited. */
+	ACT_OFFER,
+	ACT_WAIT_JOIN,
+	ACT_WAIT_LEAVE,
+	ACT_WAIT_TURN,
+	ACT_WAIT_OPEN,
 	ACT_TICK,
 };
 
@@ -79,6 +86,8 @@ struct act {
 	struct ush_user *other;
 	struct ush_event *event;
 	struct ush_accepted *answer;
+	/* Entry of a wait-list that the act is about. */
+	struct ush_wait *wait;
 	struct ush_packet packet;
 	struct ush_reply reply;
 };
@@ -98,6 +107,11 @@ struct ush_loop {
 	uint32_t record_count;
 	uint64_t tick_ns;
 	struct ush_acks acks;
+	/* Wait-lists locked until the batch is visible. */
+	struct ush_wait_list *lists[BATCH_ACTS];
+	uint32_t list_count;
+	/* Where the search for lists to be looked at goes on. */
+	uint32_t match_from;
 	struct ush_loop_counters counters;
 	/* Live holds of this loop, for others to read. */
 	_Atomic uint32_t live;
@@ -116,6 +130,7 @@ struct ush_engine {
 	struct ush_holds holds;
 	struct ush_users users;
 	struct ush_channels channels;
+	struct ush_waits waits;
 	struct ush_state state;
 	struct ush_loop *loops;
 };
@@ -332,11 +347,51 @@ enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_l
 void decide_channel_key(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
-/* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND. */
+/* WAIT_LIST. */
+void decide_wait_list(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+/* How a user stands with the wait-list of an event, into a reply. out: *rests_on: raised to the
+ * sequence that this rests on. ret: the entry, or NULL. by: who has locked the user's line. */
+struct ush_wait *decide_wait_describe(struct ush_loop *loop, const struct ush_request *request,
+	struct ush_reply *reply, uint64_t *rests_on);
+
+/* The answer to a JOIN or LEAVE that was done before. ret: what it rests on, at least `rests_on`. */
+uint64_t decide_wait_repeat(struct ush_loop *loop, const struct ush_admitted *admitted,
+	struct ush_reply *reply, uint64_t rests_on);
+
+/* Locks a wait-list until the batch is visible. ret: false: another loop has it. */
+bool decide_wait_lock(struct ush_loop *loop, struct ush_wait_list *list);
+
+/* The hold of an offer has ended, or is sold: it is an offer no more. */
+void decide_wait_over(struct ush_loop *loop, struct ush_hold *hold);
+
+/* Seats that come back are set aside; the list will be looked at. in: the record has its slot. */
+void decide_wait_aside(struct ush_loop *loop, struct ush_event *event, uint16_t row, uint64_t mask);
+
+/* Fills lines, records and reply of a new hold. */
+void decide_fill_hold(struct ush_loop *loop, struct act *act, const struct decide_legs *legs,
+	const struct ush_admitted *admitted, uint64_t deadline_ns);
+
+/* ---- match.c ---- */
+
+/* Offers seats that were set aside to those who wait, bounded. ret: changes decided. by: once a
+ * turn, with no batch under way. */
+uint32_t match_lists(struct ush_loop *loop);
+
+/* ret: true with seats that are free for whoever waits for `seats` of a tier. */
+bool match_free(const struct ush_event *event, uint32_t tier, uint32_t seats,
+	struct ush_best_legs *legs);
+
+/* After replay: all lists are to be looked at. */
+void match_replayed(struct ush_engine *engine);
+
+/* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND, WAIT_LIST. */
 USH_INLINE bool decide_has_window(uint8_t op)
 {
 	return op == USH_OP_RESERVE || op == USH_OP_RELEASE || op == USH_OP_EXTEND ||
-	       op == USH_OP_RESERVE_BEST || op == USH_OP_RESERVE_AREA;
+	       op == USH_OP_RESERVE_BEST || op == USH_OP_RESERVE_AREA ||
+	       op == USH_OP_WAIT_LIST;
 }
 
 #endif /* USH_LOOP_INTERNAL_H */

@@ -41,6 +41,8 @@ struct ush_engine_limits {
 	uint32_t row_count;
 	/* Row blocks with seats of a channel, 64 bytes each; 0: no channels. */
 	uint32_t channel_row_count;
+	/* Entries of wait-lists, 128 bytes each; 0: no wait-lists. */
+	uint32_t wait_count;
 	/* Log buffer, blocks of 4 KiB, a power of two. */
 	uint32_t log_block_count;
 	/* Replies that may wait for durability, per loop, a power of two. */
@@ -212,6 +214,9 @@ struct ush_loop_counters {
 	uint64_t expired;
 	uint64_t waiting;
 	uint64_t repeated;
+	/* Wait-lists: offers made; users taken off for the limit of their seats. */
+	uint64_t wait_offers;
+	uint64_t wait_skipped;
 };
 
 /* Copies the counters. Between turns rx_packets + control_messages = sum(status) + sum(answer) +

@@ -131,6 +131,45 @@ static int save_channels(const struct ush_engine *engine, const struct out *out)
 	return error;
 }
 
+static int save_waits(const struct ush_engine *engine, uint32_t id, const struct ush_event *event,
+	const struct out *out)
+{
+	const struct ush_wait_list *list = ush_wait_list(&engine->waits, id);
+	struct ush_state_wait entry = {.user = list->last_place,
+		.event = id,
+		.seats = list->loose,
+		.kind = USH_WAIT_ENTRY_LIST};
+	uint64_t mask;
+	int error = 0;
+
+	if (list->last_place != 0)
+		error = put(out, USH_STATE_SECTION_WAIT, &entry, sizeof(entry));
+	for (uint32_t at = list->head; at != USH_WAIT_NONE && error == 0;) {
+		const struct ush_wait *wait = ush_wait_at(&engine->waits, at);
+
+		entry = (struct ush_state_wait){
+			.user = atomic_load(&wait->user),
+			.sequence = wait->sequence,
+			.event = id,
+			.request_id = wait->request_id,
+			.digest = wait->digest,
+			.place = wait->place,
+			.tier = wait->tier,
+			.seats = wait->seats,
+			.kind = USH_WAIT_ENTRY_WAITING,
+		};
+		error = put(out, USH_STATE_SECTION_WAIT, &entry, sizeof(entry));
+		at = wait->next;
+	}
+	for (uint32_t row = ush_aside_next(event, 0, &mask); row < event->row_count && error == 0;
+		row = ush_aside_next(event, row + 1, &mask)) {
+		entry = (struct ush_state_wait){
+			.user = mask, .event = id, .place = row, .kind = USH_WAIT_ENTRY_ASIDE};
+		error = put(out, USH_STATE_SECTION_WAIT, &entry, sizeof(entry));
+	}
+	return error;
+}
+
 static int save_holds(const struct ush_engine *engine, const struct out *out)
 {
 	int error = 0;
@@ -211,6 +250,13 @@ int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put_entry, 
 	}
 	if (error == 0)
 		error = save_channels(engine, &out);
+	for (uint32_t id = 1;
+		ush_waits_on(&engine->waits) && id <= USH_EVENT_ID_MAX && error == 0; id++) {
+		const struct ush_event *event = ush_inventory_event(&engine->inventory, id);
+
+		if (event != NULL)
+			error = save_waits(engine, id, event, &out);
+	}
 	return error;
 }
 
@@ -259,6 +305,86 @@ static int load_event(const struct in *in, const struct ush_state_event *entry)
 	return 0;
 }
 
+static int no_room_to_wait(const struct in *in)
+{
+	ush_message_set(in->message, "the snapshot does not fit: raise [limits] waiting");
+	return -USH_EFULL;
+}
+
+/* The hold of an offer says what there is to say about its entry. */
+static int load_offer(const struct in *in, const struct ush_hold *hold, uint32_t index)
+{
+	struct ush_waits *waits = &in->engine->waits;
+	uint64_t word = atomic_load(&hold->word);
+	struct ush_wait *wait;
+
+	if (ush_wait_find(waits, hold->user, hold->event) != NULL)
+		return bad(in, "two offers to one user", hold->user, hold->event);
+	wait = ush_wait_enter(waits, hold->user, hold->event);
+	if (wait == NULL)
+		return no_room_to_wait(in);
+	wait->state = USH_WAIT_OFFERED;
+	wait->hold = ush_hold_id(&in->engine->holds, index, ush_hold_word_generation(word));
+	return 0;
+}
+
+static int load_waiting(const struct in *in, const struct ush_state_wait *entry)
+{
+	struct ush_waits *waits = &in->engine->waits;
+	struct ush_wait_list *list = ush_wait_list(waits, entry->event);
+	uint32_t last_place = list->last_place;
+	struct ush_wait *wait;
+
+	if (entry->place == 0 || entry->place > last_place ||
+		(list->tail != USH_WAIT_NONE &&
+			ush_wait_at(waits, list->tail)->place >= entry->place) ||
+		ush_wait_find(waits, entry->user, entry->event) != NULL)
+		return bad(in, "a user who waits", entry->event, entry->user);
+	wait = ush_wait_enter(waits, entry->user, entry->event);
+	if (wait == NULL)
+		return no_room_to_wait(in);
+	wait->sequence = entry->sequence;
+	wait->request_id = entry->request_id;
+	wait->digest = entry->digest;
+	wait->tier = entry->tier;
+	wait->seats = entry->seats;
+	list->last_place = entry->place - 1;
+	ush_wait_append(waits, list, wait);
+	list->last_place = last_place;
+	atomic_fetch_add(&list->count, 1);
+	return 0;
+}
+
+static int load_wait(const struct in *in, const struct ush_state_wait *entry)
+{
+	struct ush_event *event = ush_inventory_event(&in->engine->inventory, entry->event);
+	struct ush_wait_list *list;
+
+	if (event == NULL)
+		return bad(in, "a wait-list of an unknown event", entry->event, 0);
+	if (!ush_waits_on(&in->engine->waits))
+		return no_room_to_wait(in);
+	list = ush_wait_list(&in->engine->waits, entry->event);
+	switch (entry->kind) {
+	case USH_WAIT_ENTRY_LIST:
+		list->last_place = (uint32_t)entry->user;
+		list->loose = entry->seats;
+		atomic_store(&list->first_place, list->last_place + 1);
+		atomic_store(&event->keeps, 1);
+		return 0;
+	case USH_WAIT_ENTRY_WAITING:
+		return load_waiting(in, entry);
+	case USH_WAIT_ENTRY_ASIDE:
+		if (entry->place >= event->row_count ||
+			(entry->user & ~atomic_load(&event->rows[entry->place].house)) != 0)
+			return bad(in, "seats set aside", entry->event, entry->place);
+		ush_aside_add(event, entry->place, entry->user);
+		return 0;
+	default:
+		return bad(in, "an entry of a wait-list", entry->event, entry->kind);
+	}
+}
+
 static int load_hold(const struct in *in, const struct ush_state_hold *entry)
 {
 	struct ush_holds *holds = &in->engine->holds;
@@ -285,7 +411,7 @@ static int load_hold(const struct in *in, const struct ush_state_hold *entry)
 	hold->leg_count = entry->leg_count;
 	hold->flags = entry->flags;
 	hold->pending = entry->pending;
-	return 0;
+	return (entry->flags & USH_HOLD_OFFER) != 0 ? load_offer(in, hold, entry->index) : 0;
 }
 
 static int load_answer(
@@ -384,6 +510,7 @@ static int load_entries(const struct in *in)
 	struct ush_state_hold hold;
 	struct ush_state_user user;
 	struct ush_state_channel channel;
+	struct ush_state_wait wait;
 	int more, error = 0;
 
 	while (error == 0 && (more = get(in, USH_STATE_SECTION_EVENT, &event, sizeof(event))) == 1)
@@ -395,6 +522,8 @@ static int load_entries(const struct in *in)
 	while (error == 0 &&
 		(more = get(in, USH_STATE_SECTION_CHANNEL, &channel, sizeof(channel))) == 1)
 		error = load_channel(in, &channel);
+	while (error == 0 && (more = get(in, USH_STATE_SECTION_WAIT, &wait, sizeof(wait))) == 1)
+		error = load_wait(in, &wait);
 	return error;
 }
 

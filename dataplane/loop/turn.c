@@ -7,7 +7,8 @@
  *      to be released stay taken, nothing else is visible;
  *   4. flush: reserve all slots with one fetch-add, write and publish the records, and only then
  *      make holds, users, states and released bits visible;
- *   5. let go the replies whose records are durable.
+ *   5. offer what came back to those who wait for it, by 3 and 4;
+ *   6. let go the replies whose records are durable.
  * A request of a user whose earlier request is in the same batch makes the batch flush first.
  *
  * Failure modes: no log room, no waiting-reply room or no lines: BUSY before anything is claimed.
@@ -150,6 +151,7 @@ struct act *loop_act(struct ush_loop *loop, uint32_t records)
 	act->other = NULL;
 	act->event = NULL;
 	act->answer = NULL;
+	act->wait = NULL;
 	return act;
 }
 
@@ -249,6 +251,8 @@ static void return_seats(
 		if (keep->state == USH_KEEP_CHANNEL)
 			ush_channel_return(
 				&loop->engine->channels, act->event->id, row, keep->mask);
+		else
+			decide_wait_aside(loop, act->event, row, keep->mask);
 	}
 	if (mask != 0)
 		ush_row_return(act->event, &act->event->rows[row], mask);
@@ -270,6 +274,7 @@ static void show_end(struct ush_loop *loop, struct act *act, uint64_t last)
 	live_by(loop, -1);
 	if (act->kind == ACT_EXPIRE)
 		count(&loop->counters.expired);
+	decide_wait_over(loop, first);
 	end_lines(loop, act->hold, loop->records[act->record_first].state);
 }
 
@@ -280,6 +285,7 @@ static void show_sold(struct ush_loop *loop, struct act *act, uint64_t last)
 
 	first->sequence = last;
 	first->pending = 0;
+	decide_wait_over(loop, first);
 	if (ush_hold_word_owner(word) == loop->index)
 		ush_wheel_remove(loop->pool, act->hold);
 	ush_event_count_sold(act->event, act->seats, last);
@@ -373,18 +379,70 @@ static void show_channel(
 	ush_channel_put_back(entry, record->mask);
 }
 
+/* Of house seats that are unblocked, those that are set aside. ret: these. */
+static uint64_t house_kept(struct ush_loop *loop, struct act *act, uint16_t row)
+{
+	const struct ush_record *keep =
+		&loop->records[act->record_first + act->record_count - act->keep_count];
+	uint64_t kept = 0;
+
+	for (uint32_t i = 0; i < act->keep_count; i++, keep++) {
+		if (keep->row != row)
+			continue;
+		kept |= keep->mask;
+		decide_wait_aside(loop, act->event, row, keep->mask);
+	}
+	return kept;
+}
+
+/* WAIT_JOIN, WAIT_LEAVE: who gives seats back may act on it from here. */
+static void show_wait(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_waits *waits = &loop->engine->waits;
+	struct ush_wait_list *list = ush_wait_list(waits, act->event->id);
+
+	if (act->kind == ACT_WAIT_JOIN) {
+		act->wait->sequence = last;
+	} else {
+		ush_wait_drop(waits, act->wait);
+		atomic_fetch_sub_explicit(&list->count, 1, memory_order_release);
+	}
+	ush_wait_poke(waits, act->event->id);
+}
+
+static void show_offer(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_wait_list *list = ush_wait_list(&loop->engine->waits, act->event->id);
+
+	act->wait->sequence = last;
+	show_hold(loop, act, last);
+	atomic_fetch_sub_explicit(&list->count, 1, memory_order_release);
+}
+
+/* Seats set aside are free. */
+static void show_open(struct ush_loop *loop, struct act *act)
+{
+	const struct ush_record *record = &loop->records[act->record_first];
+
+	for (uint32_t i = 0; i < act->record_count; i++, record++)
+		ush_event_house_remove(
+			act->event, &act->event->rows[record->row], record->mask);
+}
+
 static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	const struct ush_record *record = &loop->records[act->record_first];
 
-	for (uint32_t i = 0; i < act->record_count; i++, record++) {
+	for (uint32_t i = act->keep_count; i < act->record_count; i++, record++) {
 		struct ush_row *row = &act->event->rows[record->row];
 		if (act->kind == ACT_BLOCK) {
 			ush_event_house_add(act->event, row, record->mask, last);
 			show_channel(loop, act->event, record);
 		} else {
+			uint64_t kept = house_kept(loop, act, record->row);
 			show_channel(loop, act->event, record);
-			ush_event_house_remove(act->event, row, record->mask);
+			if ((record->mask & ~kept) != 0)
+				ush_event_house_remove(act->event, row, record->mask & ~kept);
 		}
 		ush_best_note(act->event, record->row);
 	}
@@ -442,12 +500,25 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_EVENT_STATUS:
 		atomic_store_explicit(&act->event->status, loop->records[act->record_first].state,
 			memory_order_release);
+		if (ush_event_keeps(act->event) && ush_waits_on(&loop->engine->waits))
+			ush_wait_poke(&loop->engine->waits, act->event->id);
+		break;
+	case ACT_OFFER:
+		show_offer(loop, act, last);
+		break;
+	case ACT_WAIT_JOIN:
+	case ACT_WAIT_LEAVE:
+		show_wait(loop, act, last);
+		break;
+	case ACT_WAIT_OPEN:
+		show_open(loop, act);
 		break;
 	case ACT_CHANNEL:
 		atomic_store_explicit(
 			&act->event->channel_key[loop->records[act->record_first].state],
 			(uint8_t)loop->records[act->record_first].amount, memory_order_release);
 		break;
+	case ACT_WAIT_TURN:
 	case ACT_TICK:
 		break;
 	}
@@ -477,6 +548,8 @@ void loop_flush(struct ush_loop *loop)
 		}
 		count_by(&loop->counters.records, loop->record_count);
 	}
+	while (loop->list_count != 0)
+		ush_wait_unlock(loop->lists[--loop->list_count]);
 	batch_begin(loop);
 }
 
@@ -611,6 +684,7 @@ uint32_t ush_loop_turn(struct ush_loop *loop, const struct ush_net *net,
 	work = decide_expiry(loop);
 	take_burst(loop, packets, packet_count);
 	loop_flush(loop);
+	work += match_lists(loop);
 	popped = ush_acks_pop(&loop->acks, ush_log_durable(&loop->engine->log),
 		out->send + out->send_count, USH_LOOP_SEND_MAX - out->send_count);
 	out->send_count += popped;

@@ -70,6 +70,7 @@ void ush_config_default(struct ush_config *config, const char *state, const char
 	config->answer_count = limits.answer_count;
 	config->row_count = limits.row_count;
 	config->channel_row_count = limits.channel_row_count;
+	config->wait_count = limits.wait_count;
 	config->log_block_count = limits.log_block_count;
 	config->ack_count = limits.ack_count;
 	config->journal_segment_mb = 64;
@@ -398,6 +399,7 @@ void ush_config_limits(const struct ush_config *config, struct ush_engine_limits
 	limits->answer_count = config->answer_count;
 	limits->row_count = config->row_count;
 	limits->channel_row_count = config->channel_row_count;
+	limits->wait_count = config->wait_count;
 	limits->log_block_count = config->log_block_count;
 	limits->ack_count = config->ack_count;
 }

@@ -129,6 +129,7 @@ struct ush_config {
 	uint32_t answer_count;
 	uint32_t row_count;
 	uint32_t channel_row_count;
+	uint32_t wait_count;
 	uint32_t log_block_count;
 	uint32_t ack_count;
 

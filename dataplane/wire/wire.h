@@ -120,6 +120,15 @@
 /* Seats one user may hold or own in one event when the venue file does not say. [seats] */
 #define USH_USER_SEATS_DEFAULT 8u
 
+/* Seats that one entry of a wait-list may ask for. [seats] */
+#define USH_WAIT_SEATS_MAX 8u
+
+/* In a WAIT_JOIN record: any tier. */
+#define USH_WAIT_TIER_ANY 256u
+
+/* How long seats are set aside for a group on the wait-list that needs more. [ms] */
+#define USH_WAIT_ASIDE_MS 60000u
+
 /* A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes] */
 #define USH_CHAIN_BYTES 24u
 
@@ -150,6 +159,8 @@ enum ush_op {
 	USH_OP_RESERVE_BEST = 7,
 	/* Hold places of a general admission area. */
 	USH_OP_RESERVE_AREA = 8,
+	/* Join the wait-list of an event, leave it, or ask how one stands. */
+	USH_OP_WAIT_LIST = 13,
 	/* Load an event from a venue image passed as a file descriptor. Control port only. */
 	USH_OP_EVENT_LOAD = 64,
 	/* Set an event's status. Control port only. */
@@ -186,6 +197,7 @@ enum ush_op {
 	X(EXTEND, 6) \
 	X(RESERVE_BEST, 7) \
 	X(RESERVE_AREA, 8) \
+	X(WAIT_LIST, 13) \
 	X(EVENT_LOAD, 64) \
 	X(EVENT_STATUS, 65) \
 	X(CONFIRM, 66) \
@@ -253,8 +265,14 @@ enum ush_status {
 	USH_STATUS_ORPHAN = 41,
 	/* The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the event does not have. Nothing was done. */
 	USH_STATUS_CHANNEL = 43,
+	/* Free seats fit what is waited for: book them. */
+	USH_STATUS_NOT_SOLD_OUT = 45,
+	/* The user is on the wait-list of this event already, or has an offer from it. The reply says how it stands. */
+	USH_STATUS_ON_LIST = 46,
+	/* The user is not on the wait-list of this event. */
+	USH_STATUS_NOT_ON_LIST = 47,
 };
-#define USH_STATUS_COUNT 44u
+#define USH_STATUS_COUNT 48u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -282,7 +300,10 @@ enum ush_status {
 	X(CONTENDED, 32) \
 	X(NONE, 33) \
 	X(ORPHAN, 41) \
-	X(CHANNEL, 43)
+	X(CHANNEL, 43) \
+	X(NOT_SOLD_OUT, 45) \
+	X(ON_LIST, 46) \
+	X(NOT_ON_LIST, 47)
 
 /* What was wrong in a BAD_REQUEST. */
 enum ush_fault {
@@ -512,6 +533,54 @@ enum ush_keep {
 	X(CHANNEL, 1) \
 	X(WAIT_LIST, 2)
 
+/* What WAIT_LIST does. */
+enum ush_wait_action {
+	/* The user goes to the end of the list. */
+	USH_WAIT_ACTION_JOIN = 0,
+	/* The user leaves the list. */
+	USH_WAIT_ACTION_LEAVE = 1,
+	/* Nothing; the answer says how the user stands. */
+	USH_WAIT_ACTION_LOOK = 2,
+};
+#define USH_WAIT_ACTION_COUNT 3u
+/* X(name, value) for each member. */
+#define USH_WAIT_ACTION_EACH(X) \
+	X(JOIN, 0) \
+	X(LEAVE, 1) \
+	X(LOOK, 2)
+
+/* Why a user left a wait-list without an offer. */
+enum ush_wait_left {
+	/* Asked to. */
+	USH_WAIT_LEFT_ASKED = 1,
+	/* The seats waited for and those held are more than a user may have. */
+	USH_WAIT_LEFT_LIMIT = 2,
+	/* The event is closed or cancelled. */
+	USH_WAIT_LEFT_OVER = 3,
+};
+#define USH_WAIT_LEFT_COUNT 4u
+/* X(name, value) for each member. */
+#define USH_WAIT_LEFT_EACH(X) \
+	X(ASKED, 1) \
+	X(LIMIT, 2) \
+	X(OVER, 3)
+
+/* What an entry of the snapshot section WAIT says. */
+enum ush_wait_entry {
+	/* The list of an event: user = the last place given out, seats = 1: those who fit are served before their turn. */
+	USH_WAIT_ENTRY_LIST = 1,
+	/* A user who waits. */
+	USH_WAIT_ENTRY_WAITING = 2,
+	/* Seats of a row that are set aside: user = the mask. */
+	USH_WAIT_ENTRY_ASIDE = 3,
+};
+#define USH_WAIT_ENTRY_COUNT 4u
+/* X(name, value) for each member. */
+#define USH_WAIT_ENTRY_EACH(X) \
+	X(LIST, 1) \
+	X(WAITING, 2) \
+	X(ASIDE, 3)
+
 /* Sections of a snapshot. */
 enum ush_state_section {
 	/* Sums: one state_total. */
@@ -530,8 +599,10 @@ enum ush_state_section {
 	USH_STATE_SECTION_ANSWER = 7,
 	/* Seats and keys of channels: state_channel. */
 	USH_STATE_SECTION_CHANNEL = 9,
+	/* Wait-lists and the seats set aside for them: state_wait. */
+	USH_STATE_SECTION_WAIT = 20,
 };
-#define USH_STATE_SECTION_COUNT 10u
+#define USH_STATE_SECTION_COUNT 21u
 /* X(name, value) for each member. */
 #define USH_STATE_SECTION_EACH(X) \
 	X(TOTAL, 1) \
@@ -541,7 +612,8 @@ enum ush_state_section {
 	X(HOLD, 5) \
 	X(USER, 6) \
 	X(ANSWER, 7) \
-	X(CHANNEL, 9)
+	X(CHANNEL, 9) \
+	X(WAIT, 20)
 
 /* Kinds of journal record. */
 enum ush_record_type {
@@ -589,8 +661,18 @@ enum ush_record_type {
 	USH_RECORD_TYPE_KEEP = 23,
 	/* The key of a channel is replaced. state = the channel, amount = the number of its key from here. */
 	USH_RECORD_TYPE_CHANNEL = 24,
+	/* A user goes to the end of the event's wait-list. mask = seats waited for, row = the tier, 256: any, amount = the place, one more each time. */
+	USH_RECORD_TYPE_WAIT_JOIN = 28,
+	/* A user leaves it without an offer. state = why (enum wait_left). */
+	USH_RECORD_TYPE_WAIT_LEAVE = 29,
+	/* NEW -> HELD: the hold of one who waited, who leaves the list with it; seats set aside, or free. One record per leg, a run, as HOLD; request_id and digest are those of WAIT_JOIN. */
+	USH_RECORD_TYPE_OFFER = 30,
+	/* state 1: seats were set aside long enough for a group that needs more; from here whoever fits is served, in order. state 0: from here nobody before his turn. */
+	USH_RECORD_TYPE_WAIT_TURN = 31,
+	/* Seats set aside that are for nobody who waits become free. One record per leg, a run. */
+	USH_RECORD_TYPE_WAIT_OPEN = 32,
 };
-#define USH_RECORD_TYPE_COUNT 25u
+#define USH_RECORD_TYPE_COUNT 33u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -614,7 +696,12 @@ enum ush_record_type {
 	X(REFUND_END, 19) \
 	X(TRANSFER, 20) \
 	X(KEEP, 23) \
-	X(CHANNEL, 24)
+	X(CHANNEL, 24) \
+	X(WAIT_JOIN, 28) \
+	X(WAIT_LEAVE, 29) \
+	X(OFFER, 30) \
+	X(WAIT_TURN, 31) \
+	X(WAIT_OPEN, 32)
 
 /* Why a received packet got no reply. Each dropped packet counts under exactly one reason. */
 enum ush_drop {
@@ -737,7 +824,7 @@ struct ush_request {
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -784,7 +871,7 @@ struct ush_reply {
 	uint64_t deadline_ns;
 	/* 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests on none. */
 	uint64_t sequence;
-	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. [minor units] */
+	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. WAIT_LIST: see there. [minor units] */
 	uint64_t amount;
 	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
 	uint32_t detail;
@@ -1119,7 +1206,7 @@ struct ush_state_hold {
 	uint16_t row;
 	/* 58: Legs of the hold. */
 	uint8_t leg_count;
-	/* 59: 1: extended. */
+	/* 59: 1: extended. 2: an offer from the wait-list. */
 	uint8_t flags;
 	/* 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded. */
 	uint16_t pending;
@@ -1216,6 +1303,41 @@ static_assert(offsetof(struct ush_state_channel, row) == 12, "ush_state_channel.
 static_assert(offsetof(struct ush_state_channel, channel) == 16, "ush_state_channel.channel");
 static_assert(offsetof(struct ush_state_channel, key_number) == 17, "ush_state_channel.key_number");
 static_assert(offsetof(struct ush_state_channel, reserved0) == 18, "ush_state_channel.reserved0");
+
+/* Snapshot section WAIT: for each event its list, then those who wait, in order, then the seats set aside. */
+struct ush_state_wait {
+	/* 0: See enum wait_entry. */
+	uint64_t user;
+	/* 8: WAITING: of the WAIT_JOIN. */
+	uint64_t sequence;
+	/* 16: Event. */
+	uint32_t event;
+	/* 20: WAITING: that joined. */
+	uint32_t request_id;
+	/* 24: WAITING: of that request. */
+	uint32_t digest;
+	/* 28: WAITING: as in WAIT_JOIN. ASIDE: row. */
+	uint32_t place;
+	/* 32: WAITING: as in WAIT_JOIN. */
+	uint16_t tier;
+	/* 34: WAITING: seats waited for. LIST: see there. */
+	uint8_t seats;
+	/* 35: Which (enum wait_entry). */
+	uint8_t kind;
+	/* 36: Zero. */
+	uint32_t reserved0;
+};
+static_assert(sizeof(struct ush_state_wait) == 40, "ush_state_wait size");
+static_assert(offsetof(struct ush_state_wait, user) == 0, "ush_state_wait.user");
+static_assert(offsetof(struct ush_state_wait, sequence) == 8, "ush_state_wait.sequence");
+static_assert(offsetof(struct ush_state_wait, event) == 16, "ush_state_wait.event");
+static_assert(offsetof(struct ush_state_wait, request_id) == 20, "ush_state_wait.request_id");
+static_assert(offsetof(struct ush_state_wait, digest) == 24, "ush_state_wait.digest");
+static_assert(offsetof(struct ush_state_wait, place) == 28, "ush_state_wait.place");
+static_assert(offsetof(struct ush_state_wait, tier) == 32, "ush_state_wait.tier");
+static_assert(offsetof(struct ush_state_wait, seats) == 34, "ush_state_wait.seats");
+static_assert(offsetof(struct ush_state_wait, kind) == 35, "ush_state_wait.kind");
+static_assert(offsetof(struct ush_state_wait, reserved0) == 36, "ush_state_wait.reserved0");
 
 /* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */
 struct ush_venue_header {

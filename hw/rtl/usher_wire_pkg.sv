@@ -123,6 +123,15 @@ package usher_wire_pkg;
   // Seats one user may hold or own in one event when the venue file does not say. [seats]
   localparam logic [31:0] UserSeatsDefault = 32'd8;
 
+  // Seats that one entry of a wait-list may ask for. [seats]
+  localparam logic [31:0] WaitSeatsMax = 32'd8;
+
+  // In a WAIT_JOIN record: any tier.
+  localparam logic [31:0] WaitTierAny = 32'd256;
+
+  // How long seats are set aside for a group on the wait-list that needs more. [ms]
+  localparam logic [31:0] WaitAsideMs = 32'd60000;
+
   // A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes]
   localparam logic [31:0] ChainBytes = 32'd24;
 
@@ -154,6 +163,8 @@ package usher_wire_pkg;
     OpReserveBest = 8'd7,
     // Hold places of a general admission area.
     OpReserveArea = 8'd8,
+    // Join the wait-list of an event, leave it, or ask how one stands.
+    OpWaitList = 8'd13,
     // Load an event from a venue image passed as a file descriptor. Control port only.
     OpEventLoad = 8'd64,
     // Set an event's status. Control port only.
@@ -242,7 +253,14 @@ package usher_wire_pkg;
     StatusOrphan = 8'd41,
     // The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the
     // event does not have. Nothing was done.
-    StatusChannel = 8'd43
+    StatusChannel = 8'd43,
+    // Free seats fit what is waited for: book them.
+    StatusNotSoldOut = 8'd45,
+    // The user is on the wait-list of this event already, or has an offer from it. The reply says
+    // how it stands.
+    StatusOnList = 8'd46,
+    // The user is not on the wait-list of this event.
+    StatusNotOnList = 8'd47
   } status_e;
 
   // What was wrong in a BAD_REQUEST.
@@ -402,6 +420,37 @@ package usher_wire_pkg;
     KeepWaitList = 8'd2
   } keep_e;
 
+  // What WAIT_LIST does.
+  typedef enum logic [7:0] {
+    // The user goes to the end of the list.
+    WaitActionJoin = 8'd0,
+    // The user leaves the list.
+    WaitActionLeave = 8'd1,
+    // Nothing; the answer says how the user stands.
+    WaitActionLook = 8'd2
+  } wait_action_e;
+
+  // Why a user left a wait-list without an offer.
+  typedef enum logic [7:0] {
+    // Asked to.
+    WaitLeftAsked = 8'd1,
+    // The seats waited for and those held are more than a user may have.
+    WaitLeftLimit = 8'd2,
+    // The event is closed or cancelled.
+    WaitLeftOver = 8'd3
+  } wait_left_e;
+
+  // What an entry of the snapshot section WAIT says.
+  typedef enum logic [7:0] {
+    // The list of an event: user = the last place given out, seats = 1: those who fit are served
+    // before their turn.
+    WaitEntryList = 8'd1,
+    // A user who waits.
+    WaitEntryWaiting = 8'd2,
+    // Seats of a row that are set aside: user = the mask.
+    WaitEntryAside = 8'd3
+  } wait_entry_e;
+
   // Sections of a snapshot.
   typedef enum logic [31:0] {
     // Sums: one state_total.
@@ -419,7 +468,9 @@ package usher_wire_pkg;
     // Accepted requests: state_answer.
     StateSectionAnswer = 32'd7,
     // Seats and keys of channels: state_channel.
-    StateSectionChannel = 32'd9
+    StateSectionChannel = 32'd9,
+    // Wait-lists and the seats set aside for them: state_wait.
+    StateSectionWait = 32'd20
   } state_section_e;
 
   // Kinds of journal record.
@@ -476,7 +527,20 @@ package usher_wire_pkg;
     RecordTypeKeep = 8'd23,
     // The key of a channel is replaced. state = the channel, amount = the number of its key from
     // here.
-    RecordTypeChannel = 8'd24
+    RecordTypeChannel = 8'd24,
+    // A user goes to the end of the event's wait-list. mask = seats waited for, row = the tier,
+    // 256: any, amount = the place, one more each time.
+    RecordTypeWaitJoin = 8'd28,
+    // A user leaves it without an offer. state = why (enum wait_left).
+    RecordTypeWaitLeave = 8'd29,
+    // NEW -> HELD: the hold of one who waited, who leaves the list with it; seats set aside, or
+    // free. One record per leg, a run, as HOLD; request_id and digest are those of WAIT_JOIN.
+    RecordTypeOffer = 8'd30,
+    // state 1: seats were set aside long enough for a group that needs more; from here whoever fits
+    // is served, in order. state 0: from here nobody before his turn.
+    RecordTypeWaitTurn = 8'd31,
+    // Seats set aside that are for nobody who waits become free. One record per leg, a run.
+    RecordTypeWaitOpen = 8'd32
   } record_type_e;
 
   // Why a received packet got no reply. Each dropped packet counts under exactly one reason.
@@ -577,7 +641,7 @@ package usher_wire_pkg;
     // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN:
     // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new
     // user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
-    // RESERVE_AREA: what is wanted, see there. Otherwise zero.
+    // RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
@@ -665,7 +729,7 @@ package usher_wire_pkg;
     // an answer given before.
     logic [31:0] detail;
     // 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the
-    // section. [minor units]
+    // section. WAIT_LIST: see there. [minor units]
     logic [63:0] amount;
     // 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests on
     // none.
@@ -1105,7 +1169,7 @@ package usher_wire_pkg;
     logic [15:0] reserved0;
     // 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded.
     logic [15:0] pending;
-    // 59: 1: extended.
+    // 59: 1: extended. 2: an offer from the wait-list.
     logic [7:0] flags;
     // 58: Legs of the hold.
     logic [7:0] leg_count;
@@ -1228,6 +1292,53 @@ package usher_wire_pkg;
     // 0: Its seats, sold or not. 0: the entry tells its key.
     logic [63:0] seats;
   } state_channel_t;
+
+  // Snapshot section WAIT: for each event its list, then those who wait, in order, then the seats
+  // set aside.
+  localparam int unsigned StateWaitSizeBytes = 40;
+  localparam int unsigned StateWaitUserOffsetBytes = 0;
+  localparam int unsigned StateWaitUserWidthBits = 64;
+  localparam int unsigned StateWaitSequenceOffsetBytes = 8;
+  localparam int unsigned StateWaitSequenceWidthBits = 64;
+  localparam int unsigned StateWaitEventOffsetBytes = 16;
+  localparam int unsigned StateWaitEventWidthBits = 32;
+  localparam int unsigned StateWaitRequestIdOffsetBytes = 20;
+  localparam int unsigned StateWaitRequestIdWidthBits = 32;
+  localparam int unsigned StateWaitDigestOffsetBytes = 24;
+  localparam int unsigned StateWaitDigestWidthBits = 32;
+  localparam int unsigned StateWaitPlaceOffsetBytes = 28;
+  localparam int unsigned StateWaitPlaceWidthBits = 32;
+  localparam int unsigned StateWaitTierOffsetBytes = 32;
+  localparam int unsigned StateWaitTierWidthBits = 16;
+  localparam int unsigned StateWaitSeatsOffsetBytes = 34;
+  localparam int unsigned StateWaitSeatsWidthBits = 8;
+  localparam int unsigned StateWaitKindOffsetBytes = 35;
+  localparam int unsigned StateWaitKindWidthBits = 8;
+  localparam int unsigned StateWaitReserved0OffsetBytes = 36;
+  localparam int unsigned StateWaitReserved0WidthBits = 32;
+
+  typedef struct packed {
+    // 36: Zero.
+    logic [31:0] reserved0;
+    // 35: Which (enum wait_entry).
+    logic [7:0] kind;
+    // 34: WAITING: seats waited for. LIST: see there.
+    logic [7:0] seats;
+    // 32: WAITING: as in WAIT_JOIN.
+    logic [15:0] tier;
+    // 28: WAITING: as in WAIT_JOIN. ASIDE: row.
+    logic [31:0] place;
+    // 24: WAITING: of that request.
+    logic [31:0] digest;
+    // 20: WAITING: that joined.
+    logic [31:0] request_id;
+    // 16: Event.
+    logic [31:0] event_;
+    // 8: WAITING: of the WAIT_JOIN.
+    logic [63:0] sequence_;
+    // 0: See enum wait_entry.
+    logic [63:0] user;
+  } state_wait_t;
 
   // Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything
   // at the offsets the counts imply, no gaps.

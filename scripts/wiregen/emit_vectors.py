@@ -306,6 +306,22 @@ def query_vectors(e: Encoder) -> list:
     ]
 
 
+def wait_vectors(e: Encoder) -> list:
+    ask = {"op": "WAIT_LIST", "event": 1, "request_id": 17, "cookie": 0x62}
+    return [
+        e.message("wait_request_join", "request", [], user=19, arg=2 | 1 << 16 | 1 << 24, **ask),
+        e.message("wait_request_any", "request", [], user=19, arg=8, **ask),
+        e.message("wait_request_leave", "request", [], user=19, arg=1 << 32, **ask),
+        e.message("wait_request_look", "request", [], user=19, arg=2 << 32, **ask),
+        e.message("wait_reply_place", "reply", [], sequence=70_040, amount=12, **ask),
+        e.message("wait_reply_offer", "reply", [], sequence=70_041, hold=HOLD_B, state="HELD", hold_version=1,
+                  deadline_ns=DEADLINE_NS, amount=9_000, **ask),
+        e.message("wait_reply_not_sold_out", "reply", [], status="NOT_SOLD_OUT", **ask),
+        e.message("wait_reply_on_list", "reply", [], status="ON_LIST", sequence=70_040, amount=12, **ask),
+        e.message("wait_reply_not_on_list", "reply", [], status="NOT_ON_LIST", **ask),
+    ]
+
+
 def event_vectors(e: Encoder) -> list:
     load = {"op": "EVENT_LOAD", "event": 1, "cookie": 0x81}
     sell = {"op": "EVENT_STATUS", "event": 1, "request_id": 2, "cookie": 0x91}
@@ -425,7 +441,8 @@ def digest(request: dict) -> int:
     """CRC-32C, started with op, of hold to hold_ms and the legs."""
     data = request["bytes"]
     count = sum(len(x.get("legs", [])) for x in request["extensions"])
-    return crc32c(data[24:48] + data[72:72 + 16 * count], data[3])
+    # WAIT_LIST: of arg, too.
+    return crc32c(data[24:48] + data[72:72 + 16 * count] + (data[56:64] if data[3] == 13 else b""), data[3])
 
 
 def story(by_name: dict) -> list:
@@ -455,6 +472,14 @@ def story(by_name: dict) -> list:
         ("record_hold_single", {"type": "HOLD", "state": 2, "event": 1, "user": 8, "hold": HOLD_B, "row": 0,
                                 "version": 1, "mask": 0x1, "amount": 4_500, "request_id": 1,
                                 "digest": 0x01020304, "deadline_ns": DEADLINE_NS}),
+        ("record_wait_join", {"type": "WAIT_JOIN", "event": 1, "user": 19, "mask": 2, "row": 1, "amount": 1,
+                              "request_id": 17, "digest": digest(by_name["wait_request_join"])}),
+        ("record_wait_leave", {"type": "WAIT_LEAVE", "state": 1, "event": 1, "user": 20, "request_id": 3, "digest": 0x0506070B}),
+        ("record_wait_turn", {"type": "WAIT_TURN", "state": 1, "event": 1}),
+        ("record_offer", {"type": "OFFER", "state": 2, "event": 1, "user": 19, "hold": HOLD_A, "row": 1, "version": 1,
+                          "mask": 0x30, "amount": 9_000, "request_id": 17,
+                          "digest": digest(by_name["wait_request_join"]), "deadline_ns": DEADLINE_NS}),
+        ("record_wait_open", {"type": "WAIT_OPEN", "event": 1, "row": 1, "mask": 0xC0}),
         ("record_confirm", {"type": "CONFIRM", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 2,
                             "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
         ("record_transfer", {"type": "TRANSFER", "state": 4, "event": 1, "user": 8, "hold": HOLD_B, "version": 3,
@@ -557,7 +582,7 @@ def pattern_vectors(e: Encoder) -> list:
     for name in ("record", "block_header", "box_file", "venue_header", "venue_tier", "venue_section",
                  "venue_row", "ack_entry", "snapshot_header", "snapshot_section", "state_total",
                  "state_event", "state_row", "state_hold", "state_user", "state_answer",
-                 "state_channel"):
+                 "state_channel", "state_wait"):
         fields = {}
         for field in e.structs[name]["fields"]:
             base, count = split_type(field["type"])
@@ -611,7 +636,8 @@ def build(wire: dict) -> list:
     encoder = Encoder(wire)
     vectors = []
     for make in (status_vectors, reserve_requests, reserve_replies, best_vectors, release_vectors, query_vectors,
-                 event_vectors, confirm_vectors, money_vectors, house_vectors, other_vectors, venue_vectors):
+                 wait_vectors, event_vectors, confirm_vectors, money_vectors, house_vectors, other_vectors,
+                 venue_vectors):
         vectors += make(encoder)
     vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
     vectors += ack_vectors(encoder)

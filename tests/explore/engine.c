@@ -31,6 +31,7 @@ void play_open(uint32_t loops)
 		.answer_count = 64,
 		.row_count = 64,
 		.channel_row_count = 8,
+		.wait_count = 8,
 		.log_block_count = loops > 2 ? 256 : 128,
 		.ack_count = 64,
 	};

@@ -17,13 +17,14 @@ INCLUDES = {
     "dataplane/claim": ("claim", *STAGE),
     "dataplane/hold": ("hold", *STAGE),
     "dataplane/user": ("user", *STAGE),
+    "dataplane/wait": ("wait", *STAGE),
     "dataplane/log": ("log", *STAGE),
     "dataplane/ack": ("ack", "base"),
     # What a record means needs the structures that records change.
-    "dataplane/apply": ("apply", "claim", "hold", "user", *STAGE),
+    "dataplane/apply": ("apply", "claim", "hold", "user", "wait", *STAGE),
     # The only place that knows all stages.
     "dataplane/loop": (
-        "loop", "ack", "admit", "apply", "claim", "hold", "log", "parse", "user", *STAGE),
+        "loop", "ack", "admit", "apply", "claim", "hold", "log", "parse", "user", "wait", *STAGE),
     # DPDK and system calls: sees the loop from outside, and no stage but parse (addresses) and the
     # checks of admit, for what it answers itself.
     "dataplane/port": (
@@ -39,14 +40,15 @@ INCLUDES = {
 INCLUDES_ANY = ("tests", "sim")
 # Headers that stay inside their folder, whatever the table above says.
 PRIVATE_HEADERS = (
-    "dataplane/loop/internal.h", "control/journal/internal.h",
+    "dataplane/loop/internal.h", "dataplane/apply/internal.h", "control/journal/internal.h",
     "control/catalogue/venue_read.h", "control/catalogue/venue_model.h",
     "dataplane/port/control_internal.h", "dataplane/port/config_key.h")
 # Tests of those folders may look inside.
 PRIVATE_HEADERS_FOR = ("tests/", "sim/")
 
 # System headers that the stages, the loop and apply may include: none of them does I/O.
-PATH_MODULES = ("base", "wire", "parse", "admit", "claim", "hold", "user", "log", "ack", "apply",
+PATH_MODULES = ("base", "wire", "parse", "admit", "claim", "hold", "user", "wait", "log", "ack",
+                "apply",
                 "loop")
 PATH_SYSTEM = ("assert.h", "inttypes.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h",
                "string.h")
