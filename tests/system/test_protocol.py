@@ -84,7 +84,8 @@ def check_granted(op, asked, reply):
     assert bool(reply.hold_version) == (reply.state in (HoldState.HELD, HoldState.SOLD))
     if op in (Op.RESERVE, Op.RELEASE, Op.EVENT_STATUS, Op.CONFIRM, Op.BLOCK, Op.UNBLOCK):
         assert reply.sequence != 0, "a change rests on a record"
-    kinds = {Op.QUERY_SECTION: uc.Extension.ROWS, Op.STATS: uc.Extension.TEXT}
+    kinds = {Op.QUERY_SECTION: uc.Extension.ROWS, Op.STATS: uc.Extension.TEXT,
+             Op.CHANNEL_KEY: uc.Extension.TEXT}
     assert all(kind == kinds.get(op) for kind, _, _ in reply.extensions)
 
 
@@ -559,7 +560,8 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.PAY_END: dict(event=EVENT, user=1, hold=5, arg=1),
         Op.REFUND_BEGIN: dict(event=EVENT, user=1, hold=5),
         Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1),
-        Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2)}
+        Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
+        Op.CHANNEL_KEY: dict(event=EVENT, section=1)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
         Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg",
         Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
@@ -570,7 +572,8 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.EVENT_STATUS: "user hold mask row section hold_ms",
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
         Op.UNBLOCK: "user hold section hold_ms",
-        Op.STATS: "event user hold mask row section hold_ms"}
+        Op.STATS: "event user hold mask row section hold_ms",
+        Op.CHANNEL_KEY: "user hold mask row hold_ms"}
 
 
 def bad_extensions():
@@ -641,6 +644,10 @@ def test_bad_request(device):
     for op in (Op.BLOCK, Op.UNBLOCK):
         for channel in (16, 1 << 63):
             bad(Fault.CHANNEL, op, arg=channel)
+    for channel in (0, 16, 65535):
+        bad(Fault.CHANNEL, Op.CHANNEL_KEY, section=channel)
+    for arg in (2, 2**64 - 1):
+        bad(Fault.ARGUMENT, Op.CHANNEL_KEY, arg=arg)
     for op in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
         bad(Fault.LEG_EMPTY, op, mask=0)
         bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1), (2, 0)])])
