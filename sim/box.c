@@ -408,6 +408,8 @@ static void scan_log(struct sim *sim, uint32_t loop)
 			continue;
 		SIM_CHECK_ALL(sim, appended, loop, record);
 		sim->totals->holds += record->type == USH_RECORD_TYPE_HOLD;
+		sim->totals->waiting += record->type == USH_RECORD_TYPE_WAIT_JOIN;
+		sim->totals->offers += record->type == USH_RECORD_TYPE_OFFER;
 		sim->totals->sold += record->type == USH_RECORD_TYPE_CONFIRM;
 		sim->totals->expired += record->type == USH_RECORD_TYPE_EXPIRE;
 	}

@@ -31,7 +31,7 @@ struct check {
 };
 
 extern const struct check check_conserve, check_durable, check_expiry, check_limits, check_lost,
-	check_repeat, check_replay, check_seats;
+	check_repeat, check_replay, check_seats, check_waitlist;
 
 /* Ends with NULL. */
 extern const struct check *const sim_checks[];

@@ -10,7 +10,8 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	const struct ush_record *r = &records[0];
 	uint32_t seats = 0, had;
 
-	if (r->type != USH_RECORD_TYPE_HOLD || r->event >= LEDGER_EVENTS || r->user >= LEDGER_USERS)
+	if ((r->type != USH_RECORD_TYPE_HOLD && r->type != USH_RECORD_TYPE_OFFER) ||
+		r->event >= LEDGER_EVENTS || r->user >= LEDGER_USERS)
 		return;
 	for (uint32_t i = 0; i < count; i++)
 		seats += ush_popcount64(records[i].mask);
@@ -26,7 +27,8 @@ static void appended(struct sim *sim, uint32_t loop, const struct ush_record *r)
 {
 	uint64_t most = ush_max64(sim->config.hold_ms, 3000) * 1000000;
 
-	if (r->type == USH_RECORD_TYPE_HOLD && r->deadline_ns > sim->loop_now_ns[loop] + most)
+	if ((r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_OFFER) &&
+		r->deadline_ns > sim->loop_now_ns[loop] + most)
 		sim_fail(sim, "limits", "hold %" PRIx64 " may live %" PRIu64 " ms", r->hold,
 			(r->deadline_ns - sim->loop_now_ns[loop]) / 1000000);
 }

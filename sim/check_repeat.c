@@ -11,7 +11,9 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	const struct ush_record *r = &records[0];
 
 	(void)count;
-	if ((r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_RELEASE) &&
+	if ((r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_RELEASE ||
+		    r->type == USH_RECORD_TYPE_WAIT_JOIN ||
+		    (r->type == USH_RECORD_TYPE_WAIT_LEAVE && r->request_id != 0)) &&
 		ledger_accepted(&sim->ledger, r->event, r->user, r->request_id) != NULL)
 		sim_fail(sim, "repeat",
 			"record %" PRIu64 ": request %u of user %" PRIu64 " is accepted again",
@@ -41,6 +43,10 @@ static void check_accepted(
 		ledger_accepted(&sim->ledger, r->event, r->user, r->request_id);
 	const struct ledger_hold *hold = NULL;
 
+	/* The same hold, or place, may be another by now: what it rests on is not older. */
+	if (r->op == USH_OP_WAIT_LIST && accepted != NULL &&
+		reply->sequence >= accepted->sequence)
+		return;
 	if (r->op == USH_OP_RESERVE)
 		hold = accepted != NULL ? ledger_hold(&sim->ledger, accepted->hold) : NULL;
 	if (accepted == NULL || accepted->hold != reply->hold ||
@@ -77,6 +83,9 @@ static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush
 
 	if (!sim_op_is_counted(r->op) || ask->noise || r->user >= LEDGER_USERS ||
 		r->event >= LEDGER_EVENTS)
+		return;
+	/* A look is answered anew each time. */
+	if (r->op == USH_OP_WAIT_LIST && r->arg >> 32 == USH_WAIT_ACTION_LOOK)
 		return;
 	if (reply->detail == 1 && reply->status == USH_STATUS_OK)
 		sim->totals->repeated++;

@@ -30,6 +30,33 @@ static bool is_live(uint64_t word)
 	       ush_hold_word_state(word) == USH_HOLD_STATE_SOLD;
 }
 
+/* Who waits, in order, and what is set aside. */
+static bool same_list(
+	const struct ush_engine *live, const struct ush_engine *fresh, const struct ush_event *event)
+{
+	const struct ush_event *other = ush_inventory_event(&fresh->inventory, event->id);
+	const struct ush_wait_list *a = ush_wait_list(&live->waits, event->id);
+	const struct ush_wait_list *b = ush_wait_list(&fresh->waits, event->id);
+	uint32_t x = a->head, y = b->head;
+
+	for (uint32_t i = 0; i < event->row_count; i++) {
+		if (ush_aside_seats(event, i) != ush_aside_seats(other, i))
+			return false;
+	}
+	while (x != USH_WAIT_NONE && y != USH_WAIT_NONE) {
+		const struct ush_wait *one = ush_wait_at(&live->waits, x);
+		const struct ush_wait *two = ush_wait_at(&fresh->waits, y);
+
+		if (one->user != two->user || one->place != two->place ||
+			one->seats != two->seats || one->tier != two->tier ||
+			one->sequence != two->sequence || one->request_id != two->request_id)
+			return false;
+		x = one->next;
+		y = two->next;
+	}
+	return x == y && a->last_place == b->last_place && a->loose == b->loose;
+}
+
 /* ret: true if the lines and all their legs agree but for owner and wheel. */
 static bool same_hold(const struct ush_engine *live, const struct ush_engine *fresh, uint32_t index)
 {
@@ -113,6 +140,8 @@ static void quiet(struct sim *sim)
 			sim_fail(sim, "replay", "event %u is in one of the two", id);
 		else if (a != NULL && !same_rows(sim, a, b))
 			return;
+		else if (a != NULL && !same_list(sim->engine, fresh, a))
+			sim_fail(sim, "replay", "event %u: the wait-list differs", id);
 		for (uint64_t user = 1; user <= sim->config.users; user++) {
 			if (!same_user(sim, fresh, id, user))
 				sim_fail(sim, "replay", "event %u: user %" PRIu64 " differs", id,

@@ -21,10 +21,17 @@ static void take(struct sim *sim, const struct ush_record *r, uint32_t owner_bef
 				"record %" PRIu64 " (type %u) of hold %" PRIx64 ": event %u row %u "
 				"seat %u belongs to %" PRIx64,
 				r->sequence, r->type, r->hold, r->event, r->row, seat,
-				owner[seat] == 0 || owner[seat] == LEDGER_HOUSE
+				owner[seat] == 0 || owner[seat] >= LEDGER_ASIDE
 					? 0
 					: sim->ledger.holds[owner[seat] - 1].id);
 	}
+}
+
+/* An offer is of seats set aside, or of free ones; not of both in one row. */
+static bool is_aside(const struct sim *sim, const struct ush_record *r)
+{
+	return r->mask != 0 &&
+	       sim->ledger.event[r->event].owner[r->row][__builtin_ctzll(r->mask)] == LEDGER_ASIDE;
 }
 
 static void durable(struct sim *sim, const struct ush_record *records, uint32_t count)
@@ -38,6 +45,10 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 			take(sim, r, 0);
 		else if (r->type == USH_RECORD_TYPE_UNBLOCK)
 			take(sim, r, LEDGER_HOUSE);
+		else if (r->type == USH_RECORD_TYPE_WAIT_OPEN)
+			take(sim, r, LEDGER_ASIDE);
+		else if (r->type == USH_RECORD_TYPE_OFFER)
+			take(sim, r, is_aside(sim, r) ? LEDGER_ASIDE : 0);
 	}
 }
 

@@ -69,8 +69,9 @@ static bool draw_hold(struct sim *sim, struct sim_ask *ask)
 	for (uint32_t tries = 0; tries < 8 && span != 0; tries++) {
 		const struct sim_ask *of = &sim->asks[sim->ask_count - 1 - sim_below(sim, span)];
 
-		if (of->request.op != USH_OP_RESERVE || !of->answered ||
-			of->status != USH_STATUS_OK)
+		/* Made for the client by itself, or an offer that it has been told of. */
+		if ((of->request.op != USH_OP_RESERVE && of->request.op != USH_OP_WAIT_LIST) ||
+			!of->answered || of->status != USH_STATUS_OK || of->hold == 0)
 			continue;
 		ask->request.event = of->request.event;
 		ask->request.user = of->request.user;
@@ -84,6 +85,19 @@ static bool draw_house(struct sim *sim, struct sim_ask *ask)
 {
 	ask->request.user = 0;
 	return draw_legs(sim, ask);
+}
+
+static bool draw_wait(struct sim *sim, struct sim_ask *ask)
+{
+	uint64_t draw = sim_below(sim, 8), tier = sim_below(sim, 2);
+
+	if (draw == 0)
+		ask->request.arg = (uint64_t)USH_WAIT_ACTION_LEAVE << 32;
+	else if (draw < 4)
+		ask->request.arg = (uint64_t)USH_WAIT_ACTION_LOOK << 32;
+	else
+		ask->request.arg = (1 + sim_below(sim, 4)) | tier << 24;
+	return true;
 }
 
 static bool draw_section(struct sim *sim, struct sim_ask *ask)
@@ -118,6 +132,7 @@ static const struct sim_op ops[] = {
 	{USH_OP_BLOCK, 2, true, false, 0, draw_house},
 	{USH_OP_UNBLOCK, 2, true, false, 0, draw_house},
 	{USH_OP_EVENT_STATUS, 1, true, false, USH_RECORD_TYPE_EVENT_STATUS, draw_event_status},
+	{USH_OP_WAIT_LIST, 14, false, true, 0, draw_wait},
 	/* When it is missing: see look_after_events. */
 	{USH_OP_EVENT_LOAD, 0, true, false, 0, draw_load},
 };
@@ -178,7 +193,7 @@ static struct sim_ask *new_ask(struct sim *sim, const struct sim_op *op, uint32_
 
 static void ask_new(struct sim *sim)
 {
-	uint32_t at = 0, draw = (uint32_t)sim_below(sim, 103);
+	uint32_t at = 0, draw = (uint32_t)sim_below(sim, 117);
 	const struct sim_ask *ask;
 
 	while (draw >= ops[at].weight)

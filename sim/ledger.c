@@ -81,7 +81,7 @@ uint64_t ledger_taken(const struct ledger *ledger, uint32_t event, uint32_t row,
 
 	*house = 0;
 	for (uint32_t seat = 0; seat < USH_ROW_SEATS_MAX; seat++) {
-		if (owner[seat] == LEDGER_HOUSE)
+		if (owner[seat] == LEDGER_HOUSE || owner[seat] == LEDGER_ASIDE)
 			*house |= 1ull << seat;
 		else if (owner[seat] != 0)
 			taken |= 1ull << seat;
@@ -111,7 +111,51 @@ static const char *accept(struct ledger *ledger, const struct ush_record *r, uin
 	return NULL;
 }
 
+uint32_t ledger_waiting(const struct ledger *ledger, uint32_t event, uint64_t user)
+{
+	const struct ledger_event *of = &ledger->event[event];
+	uint32_t at = 0;
+
+	while (at < of->wait_count && of->waits[at].user != user)
+		at++;
+	return at;
+}
+
 /* ---- one function a type ---- */
+
+static const char *unlist(struct ledger *ledger, const struct ush_record *r)
+{
+	struct ledger_event *event = &ledger->event[r->event];
+	uint32_t at = ledger_waiting(ledger, r->event, r->user);
+
+	if (at == event->wait_count)
+		return "somebody who does not wait leaves a list";
+	event->wait_count--;
+	memmove(&event->waits[at], &event->waits[at + 1],
+		(event->wait_count - at) * sizeof(event->waits[0]));
+	return NULL;
+}
+
+static const char *on_wait(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_event *event = &ledger->event[r->event];
+	const char *wrong = NULL;
+
+	(void)count;
+	if (r->type == USH_RECORD_TYPE_WAIT_TURN) {
+		event->loose = r->state != 0;
+		return NULL;
+	}
+	if (r->type == USH_RECORD_TYPE_WAIT_LEAVE) {
+		wrong = unlist(ledger, r);
+	} else if (event->wait_count == LEDGER_USERS) {
+		wrong = "more wait than there are";
+	} else {
+		event->waits[event->wait_count].user = r->user;
+		event->waits[event->wait_count++].seats = (uint32_t)r->mask;
+	}
+	return wrong != NULL || r->request_id == 0 ? wrong : accept(ledger, r, r->sequence);
+}
 
 static const char *on_hold(struct ledger *ledger, const struct ush_record *r, uint32_t count)
 {
@@ -139,7 +183,8 @@ static const char *on_hold(struct ledger *ledger, const struct ush_record *r, ui
 		own(ledger, r->event, r[i].row, r[i].mask, ledger->hold_count);
 	}
 	ledger->user_seats[r->event][r->user] += hold->seats;
-	return accept(ledger, r, hold->sequence);
+	return r->type == USH_RECORD_TYPE_OFFER ? unlist(ledger, r)
+						: accept(ledger, r, hold->sequence);
 }
 
 static const char *on_end(struct ledger *ledger, const struct ush_record *r, uint32_t count)
@@ -226,6 +271,11 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 		[USH_RECORD_TYPE_EVENT] = on_event,
 		[USH_RECORD_TYPE_EVENT_STATUS] = on_event_status,
 		[USH_RECORD_TYPE_HOLD] = on_hold,
+		[USH_RECORD_TYPE_OFFER] = on_hold,
+		[USH_RECORD_TYPE_WAIT_JOIN] = on_wait,
+		[USH_RECORD_TYPE_WAIT_LEAVE] = on_wait,
+		[USH_RECORD_TYPE_WAIT_TURN] = on_wait,
+		[USH_RECORD_TYPE_WAIT_OPEN] = on_house,
 		[USH_RECORD_TYPE_RELEASE] = on_end,
 		[USH_RECORD_TYPE_EXPIRE] = on_end,
 		[USH_RECORD_TYPE_CONFIRM] = on_confirm,
@@ -233,17 +283,28 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 		[USH_RECORD_TYPE_UNBLOCK] = on_house,
 	};
 	const struct ush_record *r = &records[0];
+	const struct ush_record *keep;
+	uint32_t keeps = 0;
+	const char *wrong;
 
+	while (keeps + 1 < count && records[count - 1 - keeps].type == USH_RECORD_TYPE_KEEP)
+		keeps++;
+	count -= keeps;
+	keep = &records[count];
 	if (r->type >= USH_RECORD_TYPE_COUNT || book[r->type] == NULL)
 		return "a record of an unknown type";
 	if (count > LEDGER_LEGS)
 		return "a run that is too long";
-	for (uint32_t i = 0; i < count; i++) {
-		if (r[i].row >= LEDGER_ROWS)
+	for (uint32_t i = 0; i < count + keeps; i++) {
+		/* In WAIT_JOIN it is a tier. */
+		if (r[i].row >= LEDGER_ROWS && r->type != USH_RECORD_TYPE_WAIT_JOIN)
 			return "a row that does not exist";
 	}
 	if (r->event >= LEDGER_EVENTS ||
 		(r->type != USH_RECORD_TYPE_OPEN && r->user >= LEDGER_USERS))
 		return "an event or a user that does not exist";
-	return book[r->type](ledger, records, count);
+	wrong = book[r->type](ledger, records, count);
+	for (uint32_t i = 0; i < keeps && wrong == NULL; i++)
+		own(ledger, keep[i].event, keep[i].row, keep[i].mask, LEDGER_ASIDE);
+	return wrong;
 }

@@ -21,6 +21,8 @@
 #define LEDGER_ACCEPTED_MAX 32768u
 #define LEDGER_LINES_MAX 1024u
 #define LEDGER_HOUSE UINT32_MAX
+/* House seats that are set aside for those who wait. */
+#define LEDGER_ASIDE (UINT32_MAX - 1)
 
 struct ledger_hold {
 	uint64_t id;
@@ -52,7 +54,14 @@ struct ledger_accepted {
 struct ledger_event {
 	bool loaded;
 	uint32_t status;
-	/* Number of the hold plus one; 0: free; LEDGER_HOUSE. */
+	/* Those who wait, in order; whoever fits is served. */
+	struct {
+		uint64_t user;
+		uint32_t seats;
+	} waits[LEDGER_USERS];
+	uint32_t wait_count;
+	bool loose;
+	/* Number of the hold plus one; 0: free; LEDGER_HOUSE, LEDGER_ASIDE. */
 	uint32_t owner[LEDGER_ROWS][USH_ROW_SEATS_MAX];
 };
 
@@ -86,6 +95,8 @@ struct ledger_hold *ledger_hold(const struct ledger *ledger, uint64_t id);
 /* ret: the accepted request, or NULL. */
 const struct ledger_accepted *ledger_accepted(
 	const struct ledger *ledger, uint32_t event, uint64_t user, uint32_t request_id);
+/* ret: place in the list of the event, from 0; wait_count: not in it. */
+uint32_t ledger_waiting(const struct ledger *ledger, uint32_t event, uint64_t user);
 /* ret: seats of a row that belong to holds; *house: those that are house seats. */
 uint64_t ledger_taken(const struct ledger *ledger, uint32_t event, uint32_t row, uint64_t *house);
 

@@ -63,6 +63,8 @@ struct sim_config {
 	X(replies) \
 	X(records) \
 	X(holds) \
+	X(waiting) \
+	X(offers) \
 	X(sold) \
 	X(expired) \
 	X(repeated) \

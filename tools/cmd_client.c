@@ -34,6 +34,8 @@ static const struct action actions[] = {
 		"hold the best seats: --event --user --id --seats [--tier] [--section] ..."},
 	{"area", USH_OP_RESERVE_AREA, "euins",
 		"hold places of an area: --event --user --id --seats --section"},
+	{"wait", USH_OP_WAIT_LIST, "eui",
+		"wait for seats: --event --user --id --seats [--tier] | --leave | --look"},
 	{"release", USH_OP_RELEASE, "euih",
 		"give a hold back, or some seats: --event --user --id --hold [--row --mask --leg]"},
 	{"extend", USH_OP_EXTEND, "euih",
@@ -76,6 +78,8 @@ struct asked {
 	bool tier_given;
 	bool section_given;
 	bool together;
+	/* wait. */
+	enum ush_wait_action wait;
 	/* Seats of a channel: its number, its key. */
 	uint64_t channel;
 	uint64_t key_number;
@@ -152,8 +156,10 @@ static void print_help(void)
 	       "  -m, --mask BITS       seats of the row, bit i = seat i, like 0xf\n"
 	       "  -l, --leg ROW:BITS    seats of a further row; up to 7\n"
 	       "  -s, --section N       section, from 0\n"
-	       "  -n, --seats N         best, area: how many\n"
-	       "      --tier N          best: only of this price tier, from 0\n"
+	       "  -n, --seats N         best, area, wait: how many\n"
+	       "      --tier N          best, wait: only of this price tier, from 0\n"
+	       "      --leave           wait: leave the list\n"
+	       "      --look            wait: how one stands; an offer is a hold\n"
 	       "      --accessible N    best, area: wheelchair places among them\n"
 	       "      --companion N     best: seats beside these among them\n"
 	       "      --together        best: do not split the group\n"
@@ -263,6 +269,12 @@ static int take_wish(struct asked *asked, int letter, const char *name, const ch
 	case 'O':
 		asked->together = true;
 		return 0;
+	case 'L':
+		asked->wait = USH_WAIT_ACTION_LEAVE;
+		return 0;
+	case 'k':
+		asked->wait = USH_WAIT_ACTION_LOOK;
+		return 0;
 	case 'c':
 		return parse_number(name, text, USH_CHANNEL_COUNT_MAX, &asked->channel);
 	case 'K':
@@ -356,7 +368,8 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"accessible", required_argument, NULL, 'A'},
 		{"companion", required_argument, NULL, 'C'}, {"together", no_argument, NULL, 'O'},
 		{"channel", required_argument, NULL, 'c'}, {"key", required_argument, NULL, 'K'},
-		{"new", no_argument, NULL, 'N'}, {"timeout", required_argument, NULL, 'T'},
+		{"new", no_argument, NULL, 'N'}, {"leave", no_argument, NULL, 'L'},
+		{"look", no_argument, NULL, 'k'}, {"timeout", required_argument, NULL, 'T'},
 		{"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'H'},
 		{NULL, 0, NULL, 0}};
 	int letter, index = 0;
@@ -731,6 +744,10 @@ int cmd_client(int argc, char **argv)
 		pad(&asked.message, sizeof(asked.message) - (asked.key_given ? 16 : 0));
 	if (asked.action->op == USH_OP_RESERVE_BEST || asked.action->op == USH_OP_RESERVE_AREA)
 		fill_choice(&asked);
+	if (asked.action->op == USH_OP_WAIT_LIST)
+		asked.message.request.arg = asked.seats | asked.tier << 16 |
+					    (uint64_t)asked.tier_given << 24 |
+					    (uint64_t)asked.wait << 32;
 	fill_channel(&asked);
 	status = USHER_FAILED;
 	if (peer_open(&peer, &asked, &message) == 0) {

@@ -21,13 +21,14 @@ void ledger_close(struct ledger *ledger)
 {
 	for (uint32_t i = 0; ledger->taken != NULL && i <= USH_EVENT_ID_MAX; i++)
 		free(ledger->taken[i]);
+	ledger_close_waits(ledger);
 	free(ledger->taken);
 	free(ledger->index);
 	free(ledger->entries);
 	memset(ledger, 0, sizeof(*ledger));
 }
 
-static void fault(struct ledger *ledger, const struct ush_record *r, const char *what)
+void ledger_fault(struct ledger *ledger, const struct ush_record *r, const char *what)
 {
 	ledger->contradictions++;
 	if (ledger->first_fault.text[0] == '\0')
@@ -115,8 +116,10 @@ static int book_hold(struct ledger *ledger, const struct ush_record *records, ui
 			return -USH_ENOMEM;
 		if ((*taken & r->mask) != 0) {
 			ledger->double_sold += ush_popcount64(*taken & r->mask);
-			fault(ledger, r, "a seat that someone else has");
+			ledger_fault(ledger, r, "a seat that someone else has");
 		}
+		if (r->type == USH_RECORD_TYPE_HOLD && ledger_is_aside(ledger, r))
+			ledger_fault(ledger, r, "takes a seat set aside for those who wait");
 		*taken |= r->mask;
 		ledger->seats_held += ush_popcount64(r->mask);
 	}
@@ -131,12 +134,12 @@ static int book_end(struct ledger *ledger, const struct ush_record *r)
 	struct ledger_entry *leg;
 
 	if (index == 0 || ledger->entries[index - 1].end != 0) {
-		fault(ledger, r, "ends a hold that is not held");
+		ledger_fault(ledger, r, "ends a hold that is not held");
 		return add(ledger, r, r->hold, r->sequence);
 	}
 	leg = &ledger->entries[index - 1];
 	if (leg->owner != r->user || leg->event != r->event)
-		fault(ledger, r, "ends another user's hold");
+		ledger_fault(ledger, r, "ends another user's hold");
 	leg->end = r->type;
 	for (uint32_t i = 0; i < ledger->entries[index - 1].legs; i++, leg++) {
 		uint64_t *taken = seats_of(ledger, leg->event, leg->row);
@@ -149,7 +152,7 @@ static int book_end(struct ledger *ledger, const struct ush_record *r)
 			continue;
 		}
 		if ((*taken & leg->left) != leg->left)
-			fault(ledger, r, "gives back seats that nobody has");
+			ledger_fault(ledger, r, "gives back seats that nobody has");
 		*taken &= ~leg->left;
 	}
 	return add(ledger, r, r->hold, r->sequence);
@@ -161,10 +164,10 @@ static int book_step(struct ledger *ledger, const struct ush_record *r)
 	uint32_t index = *slot_of(ledger, r->hold);
 
 	if (index == 0)
-		fault(ledger, r, "changes a hold that never was");
+		ledger_fault(ledger, r, "changes a hold that never was");
 	else if (ledger->entries[index - 1].owner != r->user ||
 		 ledger->entries[index - 1].event != r->event)
-		fault(ledger, r, "changes another user's hold");
+		ledger_fault(ledger, r, "changes another user's hold");
 	return add(ledger, r, r->hold, r->sequence);
 }
 
@@ -189,7 +192,7 @@ static int book_cut(
 		}
 		if (leg->row != r->row || (r->mask & ~leg->left) != 0 ||
 			(*taken & r->mask) != r->mask) {
-			fault(ledger, r, "gives back seats that the hold does not have");
+			ledger_fault(ledger, r, "gives back seats that the hold does not have");
 			continue;
 		}
 		leg->left &= ~r->mask;
@@ -223,7 +226,7 @@ static int book_house(struct ledger *ledger, const struct ush_record *r)
 		return 0;
 	if (r->type == USH_RECORD_TYPE_BLOCK) {
 		if ((*taken & r->mask) != 0)
-			fault(ledger, r, "blocks a seat that someone has");
+			ledger_fault(ledger, r, "blocks a seat that someone has");
 		*taken |= r->mask;
 	} else {
 		/* Seats blocked by the venue file were never booked: clearing them is right. */
@@ -237,9 +240,19 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	int error = 0;
 
 	/* What is kept from the open pool is in nobody's hold either way. */
-	while (count > 1 && records[count - 1].type == USH_RECORD_TYPE_KEEP)
-		count--;
+	while (count > 1 && records[count - 1].type == USH_RECORD_TYPE_KEEP && error == 0)
+		error = ledger_book_keep(ledger, &records[--count]);
+	if (error != 0)
+		return error;
 	switch (records[0].type) {
+	case USH_RECORD_TYPE_OFFER:
+		error = ledger_book_offer(ledger, records, count);
+		return error != 0 ? error : book_hold(ledger, records, count);
+	case USH_RECORD_TYPE_WAIT_JOIN:
+	case USH_RECORD_TYPE_WAIT_LEAVE:
+	case USH_RECORD_TYPE_WAIT_TURN:
+	case USH_RECORD_TYPE_WAIT_OPEN:
+		return ledger_book_wait(ledger, records, count);
 	case USH_RECORD_TYPE_HOLD:
 		return book_hold(ledger, records, count);
 	case USH_RECORD_TYPE_RELEASE:

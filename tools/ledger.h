@@ -34,6 +34,27 @@ struct ledger_entry {
 	uint8_t end;
 };
 
+/* One who waits, or did. */
+struct ledger_wait {
+	uint64_t user;
+	uint16_t tier;
+	uint8_t seats;
+	bool gone;
+};
+
+/* The wait-list of an event. */
+struct ledger_list {
+	struct ledger_wait *waits;
+	size_t count;
+	size_t capacity;
+	/* All before it are gone. */
+	size_t first;
+	/* Whoever fits is served. */
+	bool loose;
+	/* Seats set aside, by row. */
+	uint64_t *aside;
+};
+
 struct ledger {
 	struct ledger_entry *entries;
 	size_t count;
@@ -44,6 +65,8 @@ struct ledger {
 	size_t holds;
 	/* By event, then row. */
 	uint64_t **taken;
+	/* By event; NULL: nobody has waited. */
+	struct ledger_list *lists;
 	uint64_t seats_held;
 	uint64_t seats_sold;
 	/* Faults, counted; the first one in words. */
@@ -57,6 +80,20 @@ void ledger_close(struct ledger *ledger);
 
 /* Books one run. err: -USH_ENOMEM. Faults are counted, not returned. */
 int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+
+/* ---- for the files of the ledger ---- */
+
+void ledger_fault(struct ledger *ledger, const struct ush_record *r, const char *what);
+
+/* WAIT_*, and what an OFFER and a KEEP say of wait-lists. err: -USH_ENOMEM. */
+int ledger_book_wait(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+int ledger_book_offer(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+int ledger_book_keep(struct ledger *ledger, const struct ush_record *r);
+
+/* ret: true if one of the record's seats is set aside for those who wait. */
+bool ledger_is_aside(const struct ledger *ledger, const struct ush_record *r);
+
+void ledger_close_waits(struct ledger *ledger);
 
 /* ret: the entry with this sequence, type and hold, or NULL. cost: O(log n). */
 const struct ledger_entry *ledger_find(const struct ledger *ledger, uint64_t sequence);

@@ -185,6 +185,8 @@ static void offer(const struct match *m, struct ush_wait *wait, struct ush_user 
 		.digest = wait->digest,
 	};
 	struct act *act = loop_act(loop, legs->count);
+	struct ush_hold *hold;
+	uint64_t id;
 
 	act->kind = ACT_OFFER;
 	act->seats = (uint16_t)legs->seats;
@@ -193,14 +195,18 @@ static void offer(const struct match *m, struct ush_wait *wait, struct ush_user 
 	act->wait = wait;
 	act->hold = ush_hold_take(loop->pool, legs->count);
 	USH_ASSERT(act->hold != USH_HOLD_NONE);
-	ush_holds_line(&loop->engine->holds, act->hold)->flags |= USH_HOLD_OFFER;
+	hold = ush_holds_line(&loop->engine->holds, act->hold);
+	hold->flags |= USH_HOLD_OFFER;
+	id = ush_hold_id(&loop->engine->holds, act->hold,
+		ush_hold_word_generation(
+			atomic_load_explicit(&hold->word, memory_order_relaxed)));
 	decide_fill_hold(
-		loop, act, legs, &admitted, loop->now_ns + m->event->hold_ms * 1000000ull);
+		loop, act, legs, &admitted, id, loop->now_ns + m->event->hold_ms * 1000000ull);
 	for (uint32_t i = 0; i < act->record_count; i++)
 		loop->records[act->record_first + i].type = USH_RECORD_TYPE_OFFER;
 	ush_wait_unlink(&loop->engine->waits, m->list, wait);
 	wait->state = USH_WAIT_OFFERED;
-	wait->hold = act->reply.hold;
+	wait->hold = id;
 	m->list->since_ns = 0;
 	count(&loop->counters.wait_offers);
 	loop_act_done(loop, act);

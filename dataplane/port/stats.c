@@ -92,6 +92,8 @@ static void emit_loop(struct sink *sink, const char *prefix, const struct ush_lo
 	emit(sink, c->expired, "%s_expired", prefix);
 	emit(sink, c->waiting, "%s_waiting", prefix);
 	emit(sink, c->repeated, "%s_repeated", prefix);
+	emit(sink, c->wait_offers, "%s_wait_offers", prefix);
+	emit(sink, c->wait_skipped, "%s_wait_skipped", prefix);
 }
 
 static void emit_port(struct sink *sink, const struct ush_stats *stats, uint32_t index)

@@ -320,6 +320,8 @@ def hold_session(udp, control):
     udp.call(Op.RELEASE, event=EVENT, user=user + 2, request_id=2, hold=best.hold)
     udp.call(Op.RESERVE_AREA, event=EVENT, user=user + 2, request_id=3, arg=1,
              extensions=[uc.pad(2)])
+    udp.call(Op.WAIT_LIST, event=EVENT, user=user + 2, request_id=4, arg=1)
+    udp.call(Op.WAIT_LIST, event=EVENT, user=user + 2, request_id=5, arg=2 << 32)
     udp.query_section(EVENT, 0, rows=5)
     udp.call(Op.QUERY_SECTION, event=EVENT, section=9)
     for op in uc.CONTROL_OPS:

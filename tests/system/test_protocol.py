@@ -552,6 +552,7 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.QUERY_HOLD: dict(event=EVENT, user=1, hold=5), Op.QUERY_SECTION: dict(event=EVENT),
         Op.RESERVE_BEST: dict(event=EVENT, user=1, request_id=1, arg=1),
         Op.RESERVE_AREA: dict(event=EVENT, user=1, request_id=1, arg=1),
+        Op.WAIT_LIST: dict(event=EVENT, user=1, request_id=1, arg=1),
         Op.EVENT_LOAD: dict(event=EVENT), Op.EVENT_STATUS: dict(event=EVENT, arg=2),
         Op.CONFIRM: dict(event=EVENT, user=1, hold=5), Op.BLOCK: dict(event=EVENT, mask=1),
         Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {},
@@ -568,6 +569,7 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.REFUND_END: "hold_ms", Op.TRANSFER: "mask row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
         Op.QUERY_SECTION: "user hold mask hold_ms arg",
         Op.RESERVE_BEST: "hold mask row", Op.RESERVE_AREA: "hold mask row",
+        Op.WAIT_LIST: "hold mask row section hold_ms",
         Op.EVENT_LOAD: "user hold mask row section hold_ms arg",
         Op.EVENT_STATUS: "user hold mask row section hold_ms",
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
@@ -637,9 +639,11 @@ def test_bad_request(device):
             bad(Fault.LEG_EMPTY, op, row=1)
         elif op not in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
             bad(Fault.EXTENSION, op, extensions=[uc.legs([(1, 1)])])
-    for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA):
+    for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA, Op.WAIT_LIST):
         bad(Fault.REQUEST_ID, op, request_id=0)
-    for op in (Op.RESERVE, Op.RELEASE, Op.QUERY_HOLD, Op.CONFIRM):
+    for arg in (0, 9, 1 << 8, 1 | 1 << 16, 1 | 2 << 24, 1 | 255 << 16 | 1 << 24, 1 << 32 | 1, 3 << 32, 1 << 63):
+        bad(Fault.ARGUMENT, Op.WAIT_LIST, arg=arg)
+    for op in (Op.RESERVE, Op.RELEASE, Op.QUERY_HOLD, Op.CONFIRM, Op.WAIT_LIST):
         bad(Fault.USER, op, user=0)
     for op in (Op.BLOCK, Op.UNBLOCK):
         for channel in (16, 1 << 63):

@@ -27,7 +27,7 @@ _LEG = struct.Struct("<HHIQ")
 assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG.size == 16
 
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
-                             EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8,
+                             EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8, WAIT_LIST=13,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
                              TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78))
@@ -38,7 +38,7 @@ _STATUS = (
     "BAD_IMAGE CHANGED")
 Status = enum.IntEnum("Status", dict(
     {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, ORPHAN=41,
-    CHANNEL=43))
+    CHANNEL=43, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
@@ -462,6 +462,18 @@ class Client:
         return self.patient(Op.RESERVE_AREA, event=event, user=user, request_id=request_id,
                             section=section, arg=places | accessible << 32, hold_ms=hold_ms,
                             extensions=[pad(2 * legs)] if legs else [])
+
+    def wait_join(self, event, user, seats, tier=None, request_id=None):
+        request_id = request_id or self.next_id(user, event)
+        arg = seats | (tier or 0) << 16 | (tier is not None) << 24
+        return self.patient(Op.WAIT_LIST, event=event, user=user, request_id=request_id, arg=arg)
+
+    def wait_leave(self, event, user, request_id=None):
+        request_id = request_id or self.next_id(user, event)
+        return self.patient(Op.WAIT_LIST, event=event, user=user, request_id=request_id, arg=1 << 32)
+
+    def wait_look(self, event, user):
+        return self.patient(Op.WAIT_LIST, event=event, user=user, request_id=1, arg=2 << 32)
 
     def release(self, event, user, hold, request_id=None):
         request_id = request_id or self.next_id(user, event)
