@@ -81,6 +81,12 @@ void sim_draw_config(struct sim *sim, uint32_t steps)
 	c->recovery = rate(sim, 600);
 	c->orderly = rate(sim, 3);
 	c->reshape = sim_below(sim, 2) == 0;
+	/* So few seats that people wait for them. */
+	if (sim_below(sim, 4) == 0) {
+		c->rows = 1;
+		c->seats = among(sim, 1, 4);
+		c->hold_ms = among(sim, 1000, 5000);
+	}
 	if (sim_below(sim, 32) == 0)
 		flood(sim, steps == 0);
 }

@@ -89,6 +89,7 @@ static int claim_seats(struct ush_state *state, struct ush_event *event, const s
 		if ((house & ~ush_aside_seats(event, r->row)) != 0)
 			return bad(r, message, "a seat is offered that was not set aside");
 		ush_aside_take(event, r->row, house);
+		ush_aside_unmark(event, r->row, house);
 	} else if (house != 0) {
 		ush_channel_seats(state->channels, r->event, r->row, &claimable);
 		if ((house & ~claimable) != 0)

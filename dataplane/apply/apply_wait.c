@@ -92,6 +92,7 @@ static int apply_open(struct ush_event *event, const struct ush_record *records,
 			(r->mask & ~ush_aside_seats(event, r->row)) != 0)
 			return bad(r, message, "seats become free that were not set aside");
 		ush_aside_take(event, r->row, r->mask);
+		ush_aside_unmark(event, r->row, r->mask);
 		ush_event_house_remove(event, &event->rows[r->row], r->mask);
 	}
 	return 0;

@@ -91,8 +91,10 @@ void ush_event_house_remove(struct ush_event *event, struct ush_row *row, uint64
 
 void ush_aside_add(struct ush_event *event, uint32_t row, uint64_t mask)
 {
-	uint64_t before = atomic_fetch_or_explicit(&event->aside[row], mask, memory_order_release);
+	uint64_t before;
 
+	ush_aside_mark(event, row, mask);
+	before = atomic_fetch_or_explicit(&event->aside[row], mask, memory_order_release);
 	USH_ASSERT((before & mask) == 0);
 	/* The seats first: whoever clears the row's bit looks at them again. */
 	atomic_fetch_or_explicit(

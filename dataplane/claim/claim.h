@@ -80,6 +80,8 @@ struct ush_event {
 	/* House seats that are set aside for those who wait, by row; and a bit for each row that may
 	 * have some. */
 	_Atomic uint64_t *aside;
+	/* The same, and those on the way there or being offered: no house seats like others. */
+	_Atomic uint64_t *aside_marks;
 	_Atomic uint64_t *aside_rows;
 	_Atomic uint32_t aside_count;
 	/* Numbers of the channels' keys. */
@@ -260,6 +262,23 @@ USH_INLINE void ush_event_house_sold(struct ush_event *event, struct ush_row *ro
 /* Taken seats come back and stay off sale, by the record at `sequence`. by: the loop whose record
  * gives them back, or replay. */
 void ush_row_keep(struct ush_event *event, struct ush_row *row, uint64_t mask, uint64_t sequence);
+
+/* Seats will be house seats for those who wait. by: before they are house seats. */
+USH_INLINE void ush_aside_mark(struct ush_event *event, uint32_t row, uint64_t mask)
+{
+	atomic_fetch_or_explicit(&event->aside_marks[row], mask, memory_order_release);
+}
+
+/* Seats of an offer are house seats no more, or those that were aside are free. by: after that. */
+USH_INLINE void ush_aside_unmark(struct ush_event *event, uint32_t row, uint64_t mask)
+{
+	atomic_fetch_and_explicit(&event->aside_marks[row], ~mask, memory_order_release);
+}
+
+USH_INLINE uint64_t ush_aside_marks(const struct ush_event *event, uint32_t row)
+{
+	return atomic_load_explicit(&event->aside_marks[row], memory_order_acquire);
+}
 
 /* House seats are set aside for those who wait: the record that says so has its slot. by: whose
  * record it is, or replay. */

@@ -289,9 +289,12 @@ int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const vo
 	rows = (const struct ush_venue_row *)(const void *)image.rows;
 	event->best = arena_take(inventory, ush_best_bytes(event, rows));
 	event->aside = arena_take(inventory, image.header.row_count * sizeof(*event->aside));
+	event->aside_marks =
+		arena_take(inventory, image.header.row_count * sizeof(*event->aside_marks));
 	event->aside_rows = arena_take(
 		inventory, (image.header.row_count + 63) / 64 * sizeof(*event->aside_rows));
-	if (event->best == NULL || event->aside == NULL || event->aside_rows == NULL)
+	if (event->best == NULL || event->aside == NULL || event->aside_marks == NULL ||
+		event->aside_rows == NULL)
 		goto full;
 	ush_best_init(event->best, event, rows);
 	event->arena_end = inventory->arena_used;

@@ -106,6 +106,9 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 		if ((ush_aside_seats(event, i) & ~(row_house & ~channels)) != 0)
 			return contradiction(
 				audit, "seats set aside are not off sale", event->id, i);
+		if (ush_aside_seats(event, i) != ush_aside_marks(event, i))
+			return contradiction(
+				audit, "seats marked as set aside are not", event->id, i);
 		aside += ush_popcount64(ush_aside_seats(event, i));
 		free += ush_popcount64(row_free);
 		house += ush_popcount64(row_house);

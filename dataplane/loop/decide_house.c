@@ -291,7 +291,7 @@ static enum ush_claim house_leg(struct ush_loop *loop, struct ush_event *event, 
 	struct ush_row *row = &event->rows[house->row[i]];
 	uint64_t off = mask & atomic_load_explicit(&row->house, memory_order_acquire);
 	uint64_t all = ush_channel_seats(&loop->engine->channels, event->id, house->row[i], NULL) |
-		       ush_aside_seats(event, house->row[i]);
+		       ush_aside_marks(event, house->row[i]);
 	struct ush_channel_row *entry = house->entry[i];
 	/* Of what is off sale, what is off sale for this. */
 	uint64_t mine = house->channel == 0 ? off & ~all

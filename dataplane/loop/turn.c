@@ -192,6 +192,7 @@ static void give_seats_back(struct ush_loop *loop, struct act *act)
 	ush_event_count_returned(act->event, loop->index, act->seats);
 	USH_ASSERT(act->user->seats >= act->seats);
 	act->user->seats = (uint16_t)(act->user->seats - act->seats);
+	ush_wait_freed(&loop->engine->waits, act->event->id);
 }
 
 /* Seats come back by the record at `last`: free, but for those that a KEEP record names. */
@@ -206,6 +207,8 @@ static void return_seats(
 			continue;
 		USH_ASSERT((keep->mask & ~mask) == 0);
 		mask &= ~keep->mask;
+		if (keep->state == USH_KEEP_WAIT_LIST)
+			ush_aside_mark(act->event, row, keep->mask);
 		ush_row_keep(act->event, &act->event->rows[row], keep->mask, last);
 		if (keep->state == USH_KEEP_CHANNEL)
 			ush_channel_return(
@@ -375,6 +378,11 @@ static void show_offer(struct ush_loop *loop, struct act *act, uint64_t last)
 
 	act->wait->sequence = last;
 	show_hold(loop, act, last);
+	for (uint32_t i = 0; i < act->record_count; i++) {
+		const struct ush_record *record = &loop->records[act->record_first + i];
+
+		ush_aside_unmark(act->event, record->row, record->mask);
+	}
 	atomic_fetch_sub_explicit(&list->count, 1, memory_order_release);
 }
 
@@ -383,9 +391,11 @@ static void show_open(struct ush_loop *loop, struct act *act)
 {
 	const struct ush_record *record = &loop->records[act->record_first];
 
-	for (uint32_t i = 0; i < act->record_count; i++, record++)
+	for (uint32_t i = 0; i < act->record_count; i++, record++) {
 		ush_event_house_remove(
 			act->event, &act->event->rows[record->row], record->mask);
+		ush_aside_unmark(act->event, record->row, record->mask);
+	}
 }
 
 static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
@@ -405,6 +415,8 @@ static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 		}
 		ush_best_note(act->event, record->row);
 	}
+	if (act->kind == ACT_UNBLOCK)
+		ush_wait_freed(&loop->engine->waits, act->event->id);
 }
 
 static void show(struct ush_loop *loop, struct act *act, uint64_t last)

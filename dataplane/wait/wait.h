@@ -169,6 +169,17 @@ uint32_t ush_wait_place(const struct ush_wait_list *list, const struct ush_wait 
  * by: any loop. */
 void ush_wait_poke(struct ush_waits *waits, uint32_t event);
 
+/* Seats have become free. If somebody waits he may have been told, on his way to the list, that
+ * they were not. by: after they are free and counted. cost: a load. */
+USH_INLINE void ush_wait_freed(struct ush_waits *waits, uint32_t event)
+{
+	/* Total order with the count that a join raises before it looks for free seats: one of the
+	 * two sees the other. */
+	if (waits->limit != 0 && ush_unlikely(atomic_load_explicit(&waits->lists[event].count,
+					 memory_order_seq_cst) != 0))
+		ush_wait_poke(waits, event);
+}
+
 /* ret: an event from `event` on that wants to be looked at, and is of the loop; 0: none. by: that
  * loop. cost: at most 16 lines and those that wait-lists have touched; one load when there are none. */
 uint32_t ush_wait_due(

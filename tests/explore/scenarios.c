@@ -22,5 +22,8 @@ const struct explore_scenario *const explore_scenarios[] = {
 	&explore_channel_seats,
 	&explore_channel_unblock,
 	&explore_channel_return,
+	&explore_wait_release,
+	&explore_wait_join,
+	&explore_wait_unblock,
 	NULL,
 };

@@ -31,5 +31,8 @@ extern const struct explore_scenario explore_engine_reuse;
 extern const struct explore_scenario explore_channel_seats;
 extern const struct explore_scenario explore_channel_unblock;
 extern const struct explore_scenario explore_channel_return;
+extern const struct explore_scenario explore_wait_release;
+extern const struct explore_scenario explore_wait_join;
+extern const struct explore_scenario explore_wait_unblock;
 
 #endif /* USH_EXPLORE_SCENARIOS_H */
