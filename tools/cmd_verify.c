@@ -20,6 +20,7 @@
 
 static const char usage[] =
 	"usage: usher verify [--acks FILE]... [--from-start] [--json] STATE\n"
+	"       usher verify draw [OPTIONS] DRAW      recompute a published draw, see its --help\n"
 	"\n"
 	"Audits the journal in usherd's state directory STATE without changing it: no seat sold\n"
 	"twice, no acknowledged change lost, seats conserved, hash chain unbroken. May run beside a\n"
@@ -355,6 +356,11 @@ int cmd_verify(int argc, char **argv)
 	int ack_count = 0, option, status = USHER_USAGE;
 	bool json = false;
 
+	if (argc > 1 && strcmp(argv[1], "draw") == 0) {
+		free(v);
+		free(acks);
+		return verify_draw(argc - 1, argv + 1);
+	}
 	if (v == NULL || acks == NULL) {
 		fputs("usher verify: no memory to begin with\n", stderr);
 		status = USHER_FAILED;

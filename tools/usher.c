@@ -27,7 +27,7 @@ static const struct command commands[] = {
 	{"load", cmd_load, "generate booking traffic and measure the answers"},
 	{"top", cmd_top, "what a running usherd is doing, each second"},
 	{"journal", cmd_journal, "look into a journal directory"},
-	{"verify", cmd_verify, "audit a journal: no double sale, nothing acknowledged lost"},
+	{"verify", cmd_verify, "audit a journal: no double sale, nothing acknowledged lost; or recompute a draw"},
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or `usher help COMMAND`"},
 };
