@@ -26,7 +26,7 @@ VERSION = 1
 # Complaints of Wireshark's group "malformed", for which it adds an entry of its own.
 MALFORMED = {"magic", "size", "extension"}
 EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, "TICKET": 7, "CHANNEL": 8,
-             "ROWS": 16, "TEXT": 17, "SEATS": 18}
+             "GIVE": 9, "ROWS": 16, "TEXT": 17, "SEATS": 18}
 # How the header's value divides: (name, shift, bits).
 VALUE_PARTS = {
     "TOKEN": [("tier", 0, 8), ("key_id", 8, 24)],
