@@ -781,7 +781,7 @@ local function request_info(values, items, state)
 			words[#words + 1] = name .. " " .. (is_hex and hex(value) or tostring(value))
 		end
 	end
-	if uses.arg then
+	if uses.arg and name_of("op", values.op) == "EVENT_STATUS" then
 		local status = name_of("event_status", values.arg:tonumber())
 		items.arg:append_text(" (" .. status .. ")")
 		words[#words + 1] = status
