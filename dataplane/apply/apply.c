@@ -1,44 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
-
-#include "apply/apply.h"
-#include "claim/channel.h"
-
-static int bad(const struct ush_record *r, struct ush_message *message, const char *what)
-{
-	ush_message_set(message,
-		"journal record %" PRIu64 " (type %u, event %u, hold %016" PRIx64 ", row %u): %s",
-		r->sequence, r->type, r->event, r->hold, r->row, what);
-	return -USH_ECORRUPT;
-}
-
-static int full(const struct ush_record *r, struct ush_message *message, const char *limit)
-{
-	ush_message_set(message,
-		"journal record %" PRIu64
-		" does not fit: raise [limits] %s to what it was when the "
-		"journal was written",
-		r->sequence, limit);
-	return -USH_EFULL;
-}
-
-static int find_event(const struct ush_state *state, const struct ush_record *r,
-	struct ush_event **event, struct ush_message *message)
-{
-	*event = ush_inventory_event(state->inventory, r->event);
-	return *event != NULL ? 0 : bad(r, message, "unknown event");
-}
-
-static int find_row(const struct ush_event *event, const struct ush_record *r, struct ush_row **row,
-	struct ush_message *message)
-{
-	if (r->row >= event->row_count)
-		return bad(r, message, "no such row");
-	*row = &event->rows[r->row];
-	if (r->mask == 0 || (r->mask & ~(*row)->seats) != 0)
-		return bad(r, message, "no such seat");
-	return 0;
-}
+#include "apply/internal.h"
 
 /* Finds or makes the user's line; there is one thread, so it locks at once. */
 static int enter_user(struct ush_state *state, const struct ush_record *r, struct ush_user **line,
@@ -593,91 +554,6 @@ static int apply_transfer(
 	return 0;
 }
 
-static int apply_block(struct ush_state *state, struct ush_event *event, struct ush_row *row,
-	const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_channel_row *entry;
-	uint64_t way;
-
-	if (ush_row_claim(row, r->mask, &way) != USH_CLAIM_WON)
-		return bad(r, message, "a seat to be blocked is not free");
-	ush_event_house_add(event, row, r->mask, r->sequence);
-	if (r->state == 0)
-		return 0;
-	entry = ush_channel_enter(state->channels, r->event, r->row, r->state);
-	if (entry == NULL)
-		return full(r, message, "channel_rows");
-	atomic_fetch_or_explicit(&entry->seats, r->mask, memory_order_relaxed);
-	atomic_store_explicit(&event->keeps, 1, memory_order_relaxed);
-	ush_channel_put_back(entry, r->mask);
-	return 0;
-}
-
-static int apply_unblock(struct ush_state *state, struct ush_event *event, struct ush_row *row,
-	const struct ush_record *r, struct ush_message *message)
-{
-	uint64_t mine = atomic_load_explicit(&row->house, memory_order_relaxed);
-	struct ush_channel_row *entry = NULL;
-
-	if (r->state == 0) {
-		mine &= ~ush_channel_seats(state->channels, r->event, r->row, NULL);
-	} else {
-		entry = ush_channel_find(state->channels, r->event, r->row, r->state);
-		mine &= entry == NULL ? 0
-				      : atomic_load_explicit(&entry->free, memory_order_relaxed);
-	}
-	if ((r->mask & ~mine) != 0)
-		return bad(r, message, "a seat to be unblocked is not blocked");
-	if (entry != NULL) {
-		ush_channel_withdraw(entry, r->mask);
-		atomic_fetch_and_explicit(&entry->seats, ~r->mask, memory_order_relaxed);
-	}
-	ush_event_house_remove(event, row, r->mask);
-	return 0;
-}
-
-static int apply_channel(
-	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_event *event;
-	int error = find_event(state, r, &event, message);
-
-	if (error != 0)
-		return error;
-	if (r->state < 1 || r->state > USH_CHANNEL_COUNT_MAX)
-		return bad(r, message, "no such channel");
-	if (r->amount > UINT8_MAX ||
-		r->amount !=
-			atomic_load_explicit(&event->channel_key[r->state], memory_order_relaxed) +
-				1u)
-		return bad(r, message, "the numbers of a channel's keys have a gap");
-	atomic_store_explicit(
-		&event->channel_key[r->state], (uint8_t)r->amount, memory_order_relaxed);
-	return 0;
-}
-
-static int apply_house(struct ush_state *state, const struct ush_record *records, uint32_t count,
-	struct ush_message *message)
-{
-	struct ush_event *event;
-	int error = find_event(state, &records[0], &event, message);
-
-	for (uint32_t i = 0; i < count && error == 0; i++) {
-		const struct ush_record *r = &records[i];
-		struct ush_row *row;
-
-		error = find_row(event, r, &row, message);
-		if (error == 0 && r->state > USH_CHANNEL_COUNT_MAX)
-			error = bad(r, message, "no such channel");
-		if (error != 0)
-			return error;
-		error = r->type == USH_RECORD_TYPE_BLOCK
-				? apply_block(state, event, row, r, message)
-				: apply_unblock(state, event, row, r, message);
-	}
-	return error;
-}
-
 static int apply_event(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
 {
@@ -730,11 +606,18 @@ static int apply_event_status(
 {
 	struct ush_event *event;
 	int error = find_event(state, r, &event, message);
+	uint32_t before;
 
 	if (error != 0)
 		return error;
 	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "unknown event status");
+	before = atomic_load_explicit(&event->status, memory_order_relaxed);
+	/* Older versions did not tell it, and allowed more. */
+	if (r->mask != 0 && r->mask != before)
+		return bad(r, message, "the event has another status than this starts from");
+	if (r->mask != 0 && !ush_event_status_follows(before, r->state))
+		return bad(r, message, "the event's status does not go there");
 	if (ush_event_is_cancelled(event) && r->state != USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "the event is cancelled");
 	atomic_store_explicit(&event->status, r->state, memory_order_relaxed);
@@ -822,9 +705,9 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 		return apply_refund_end(state, records, count, message);
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
-		return apply_house(state, records, count, message);
+		return ush_apply_house(state, records, count, message);
 	case USH_RECORD_TYPE_CHANNEL:
-		return apply_channel(state, r, message);
+		return ush_apply_channel(state, r, message);
 	default:
 		return bad(r, message, "unknown record type");
 	}
