@@ -232,10 +232,11 @@ static void play(struct ush_random *random, uint32_t steps)
 			if (reply.status == USH_STATUS_OK && what != 0)
 				*g = (struct granted){user, reply.hold, mask, row};
 		} else if (what < 12 && g->hold != 0) {
+			if (i % 2 == 0)
+				swap(g, &next_id[g->user], i);
 			for (uint32_t k = 0; k < 5; k++)
 				step_on(random, g, &next_id[g->user]);
 		} else if (what == 12 && g->hold != 0) {
-			swap(g, &next_id[g->user], i);
 			cut(g, &next_id[g->user]);
 		} else if (what < 16 && g->hold != 0) {
 			release(g->user, g->hold, ++next_id[g->user]);
