@@ -21,6 +21,7 @@ const struct explore_scenario *const explore_scenarios[] = {
 	&explore_engine_expiry,
 	&explore_engine_confirm,
 	&explore_engine_reuse,
+	&explore_best_none,
 	&explore_bookings_list,
 	&explore_channel_seats,
 	&explore_channel_unblock,
