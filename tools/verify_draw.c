@@ -245,6 +245,7 @@ int verify_draw(int argc, char **argv)
 			fputs(usage, stdout);
 			return USHER_OK;
 		default:
+			fputs(usage, stderr);
 			return USHER_USAGE;
 		}
 	}

@@ -281,8 +281,8 @@ int ush_draw_file_read(
 		return fail(message, "longer than %u bytes", USH_DRAW_FILE_BYTES_MAX);
 	root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
 	if (root == NULL)
-		return fail(
-			message, "line %d, column %d: %s", error.line, error.column, error.text);
+		return fail(message, "line %d, column %d: %.300s", error.line, error.column,
+			error.text);
 	ret = read_root(root, &read, message);
 	json_decref(root);
 	if (ret != 0)

@@ -34,19 +34,15 @@ static uint32_t key_number(const struct ush_event *event, uint32_t channel)
 	return atomic_load_explicit(&event->channel_key[channel], memory_order_acquire);
 }
 
-bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, const struct ush_event *event, uint32_t *channel)
+bool decide_channel_key_good(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event)
 {
-	struct ush_key key;
-	uint64_t tag;
+	uint32_t channel = admitted->channel;
+	struct ush_key key = channel_key(loop->engine, event->id, channel, admitted->channel_key);
+	uint64_t tag = ush_siphash_2(
+		&key, admitted->request.user, (uint64_t)event->id | (uint64_t)channel << 32);
 
-	*channel = admitted->channel;
-	if (ush_likely(*channel == 0))
-		return true;
-	key = channel_key(loop->engine, event->id, *channel, admitted->channel_key);
-	tag = ush_siphash_2(
-		&key, admitted->request.user, (uint64_t)event->id | (uint64_t)*channel << 32);
-	if (admitted->channel_key == key_number(event, *channel) && tag == admitted->channel_tag)
+	if (admitted->channel_key == key_number(event, channel) && tag == admitted->channel_tag)
 		return true;
 	loop_refuse(loop, packet, admitted, USH_STATUS_CHANNEL, 0);
 	return false;
@@ -78,6 +74,22 @@ static void unclaim(const struct decide_legs *legs, struct ush_event *event,
 			ush_row_unclaim(
 				event, &event->rows[legs->row[i]], legs->mask[i] & ~parts[i]);
 	}
+}
+
+void decide_channel_unclaim(struct ush_loop *loop, const struct decide_legs *legs,
+	struct ush_event *event, uint32_t channel)
+{
+	struct ush_channel_row *entries[USH_LEG_COUNT_MAX];
+	uint64_t parts[USH_LEG_COUNT_MAX];
+
+	for (uint32_t i = 0; i < legs->count; i++) {
+		/* The channel's seats are still house: that ends with the record. */
+		entries[i] =
+			ush_channel_find(&loop->engine->channels, event->id, legs->row[i], channel);
+		parts[i] = legs->mask[i] & atomic_load_explicit(&event->rows[legs->row[i]].house,
+						   memory_order_acquire);
+	}
+	unclaim(legs, event, entries, parts, legs->count);
 }
 
 enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_legs *legs,
@@ -226,6 +238,9 @@ void decide_keep(struct ush_loop *loop, struct act *act)
 				break;
 		}
 		break;
+	case ACT_SWAP:
+		records -= act->take_count;
+		/* fall through */
 	case ACT_CUT:
 	case ACT_REFUND_SOME:
 	case ACT_REFUND_ALL:
@@ -390,7 +405,7 @@ void decide_house(
 		return;
 	}
 	act->has_reply = 1;
-	act->packet = *packet;
+	act->packet = packet;
 	act->reply = reply;
 	loop_act_done(loop, act);
 	loop_flush(loop);

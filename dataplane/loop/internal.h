@@ -22,8 +22,9 @@
 /* Decided changes of one batch: they get their log slots with one fetch-add. */
 #define BATCH_ACTS USH_LOOP_BURST
 #define BATCH_RECORDS (BATCH_ACTS * 2u)
-/* The largest change: each leg, and two KEEP records for it. */
-#define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 3u)
+/* The largest change, SWAP: each leg that is given up, two KEEP records for it, each that is taken.
+ */
+#define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 4u)
 static_assert(BATCH_RECORDS >= ACT_RECORDS_MAX, "a batch holds the largest change");
 
 /* Lines and ticks of the wheel looked at in one turn. */
@@ -42,6 +43,8 @@ enum act_kind {
 	ACT_EXTEND,
 	/* HELD, some seats given back. */
 	ACT_CUT,
+	/* HELD, some seats given up for others. */
+	ACT_SWAP,
 	ACT_PAY_BEGIN,
 	/* PAYING -> SOLD, HELD, EXPIRED. */
 	ACT_PAY_SOLD,
@@ -70,6 +73,9 @@ struct act {
 	uint16_t record_count;
 	/* Of these the last ones are KEEP records. */
 	uint16_t keep_count;
+	/* SWAP: before those, records of seats that are taken, and those seats. */
+	uint16_t take_count;
+	uint16_t seats_taken;
 	uint16_t seats;
 	/* What the hold's `pending` becomes. */
 	uint16_t pending;
@@ -79,7 +85,8 @@ struct act {
 	struct ush_user *other;
 	struct ush_event *event;
 	struct ush_accepted *answer;
-	struct ush_packet packet;
+	/* With has_reply: the request, where it stays until the batch is flushed. */
+	struct ush_packet *packet;
 	struct ush_reply reply;
 };
 
@@ -138,16 +145,67 @@ void loop_flush(struct ush_loop *loop);
 
 /* Flushes if the batch could not take one more change of any size. Called before anything about a
  * request is decided, so that the room found for a batch covers all that is claimed in it. */
-void loop_make_room(struct ush_loop *loop);
+USH_INLINE void loop_make_room(struct ush_loop *loop)
+{
+	if (ush_unlikely(loop->act_count == BATCH_ACTS ||
+			 loop->record_count + ACT_RECORDS_MAX > BATCH_RECORDS))
+		loop_flush(loop);
+}
 
 /* ret: a new act with room for `records` records, which loop_make_room found. The act is part of
  * the batch only after loop_act_done. */
-struct act *loop_act(struct ush_loop *loop, uint32_t records);
+USH_INLINE struct act *loop_act(struct ush_loop *loop, uint32_t records)
+{
+	struct act *act;
 
-/* ret: the next record of the act, zeroed but for type, run and what all records carry. */
-struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act);
+	USH_ASSERT(loop->act_count < BATCH_ACTS);
+	USH_ASSERT(loop->record_count + records <= BATCH_RECORDS);
+	act = &loop->acts[loop->act_count];
+	act->has_reply = 0;
+	act->record_first = (uint16_t)loop->record_count;
+	act->record_count = 0;
+	act->keep_count = 0;
+	act->take_count = 0;
+	act->seats = 0;
+	act->pending = 0;
+	act->hold = USH_HOLD_NONE;
+	act->user = NULL;
+	act->other = NULL;
+	act->event = NULL;
+	act->answer = NULL;
+	return act;
+}
 
-void loop_act_done(struct ush_loop *loop, struct act *act);
+/* ret: the next record of the act, to be filled in from end to end; its run is
+ * {.run_index = place in the act, .run_count = 1} until loop_act_done. */
+USH_INLINE struct ush_record *loop_act_next(struct ush_loop *loop, struct act *act)
+{
+	act->record_count++;
+	return &loop->records[loop->record_count++];
+}
+
+/* ret: the next record of the act, zeroed but for its run. */
+USH_INLINE struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act)
+{
+	uint8_t place = (uint8_t)act->record_count;
+	struct ush_record *record = loop_act_next(loop, act);
+
+	*record = (struct ush_record){.run_index = place, .run_count = 1};
+	return record;
+}
+
+/* Completes an act of several records, or of seats that may have to stay off sale. */
+void loop_act_run(struct ush_loop *loop, struct act *act);
+
+USH_INLINE void loop_act_done(struct ush_loop *loop, struct act *act)
+{
+	USH_ASSERT(act == &loop->acts[loop->act_count]);
+	USH_ASSERT(act->record_count >= 1);
+	if (ush_unlikely(
+		    act->record_count > 1 || (act->event != NULL && ush_event_keeps(act->event))))
+		loop_act_run(loop, act);
+	loop->act_count++;
+}
 
 /* Sends a reply at once: it reveals no change. */
 void loop_reply_now(
@@ -187,11 +245,11 @@ void decide_legs_chosen(struct decide_legs *legs, const struct ush_best_legs *ch
 enum ush_claim decide_legs_claim(
 	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way);
 
-/* What every request for a new hold begins with: event, user's line, repeat, life of the hold.
- * ret: false: answered. out: *takes: OK with the user's line locked, or why there is no new hold;
- * *user may be locked then, too. */
+/* What every request for a new hold begins with: user's line, repeat, life of the hold.
+ * in: event: as found; may be NULL. ret: false: answered. out: *takes: OK with the user's line
+ * locked, or why there is no new hold; *user may be locked then, too. */
 bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, struct ush_event **event, struct ush_user **user,
+	const struct ush_admitted *admitted, const struct ush_event *event, struct ush_user **user,
 	enum ush_status *takes, uint32_t *detail);
 
 /* The seats are claimed, lines and answer are there: the hold joins the batch. ret: its act. */
@@ -283,12 +341,41 @@ void decide_expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index);
 
 /* Gives an act the reply that names its sequence. */
-void decide_reply(struct act *act, const struct ush_packet *packet, const struct ush_reply *reply);
+void decide_reply(struct act *act, struct ush_packet *packet, const struct ush_reply *reply);
 
 /* Gives back some seats of a hold: RELEASE with legs. */
 void decide_cut(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index);
 
+/* Claims the seats that a request names. in: given: seats given up for them, free for the orphan
+ * rule; NULL: that rule does not bind. ret: OK, with *legs; or the refusal with *place and *way. */
+enum ush_status decide_claim_named(struct ush_loop *loop, const struct ush_admitted *admitted,
+	struct ush_event *event, uint32_t channel, const struct ush_best_legs *given,
+	struct decide_legs *legs, uint32_t *place, uint64_t *way);
+
+/* Gives back what decide_claim_named has claimed: it gets no record. */
+void decide_unclaim(struct ush_loop *loop, const struct decide_legs *legs, struct ush_event *event,
+	uint32_t channel);
+
+/* Seats named by a request, row by row. */
+struct decide_named {
+	uint32_t count;
+	uint16_t row[USH_LEG_COUNT_MAX];
+	uint64_t mask[USH_LEG_COUNT_MAX];
+};
+
+uint32_t decide_named_seats(const struct decide_named *named);
+
+/* ret: the leg of a hold that has seats of a row, or NULL. */
+struct ush_hold *decide_leg_of(const struct ush_holds *holds, struct ush_hold *leg, uint16_t row);
+
+/* The act's records become one for each row named. what_is_left: amount is the price of what the
+ * leg keeps, else of what is named. ret: the price of what is named. */
+uint64_t decide_name_seats(struct ush_loop *loop, struct act *act, struct ush_hold *hold,
+	const struct decide_named *named, bool what_is_left);
+
+void decide_swap(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_extend(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_pay_begin(
@@ -317,26 +404,41 @@ struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
  */
 void decide_keep(struct ush_loop *loop, struct act *act);
 
+/* ret: true if the request has a key of the channel it names; false: answered CHANNEL. */
+bool decide_channel_key_good(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event);
+
 /* The channel that a request may buy from. ret: false: answered CHANNEL. out: *channel: 0: none. */
-bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, const struct ush_event *event, uint32_t *channel);
+USH_INLINE bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event, uint32_t *channel)
+{
+	*channel = admitted->channel;
+	return ush_likely(*channel == 0) || decide_channel_key_good(loop, packet, admitted, event);
+}
 
 /* ret: seats of a row that are free for those who have the channel's key only. */
 uint64_t decide_channel_available(
 	const struct ush_loop *loop, const struct ush_event *event, uint32_t channel, uint32_t row);
 
+/* Gives back a claim of decide_channel_claim that gets no record. */
+void decide_channel_unclaim(struct ush_loop *loop, const struct decide_legs *legs,
+	struct ush_event *event, uint32_t channel);
+
 /* As decide_legs_claim; seats of the channel count as free. */
 enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_legs *legs,
 	struct ush_event *event, uint32_t channel, uint32_t *place, uint64_t *way);
 
+void decide_bookings(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
 void decide_channel_key(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
-/* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND. */
+/* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND, SWAP. */
 USH_INLINE bool decide_has_window(uint8_t op)
 {
 	return op == USH_OP_RESERVE || op == USH_OP_RELEASE || op == USH_OP_EXTEND ||
-	       op == USH_OP_RESERVE_BEST || op == USH_OP_RESERVE_AREA;
+	       op == USH_OP_RESERVE_BEST || op == USH_OP_RESERVE_AREA || op == USH_OP_SWAP;
 }
 
 #endif /* USH_LOOP_INTERNAL_H */

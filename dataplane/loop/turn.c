@@ -23,7 +23,7 @@
  * Copies the base reply word by word and sums it on the way. The words must not be loaded in larger
  * pieces than they were stored in a moment ago, hence the barrier against vectorisation.
  */
-static uint64_t put_words(uint8_t *to, const struct ush_reply *reply)
+USH_INLINE uint64_t put_words(uint8_t *to, const struct ush_reply *reply)
 {
 	const uint8_t *from = (const uint8_t *)reply;
 	uint64_t sum = 0;
@@ -33,13 +33,14 @@ static uint64_t put_words(uint8_t *to, const struct ush_reply *reply)
 		memcpy(&word, from + i, sizeof(word));
 		__asm__("" : "+r"(word));
 		memcpy(to + i, &word, sizeof(word));
-		sum += (word & 0xffffffff) + (word >> 32);
+		sum = ush_parse_sum_word(sum, word);
 	}
-	return sum;
+	return ush_parse_sum_end(sum);
 }
 
-static void put_reply(
-	struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
+/* Writes the reply to the request at `frame` into `packet`, which may still hold that frame. */
+USH_INLINE void put_reply(struct ush_loop *loop, const uint8_t *frame, struct ush_packet *packet,
+	const struct ush_reply *reply)
 {
 	uint8_t *payload = loop_payload(packet);
 	uint64_t sum;
@@ -47,16 +48,19 @@ static void put_reply(
 	USH_ASSERT(reply->size <= packet->capacity - packet->payload_at);
 	sum = put_words(payload, reply);
 	count(&loop->counters.status[reply->status]);
-	if ((packet->flags & USH_PACKET_CONTROL) != 0) {
+	if (ush_unlikely((packet->flags & USH_PACKET_CONTROL) != 0)) {
 		packet->size = reply->size;
 		return;
 	}
-	if (ush_unlikely(reply->size > USH_REPLY_BYTES))
-		sum = ush_parse_sum(sum, payload + USH_REPLY_BYTES, reply->size - USH_REPLY_BYTES);
-	ush_parse_reply(loop->net, packet, reply->size, sum);
+	if (ush_likely(reply->size == USH_REPLY_BYTES)) {
+		ush_parse_reply(loop->net, frame, packet, USH_REPLY_BYTES, sum);
+		return;
+	}
+	sum = ush_parse_sum(sum, payload + USH_REPLY_BYTES, reply->size - USH_REPLY_BYTES);
+	ush_parse_reply(loop->net, frame, packet, reply->size, sum);
 }
 
-static void send_now(struct ush_loop *loop, const struct ush_packet *packet)
+USH_INLINE void send_now(struct ush_loop *loop, const struct ush_packet *packet)
 {
 	struct ush_loop_out *out = loop->out;
 
@@ -66,12 +70,12 @@ static void send_now(struct ush_loop *loop, const struct ush_packet *packet)
 
 void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
 {
-	put_reply(loop, packet, reply);
+	put_reply(loop, packet->data, packet, reply);
 	send_now(loop, packet);
 }
 
 /* Hands a packet back that nobody needs any more. */
-static void finish(struct ush_loop *loop, const struct ush_packet *packet)
+USH_INLINE void finish(struct ush_loop *loop, const struct ush_packet *packet)
 {
 	struct ush_loop_out *out = loop->out;
 
@@ -82,18 +86,14 @@ static void finish(struct ush_loop *loop, const struct ush_packet *packet)
 void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_reply *reply, uint64_t sequence)
 {
-	struct ush_packet moved;
-
 	/* What stands behind a longer reply's base is in the packet already. */
-	if (ush_likely(reply->size == USH_REPLY_BYTES &&
-		       ush_acks_move(&loop->acks, packet, reply->size, &moved))) {
-		put_reply(loop, &moved, reply);
-		ush_acks_push(&loop->acks, &moved, sequence);
+	bool keep =
+		ush_likely(reply->size == USH_REPLY_BYTES && ush_acks_keeps(packet, reply->size));
+	struct ush_packet *waiting = ush_acks_push(&loop->acks, packet, sequence, keep);
+
+	put_reply(loop, packet->data, waiting, reply);
+	if (keep)
 		finish(loop, packet);
-		return;
-	}
-	put_reply(loop, packet, reply);
-	ush_acks_push(&loop->acks, packet, sequence);
 }
 
 void loop_refuse(struct ush_loop *loop, struct ush_packet *packet,
@@ -126,54 +126,14 @@ static void batch_begin(struct ush_loop *loop)
 	loop->room_new = ush_log_has_room(&engine->log, slots, loops, USH_LOG_NEW);
 }
 
-void loop_make_room(struct ush_loop *loop)
+void loop_act_run(struct ush_loop *loop, struct act *act)
 {
-	if (loop->act_count == BATCH_ACTS || loop->record_count + ACT_RECORDS_MAX > BATCH_RECORDS)
-		loop_flush(loop);
-}
-
-struct act *loop_act(struct ush_loop *loop, uint32_t records)
-{
-	struct act *act;
-
-	USH_ASSERT(loop->act_count < BATCH_ACTS);
-	USH_ASSERT(loop->record_count + records <= BATCH_RECORDS);
-	act = &loop->acts[loop->act_count];
-	act->has_reply = 0;
-	act->record_first = (uint16_t)loop->record_count;
-	act->record_count = 0;
-	act->keep_count = 0;
-	act->seats = 0;
-	act->pending = 0;
-	act->hold = USH_HOLD_NONE;
-	act->user = NULL;
-	act->other = NULL;
-	act->event = NULL;
-	act->answer = NULL;
-	return act;
-}
-
-struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act)
-{
-	struct ush_record *record = &loop->records[loop->record_count++];
-
-	memset(record, 0, sizeof(*record));
-	record->run_index = (uint8_t)act->record_count++;
-	record->run_count = 1;
-	return record;
-}
-
-void loop_act_done(struct ush_loop *loop, struct act *act)
-{
-	USH_ASSERT(act == &loop->acts[loop->act_count]);
-	USH_ASSERT(act->record_count >= 1);
-	if (act->event != NULL && ush_unlikely(ush_event_keeps(act->event)))
+	if (act->event != NULL && ush_event_keeps(act->event))
 		decide_keep(loop, act);
 	if (act->record_count > 1) {
 		for (uint32_t i = 0; i < act->record_count; i++)
 			loop->records[act->record_first + i].run_count = (uint8_t)act->record_count;
 	}
-	loop->act_count++;
 }
 
 static void set_state(struct ush_hold *hold, uint32_t state, bool step)
@@ -293,7 +253,7 @@ static void cut_seats(struct ush_loop *loop, struct act *act, uint64_t last)
 	const struct ush_record *record = &loop->records[act->record_first];
 	struct ush_holds *holds = &loop->engine->holds;
 
-	for (uint32_t i = act->keep_count; i < act->record_count; i++, record++) {
+	for (uint32_t i = act->keep_count + act->take_count; i < act->record_count; i++, record++) {
 		struct ush_hold *leg = ush_holds_line(holds, act->hold);
 
 		while (leg->row != record->row || (leg->mask & record->mask) == 0)
@@ -303,6 +263,46 @@ static void cut_seats(struct ush_loop *loop, struct act *act, uint64_t last)
 		return_seats(loop, act, leg->row, record->mask, last);
 	}
 	give_seats_back(loop, act);
+}
+
+/* Seats join a hold: in a leg that has some of the row, in an empty one, or in a new one. */
+static void join_leg(struct ush_loop *loop, uint32_t index, const struct ush_record *record)
+{
+	struct ush_holds *holds = &loop->engine->holds;
+	struct ush_hold *first = ush_holds_line(holds, index), *last = first;
+	struct ush_hold *leg = ush_holds_line(holds, (uint32_t)record->hold);
+
+	while (last != leg && last->next != USH_HOLD_NONE)
+		last = ush_holds_line(holds, last->next);
+	if (last != leg) {
+		last->next = (uint32_t)record->hold;
+		leg->mask = 0;
+		leg->deadline_ns = first->deadline_ns;
+		leg->leg_count = ++first->leg_count;
+		__atomic_store_n(&leg->user, record->user, __ATOMIC_RELAXED);
+		__atomic_store_n(&leg->event, (uint16_t)record->event, __ATOMIC_RELAXED);
+	}
+	leg->row = record->row;
+	leg->mask |= record->mask;
+	leg->amount = record->amount;
+}
+
+static void show_swap(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	const struct ush_record *record = &loop->records[act->record_first + act->record_count -
+							 act->keep_count - act->take_count];
+
+	cut_seats(loop, act, last);
+	for (uint32_t i = 0; i < act->take_count; i++, record++) {
+		struct ush_row *row = &act->event->rows[record->row];
+
+		join_leg(loop, act->hold, record);
+		ush_row_make_firm(row, record->mask);
+		ush_event_house_sold(act->event, row, record->mask);
+		ush_best_note(act->event, record->row);
+	}
+	ush_event_count_taken(act->event, loop->index, act->seats_taken);
+	act->user->seats = (uint16_t)(act->user->seats + act->seats_taken);
 }
 
 static void show_extend(struct ush_loop *loop, struct act *act)
@@ -347,11 +347,14 @@ static void show_transfer(struct ush_loop *loop, struct act *act)
 static void show_step(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	uint32_t end = (uint32_t)act->record_first + act->record_count - act->keep_count;
 
 	first->sequence = last;
-	first->pending =
-		act->kind == ACT_CUT || act->kind == ACT_EXTEND ? first->pending : act->pending;
-	set_state(first, loop->records[act->record_first].state, true);
+	first->pending = act->kind == ACT_CUT || act->kind == ACT_SWAP || act->kind == ACT_EXTEND
+				 ? first->pending
+				 : act->pending;
+	/* Of a swap the first records tell of seats given up. */
+	set_state(first, loop->records[end - 1u].state, true);
 }
 
 /* Blocked seats of a channel are from here for whoever has its key; unblocked ones its no more. */
@@ -413,6 +416,10 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		cut_seats(loop, act, last);
 		show_step(loop, act, last);
 		break;
+	case ACT_SWAP:
+		show_swap(loop, act, last);
+		show_step(loop, act, last);
+		break;
 	case ACT_TRANSFER:
 		show_transfer(loop, act);
 		show_step(loop, act, last);
@@ -472,7 +479,7 @@ void loop_flush(struct ush_loop *loop)
 			show(loop, act, last);
 			if (act->has_reply) {
 				act->reply.sequence = last;
-				loop_reply_after(loop, &act->packet, &act->reply, last);
+				loop_reply_after(loop, act->packet, &act->reply, last);
 			}
 		}
 		count_by(&loop->counters.records, loop->record_count);
