@@ -299,7 +299,7 @@ int ush_draw_list_read(
 
 	if (size != (uint64_t)file->count * (USER_DIGITS + 1))
 		return fail(message,
-			"the list has %zu bytes; %u places of 16 digits and a newline have %" PRIu64,
+			"the list has %zu bytes; %u places of 16 digits and a newline: %" PRIu64,
 			size, file->count, (uint64_t)file->count * (USER_DIGITS + 1));
 	users = new_list(file);
 	if (users == NULL)
