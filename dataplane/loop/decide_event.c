@@ -233,6 +233,9 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_PAY_END:
 		decide_pay_end(loop, packet, admitted);
 		break;
+	case USH_OP_PAY_LATE:
+		decide_pay_late(loop, packet, admitted);
+		break;
 	case USH_OP_REFUND_BEGIN:
 		decide_refund_begin(loop, packet, admitted);
 		break;

@@ -38,6 +38,8 @@ struct model {
 	uint8_t state;
 	uint8_t attempts;
 	bool extended;
+	/* Over, and sold late as this hold. */
+	uint64_t late;
 };
 
 struct life {
@@ -49,6 +51,7 @@ struct life {
 	uint32_t hold_count;
 	uint32_t ids[USERS + 1];
 	uint64_t taken[ROWS];
+	uint32_t late[USERS + 1];
 	uint64_t steps;
 	bool failed;
 };
@@ -511,6 +514,48 @@ static void pay_end(struct model *m)
 	check_hold(m, &y);
 }
 
+/* Paid for when it was over: one seat is sold, once. */
+static void pay_late(struct model *m)
+{
+	struct ush_request r = about(m, USH_OP_PAY_LATE);
+	struct model *sold = &life.holds[life.hold_count];
+	struct ush_reply y;
+
+	if (!is_over(m) || life.hold_count == HOLDS || below(5) != 0)
+		return;
+	let_due_end();
+	r.row = (uint16_t)below(ROWS);
+	r.mask = 1ull << below(SEATS);
+	r.arg = PRICE;
+	y = ask(r, NULL);
+	if (m->late != 0) {
+		WANT(y.status == USH_STATUS_OK && y.hold == m->late && y.detail == 1);
+		return;
+	}
+	if (seats_of_user(m->user) + 1 > LIMIT || life.late[m->user] == 32) {
+		WANT(y.status == USH_STATUS_LIMIT);
+		return;
+	}
+	if ((life.taken[r.row] & r.mask) != 0) {
+		WANT(y.status == USH_STATUS_TAKEN && y.hold == r.mask);
+		return;
+	}
+	WANT(y.status == USH_STATUS_OK && y.state == USH_HOLD_STATE_SOLD);
+	life.late[m->user]++;
+	m->late = y.hold;
+	*sold = (struct model){.id = y.hold,
+		.user = m->user,
+		.mask = {r.mask, 0},
+		.deadline_ns = life.h->now_ns,
+		.row = {r.row, 0},
+		.version = 1,
+		.legs = 1,
+		.state = USH_HOLD_STATE_SOLD};
+	life.taken[r.row] |= r.mask;
+	check_hold(sold, &y);
+	life.hold_count++;
+}
+
 static void refund_begin(struct model *m)
 {
 	struct ush_request r = about(m, USH_OP_REFUND_BEGIN);
@@ -713,7 +758,8 @@ static void forget(void)
 static void step(void)
 {
 	static void (*const acts[])(struct model *) = {release, extend, swap, swap, pay_begin,
-		pay_begin, pay_end, pay_end, refund_begin, refund_end, refund_end, transfer, look};
+		pay_begin, pay_end, pay_end, pay_late, pay_late, refund_begin, refund_end,
+		refund_end, transfer, look};
 
 	life.steps++;
 	if (below(3) == 0)
@@ -773,6 +819,8 @@ static void test_life_agrees_with_model(void)
 	CHECK(answers[USH_OP_EXTEND][USH_STATUS_OK] > 500);
 	CHECK(answers[USH_OP_SWAP][USH_STATUS_OK] > 1000);
 	CHECK(answers[USH_OP_SWAP][USH_STATUS_TAKEN] > 300);
+	CHECK(answers[USH_OP_PAY_LATE][USH_STATUS_OK] > 300);
+	CHECK(answers[USH_OP_PAY_LATE][USH_STATUS_TAKEN] > 100);
 	CHECK(answers[USH_OP_PAY_BEGIN][USH_STATUS_OK] > 1000);
 	CHECK(answers[USH_OP_PAY_END][USH_STATUS_OK] > 1000);
 	CHECK(answers[USH_OP_REFUND_BEGIN][USH_STATUS_OK] > 500);
