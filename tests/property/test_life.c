@@ -14,7 +14,7 @@
 #include "../tap.h"
 
 #define RUNS 60u
-#define STEPS 1500u
+#define STEPS 2500u
 #define EVENT 1u
 #define ROWS 6u
 #define SEATS 12u
