@@ -139,6 +139,7 @@ static uint8_t type_of_op(uint8_t op)
 		[USH_OP_RESERVE_AREA] = USH_RECORD_TYPE_HOLD,
 		[USH_OP_RELEASE] = USH_RECORD_TYPE_RELEASE,
 		[USH_OP_EXTEND] = USH_RECORD_TYPE_EXTEND,
+		[USH_OP_SWAP] = USH_RECORD_TYPE_SWAP,
 		[USH_OP_CONFIRM] = USH_RECORD_TYPE_CONFIRM,
 		[USH_OP_PAY_BEGIN] = USH_RECORD_TYPE_PAY_BEGIN,
 		[USH_OP_PAY_END] = USH_RECORD_TYPE_PAY_END,
@@ -160,7 +161,7 @@ static bool is_of_type(const struct ledger_entry *entry, uint8_t type)
 static bool has_request_id(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_RELEASE ||
-	       type == USH_RECORD_TYPE_EXTEND;
+	       type == USH_RECORD_TYPE_EXTEND || type == USH_RECORD_TYPE_SWAP;
 }
 
 /* The hold has the seats that were asked for: a leg is the request's base leg, and there are as

@@ -567,9 +567,9 @@ static uint64_t leg_of(const struct ush_best_legs *legs, uint32_t row)
 }
 
 bool ush_best_orphans(const struct ush_event *event, const struct ush_best_legs *legs,
-	uint32_t index, uint64_t *seats)
+	const struct ush_best_legs *given, uint32_t index, uint64_t *seats)
 {
-	const struct best_want want = {.tier = BEST_TIER_ANY, .chosen = legs};
+	const struct best_want want = {.tier = BEST_TIER_ANY, .chosen = legs, .given = given};
 	uint32_t row = legs->row[index];
 	ush_u128 taken = (ush_u128)legs->mask[index] << BEST_BASE, single;
 	struct best_view view;

@@ -221,6 +221,9 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
 		break;
+	case USH_OP_SWAP:
+		decide_swap(loop, packet, admitted);
+		break;
 	case USH_OP_EXTEND:
 		decide_extend(loop, packet, admitted);
 		break;

@@ -150,6 +150,8 @@ enum ush_op {
 	USH_OP_RESERVE_BEST = 7,
 	/* Hold places of a general admission area. */
 	USH_OP_RESERVE_AREA = 8,
+	/* A hold gives some seats up and takes others, all or nothing. */
+	USH_OP_SWAP = 9,
 	/* Load an event from a venue image passed as a file descriptor. Control port only. */
 	USH_OP_EVENT_LOAD = 64,
 	/* Set an event's status. Control port only. */
@@ -188,6 +190,7 @@ enum ush_op {
 	X(EXTEND, 6) \
 	X(RESERVE_BEST, 7) \
 	X(RESERVE_AREA, 8) \
+	X(SWAP, 9) \
 	X(EVENT_LOAD, 64) \
 	X(EVENT_STATUS, 65) \
 	X(CONFIRM, 66) \
@@ -300,9 +303,9 @@ enum ush_fault {
 	USH_FAULT_EXTENSION = 2,
 	/* A leg names no seat. */
 	USH_FAULT_LEG_EMPTY = 3,
-	/* Two legs name the same row: a seat twice, or a row twice. */
+	/* Two legs name the same row: a seat twice, or a row twice; or SWAP names a seat in both of its lists. */
 	USH_FAULT_LEG_TWICE = 4,
-	/* Too many legs. */
+	/* Too many legs; or SWAP would leave the hold with more rows than that. */
 	USH_FAULT_LEG_COUNT = 5,
 	/* Request id 0 in an operation that needs one. */
 	USH_FAULT_REQUEST_ID = 6,
@@ -338,7 +341,7 @@ enum ush_fault {
 
 /* Typed extensions after the base message. Each starts with an 8-byte header; size includes it and is a multiple of 8. */
 enum ush_extension {
-	/* Further legs of RESERVE, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
+	/* Further legs of RESERVE, SWAP, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
 	USH_EXTENSION_LEGS = 1,
 	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value = 0. Carried, not used in this version. */
 	USH_EXTENSION_CLIENT = 2,
@@ -352,8 +355,10 @@ enum ush_extension {
 	USH_EXTENSION_WORK = 6,
 	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this version. */
 	USH_EXTENSION_TICKET = 7,
-	/* RESERVE, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
+	/* RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
 	USH_EXTENSION_CHANNEL = 8,
+	/* SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`. */
+	USH_EXTENSION_GIVE = 9,
 	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit i = seat i is free. */
 	USH_EXTENSION_ROWS = 16,
 	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in row order. */
@@ -374,6 +379,7 @@ enum ush_extension {
 	X(WORK, 6) \
 	X(TICKET, 7) \
 	X(CHANNEL, 8) \
+	X(GIVE, 9) \
 	X(ROWS, 16) \
 	X(SEATS, 18) \
 	X(BOOKINGS, 19) \
@@ -594,12 +600,14 @@ enum ush_record_type {
 	USH_RECORD_TYPE_REFUND_END = 19,
 	/* SOLD: mask = the new user. From here the hold is theirs. */
 	USH_RECORD_TYPE_TRANSFER = 20,
+	/* HELD: some seats given up for others. One record per row of either, a run: first those given up, state = RELEASED, mask = the seats that are free again, amount = the price of what is left in that row; then those taken, state = HELD, hold = index of the line that keeps the row from here, mask = the seats, amount = the price of all the hold has in that row. */
+	USH_RECORD_TYPE_SWAP = 25,
 	/* After the records of a change that gives seats back, in the same run: of the seats given back these stay off sale. state = why (enum keep), row, mask. */
 	USH_RECORD_TYPE_KEEP = 23,
 	/* The key of a channel is replaced. state = the channel, amount = the number of its key from here. */
 	USH_RECORD_TYPE_CHANNEL = 24,
 };
-#define USH_RECORD_TYPE_COUNT 25u
+#define USH_RECORD_TYPE_COUNT 26u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -622,6 +630,7 @@ enum ush_record_type {
 	X(REFUND_BEGIN, 18) \
 	X(REFUND_END, 19) \
 	X(TRANSFER, 20) \
+	X(SWAP, 25) \
 	X(KEEP, 23) \
 	X(CHANNEL, 24)
 
@@ -914,7 +923,7 @@ struct ush_record {
 	uint32_t event;
 	/* 16: User. */
 	uint64_t user;
-	/* 24: Hold id. In a HOLD record with run_index above 0: the index of the line that keeps this leg. */
+	/* 24: Hold id. In a HOLD record with run_index above 0, and in a SWAP record of seats taken: the index of the line that keeps this leg. */
 	uint64_t hold;
 	/* 32: Seats of this leg. */
 	uint64_t mask;

@@ -154,6 +154,8 @@ package usher_wire_pkg;
     OpReserveBest = 8'd7,
     // Hold places of a general admission area.
     OpReserveArea = 8'd8,
+    // A hold gives some seats up and takes others, all or nothing.
+    OpSwap = 8'd9,
     // Load an event from a venue image passed as a file descriptor. Control port only.
     OpEventLoad = 8'd64,
     // Set an event's status. Control port only.
@@ -259,9 +261,10 @@ package usher_wire_pkg;
     FaultExtension = 8'd2,
     // A leg names no seat.
     FaultLegEmpty = 8'd3,
-    // Two legs name the same row: a seat twice, or a row twice.
+    // Two legs name the same row: a seat twice, or a row twice; or SWAP names a seat in both of its
+    // lists.
     FaultLegTwice = 8'd4,
-    // Too many legs.
+    // Too many legs; or SWAP would leave the hold with more rows than that.
     FaultLegCount = 8'd5,
     // Request id 0 in an operation that needs one.
     FaultRequestId = 8'd6,
@@ -282,8 +285,8 @@ package usher_wire_pkg;
   // Typed extensions after the base message. Each starts with an 8-byte header; size includes it
   // and is a multiple of 8.
   typedef enum logic [7:0] {
-    // Further legs of RESERVE, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of
-    // legs (1 to 7); then so many `leg`.
+    // Further legs of RESERVE, SWAP, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value =
+    // number of legs (1 to 7); then so many `leg`.
     ExtensionLegs = 8'd1,
     // The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value =
     // 0. Carried, not used in this version.
@@ -303,9 +306,11 @@ package usher_wire_pkg;
     // Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this
     // version.
     ExtensionTicket = 8'd7,
-    // RESERVE, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number
-    // << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0.
+    // RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel | key
+    // number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0.
     ExtensionChannel = 8'd8,
+    // SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`.
+    ExtensionGive = 8'd9,
     // Free seats. value = first row (counted within the event); then one u64 mask per row, bit i =
     // seat i is free.
     ExtensionRows = 8'd16,
@@ -479,6 +484,11 @@ package usher_wire_pkg;
     RecordTypeRefundEnd = 8'd19,
     // SOLD: mask = the new user. From here the hold is theirs.
     RecordTypeTransfer = 8'd20,
+    // HELD: some seats given up for others. One record per row of either, a run: first those given
+    // up, state = RELEASED, mask = the seats that are free again, amount = the price of what is
+    // left in that row; then those taken, state = HELD, hold = index of the line that keeps the row
+    // from here, mask = the seats, amount = the price of all the hold has in that row.
+    RecordTypeSwap = 8'd25,
     // After the records of a change that gives seats back, in the same run: of the seats given back
     // these stay off sale. state = why (enum keep), row, mask.
     RecordTypeKeep = 8'd23,
@@ -850,8 +860,8 @@ package usher_wire_pkg;
     logic [31:0] request_id;
     // 32: Seats of this leg.
     logic [63:0] mask;
-    // 24: Hold id. In a HOLD record with run_index above 0: the index of the line that keeps this
-    // leg.
+    // 24: Hold id. In a HOLD record with run_index above 0, and in a SWAP record of seats taken:
+    // the index of the line that keeps this leg.
     logic [63:0] hold;
     // 16: User.
     logic [63:0] user;

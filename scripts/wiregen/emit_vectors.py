@@ -148,6 +148,10 @@ def legs(*pairs: tuple[int, int]) -> dict:
     return {"type": "LEGS", "value": len(pairs), "legs": [{"row": r, "mask": m} for r, m in pairs]}
 
 
+def giving(*pairs: tuple[int, int]) -> dict:
+    return legs(*pairs) | {"type": "GIVE"}
+
+
 def pad(zeros: int) -> dict:
     return {"type": "PAD", "value": 0, "zeros": zeros}
 
@@ -344,6 +348,7 @@ def confirm_vectors(e: Encoder) -> list:
 
 def money_vectors(e: Encoder) -> list:
     extend = {"op": "EXTEND", "event": 1, "request_id": 15, "hold": HOLD_A, "cookie": 0xC1}
+    swap = {"op": "SWAP", "event": 1, "request_id": 17, "hold": HOLD_A, "cookie": 0xC7}
     begin = {"op": "PAY_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC2}
     end = {"op": "PAY_END", "event": 1, "hold": HOLD_A, "cookie": 0xC3}
     refund = {"op": "REFUND_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC4}
@@ -355,6 +360,13 @@ def money_vectors(e: Encoder) -> list:
         e.message("extend_reply_wrong_state", "reply", [], status="WRONG_STATE", state="SOLD", **extend),
         e.message("extend_reply_ok", "reply", [], sequence=70_040, amount=9_000, state="HELD", hold_version=2,
                   deadline_ns=DEADLINE_NS, **extend),
+        e.message("swap_request", "request", [giving((0, 0x30))], user=7, row=1, mask=0xC0, **swap),
+        e.message("swap_request_two_rows", "request", [legs((2, 0x3)), giving((0, 0x10), (1, 0x20))], user=7, row=1,
+                  mask=0xC0, **swap),
+        e.message("swap_reply_changed", "reply", [], status="CHANGED", sequence=70_040, amount=9_000, state="HELD",
+                  hold_version=2, deadline_ns=DEADLINE_NS, **swap),
+        e.message("swap_reply_ok", "reply", [], sequence=70_046, amount=9_000, state="HELD", hold_version=3,
+                  deadline_ns=DEADLINE_NS, **swap),
         e.message("pay_begin_request", "request", [], user=7, section=2, arg=9_000, hold_ms=300_000, **begin),
         e.message("pay_begin_request_again", "request", [], user=7, section=4, arg=4_500, hold_ms=900_000, **begin),
         e.message("pay_begin_reply_ok", "reply", [], sequence=70_041, amount=9_000, state="PAYING", hold_version=3,
@@ -490,12 +502,17 @@ def story(by_name: dict) -> list:
                            "request_id": 2, "digest": 0x05060709, **hold_c}),
         ("record_cut", {"type": "CUT", "state": 2, "row": 0, "version": 3, "mask": 0x4, "amount": 4_500,
                         "request_id": 3, "digest": 0x0506070A, **hold_c}),
-        ("record_pay_begin", {"type": "PAY_BEGIN", "state": 7, "row": 1, "version": 4,
+        ("record_swap", {"type": "SWAP", "run_count": 2, "state": 5, "row": 0, "version": 4, "mask": 0x4, "amount": 0,
+                         "request_id": 4, "digest": 0x0506070B, **hold_c}),
+        ("record_swap_taken", {"type": "SWAP", "run_index": 1, "run_count": 2, "state": 2, "row": 0, "version": 4,
+                               "mask": 0x2, "amount": 4_500, "request_id": 4, "digest": 0x0506070B,
+                               **hold_c | {"hold": HOLD_C & 0xFFFFFF}}),
+        ("record_pay_begin", {"type": "PAY_BEGIN", "state": 7, "row": 1, "version": 5,
                               "mask": TIME_NS + 300 * SECOND_NS, "amount": 4_500, **hold_c}),
-        ("record_pay_end", {"type": "PAY_END", "state": 2, "row": 0, "version": 5, "mask": 0x2,
+        ("record_pay_end", {"type": "PAY_END", "state": 2, "row": 0, "version": 6, "mask": 0x2,
                             "amount": 4_500, **hold_c}),
         ("record_tick", {"type": "TICK", "deadline_ns": TIME_NS + SECOND_NS}),
-        ("record_expire", {"type": "EXPIRE", "state": 6, "row": 0, "version": 6, "mask": 0x2, "amount": 4_500,
+        ("record_expire", {"type": "EXPIRE", "state": 6, "row": 0, "version": 7, "mask": 0x2, "amount": 4_500,
                            **hold_c}),
         ("record_close", {"type": "CLOSE", "deadline_ns": TIME_NS + 3 * SECOND_NS}),
     ]

@@ -10,6 +10,8 @@ const struct explore_scenario *const explore_scenarios[] = {
 	&explore_user_duplicate,
 	&explore_user_replace,
 	&explore_hold_word,
+	&explore_hold_swap,
+	&explore_hold_swap_release,
 	&explore_log_seal,
 	&explore_engine_seats,
 	&explore_engine_rows,

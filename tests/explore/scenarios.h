@@ -19,6 +19,8 @@ extern const struct explore_scenario explore_user_enter;
 extern const struct explore_scenario explore_user_duplicate;
 extern const struct explore_scenario explore_user_replace;
 extern const struct explore_scenario explore_hold_word;
+extern const struct explore_scenario explore_hold_swap;
+extern const struct explore_scenario explore_hold_swap_release;
 extern const struct explore_scenario explore_log_seal;
 extern const struct explore_scenario explore_engine_seats;
 extern const struct explore_scenario explore_engine_rows;

@@ -26,7 +26,7 @@ VERSION = 1
 # Complaints of Wireshark's group "malformed", for which it adds an entry of its own.
 MALFORMED = {"magic", "size", "extension"}
 EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, "TICKET": 7, "CHANNEL": 8,
-             "ROWS": 16, "TEXT": 17, "SEATS": 18,
+             "GIVE": 9, "ROWS": 16, "TEXT": 17, "SEATS": 18,
              "BOOKINGS": 19}
 # How the header's value divides: (name, shift, bits).
 VALUE_PARTS = {
@@ -310,7 +310,7 @@ def test_dissector_filters(report: Report, folder: pathlib.Path, vectors: list[d
     """Goal: filter names derive from field names. Method: count packets a filter leaves."""
     accepted = sum(v["struct"] == "reply" and v["fields"]["op"] == 2 and v["fields"]["status"] == 0 for v in vectors)
     filters = {"usher.op == 2 && usher.status == 0": accepted, "usher.mask == 0x30 && usher.row == 3": 2,
-               "usher.leg.mask == 0x30": 1, "usher.user == 18446744073709551614": 1,
+               "usher.leg.mask == 0x30": 2, "usher.user == 18446744073709551614": 1,
                "usher.client.address == ::ffff:192.0.2.7": 1}
     for text, count in filters.items():
         lines = run_tshark(folder / "vectors.pcap", "-Y", text, "-T", "fields", "-e", "frame.number")

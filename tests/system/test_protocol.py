@@ -558,6 +558,7 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.CONFIRM: dict(event=EVENT, user=1, hold=5), Op.BLOCK: dict(event=EVENT, mask=1),
         Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {},
         Op.EXTEND: dict(event=EVENT, user=1, request_id=1, hold=5),
+        Op.SWAP: dict(event=EVENT, user=1, request_id=1, hold=5, mask=1),
         Op.PAY_BEGIN: dict(event=EVENT, user=1, hold=5, hold_ms=1),
         Op.PAY_END: dict(event=EVENT, user=1, hold=5, arg=1),
         Op.REFUND_BEGIN: dict(event=EVENT, user=1, hold=5),
@@ -565,7 +566,7 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
         Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
-        Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg",
+        Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg", Op.SWAP: "section hold_ms arg",
         Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
         Op.REFUND_END: "hold_ms", Op.TRANSFER: "mask row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
         Op.QUERY_SECTION: "user hold mask hold_ms arg",
@@ -638,9 +639,21 @@ def test_bad_request(device):
         if op in (Op.RELEASE, Op.REFUND_BEGIN, Op.REFUND_END):
             bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1)])])
             bad(Fault.LEG_EMPTY, op, row=1)
-        elif op not in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
+        elif op not in (Op.RESERVE, Op.SWAP, Op.BLOCK, Op.UNBLOCK):
             bad(Fault.EXTENSION, op, extensions=[uc.legs([(1, 1)])])
-    for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA):
+        if op != Op.SWAP:
+            bad(Fault.EXTENSION, op, extensions=[uc.giving([(1, 1)])])
+    give = uc.extension(9, 1, uc._LEG.pack(1, 0, 0, 1))
+    for fault, extensions in (
+            (Fault.EXTENSION, []), (Fault.LEG_COUNT, [uc.giving([])]),
+            (Fault.LEG_COUNT, [uc.giving([(i, 1) for i in range(9)])]),
+            (Fault.EXTENSION, [uc.extension(9, 2, bytes(16))]), (Fault.EXTENSION, [give, give]),
+            (Fault.LEG_EMPTY, [uc.giving([(1, 1), (2, 0)])]), (Fault.LEG_TWICE, [uc.giving([(1, 1), (1, 2)])]),
+            (Fault.LEG_TWICE, [uc.giving([(0, 1)])]), (Fault.LEG_TWICE, [uc.legs([(2, 6)]), uc.giving([(2, 12)])]),
+            (Fault.RESERVED, [uc.extension(9, 1, uc._LEG.pack(1, 1, 0, 1))]),
+            (Fault.RESERVED, [uc.extension(9, 1, uc._LEG.pack(1, 0, 1, 1))])):
+        bad(fault, Op.SWAP, extensions=extensions)
+    for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA, Op.SWAP):
         bad(Fault.REQUEST_ID, op, request_id=0)
     for op in (Op.RESERVE, Op.RELEASE, Op.QUERY_HOLD, Op.CONFIRM):
         bad(Fault.USER, op, user=0)
@@ -653,7 +666,7 @@ def test_bad_request(device):
         bad(Fault.ARGUMENT, Op.CHANNEL_KEY, arg=arg)
     for arg in (1 << 33, 1 << 63):
         bad(Fault.ARGUMENT, Op.BOOKINGS, arg=arg)
-    for op in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
+    for op in (Op.RESERVE, Op.SWAP, Op.BLOCK, Op.UNBLOCK):
         bad(Fault.LEG_EMPTY, op, mask=0)
         bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1), (2, 0)])])
         bad(Fault.LEG_TWICE, op, extensions=[uc.legs([(0, 1)])])

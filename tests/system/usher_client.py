@@ -28,7 +28,7 @@ _BOOKING = struct.Struct("<QQQQIHHBBB5x")
 assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG.size == 16
 
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
-                             EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8,
+                             EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8, SWAP=9,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
                              TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, BOOKINGS=81))
@@ -50,7 +50,8 @@ EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CO
 HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
                          "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
-                                           TICKET=7, CHANNEL=8, ROWS=16, TEXT=17, SEATS=18, BOOKINGS=19))
+                                           TICKET=7, CHANNEL=8, GIVE=9,
+                                           ROWS=16, TEXT=17, SEATS=18, BOOKINGS=19))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -60,6 +61,11 @@ Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD
 def extension(kind, value, body=b"", size=None):
     """Header and body; `size` only to tell a lie."""
     return _HEADER.pack(kind, 0, _HEADER.size + len(body) if size is None else size, value) + body
+
+
+def giving(pairs):
+    """Seats to be given up, as (row, mask)."""
+    return extension(Extension.GIVE, len(pairs), b"".join(_LEG.pack(r, 0, 0, m) for r, m in pairs))
 
 
 def legs(pairs):
@@ -559,6 +565,15 @@ class Client:
         request_id = request_id or self.next_id(user, event)
         return self.patient(Op.RELEASE, event=event, user=user, request_id=request_id, hold=hold,
                             **self.spread(seats))
+
+    def swap(self, event, user, hold, take, give, request_id=None, key=None):
+        """Other seats for some of a hold's."""
+        request_id = request_id or self.next_id(user, event)
+        fields = self.spread(take)
+        fields["extensions"].append(giving(give))
+        if key:
+            fields["extensions"].append(channel(*key, user, event))
+        return self.patient(Op.SWAP, event=event, user=user, request_id=request_id, hold=hold, **fields)
 
     def pay_begin(self, event, user, hold, version, amount, pay_ms=60000):
         return self.patient(Op.PAY_BEGIN, event=event, user=user, hold=hold, section=version,

@@ -169,6 +169,25 @@ static void cut(struct granted *g, uint32_t *next_id)
 	ask(r);
 }
 
+/* One of its seats for one of another row. */
+static void swap(struct granted *g, uint32_t *next_id, uint32_t seat)
+{
+	struct {
+		struct ush_extension_header header;
+		struct ush_leg leg;
+	} give = {{.type = USH_EXTENSION_GIVE, .size = sizeof(give), .value = 1},
+		{.row = g->row, .mask = g->mask & -g->mask}};
+	struct ush_request r = {.op = USH_OP_SWAP,
+		.event = EVENT,
+		.user = g->user,
+		.hold = g->hold,
+		.request_id = ++*next_id,
+		.row = (uint16_t)((g->row + 1) % ROWS),
+		.mask = 1ull << (seat % SEATS)};
+
+	harness_ask_with(&h, &r, &give, sizeof(give), NULL);
+}
+
 /* Seats are made a channel's, held by its key and given back; or are its no more. */
 static void channel_life(uint32_t *next_id, uint64_t user, uint16_t row, uint32_t i)
 {
@@ -213,6 +232,8 @@ static void play(struct ush_random *random, uint32_t steps)
 			if (reply.status == USH_STATUS_OK && what != 0)
 				*g = (struct granted){user, reply.hold, mask, row};
 		} else if (what < 12 && g->hold != 0) {
+			if (i % 2 == 0)
+				swap(g, &next_id[g->user], i);
 			for (uint32_t k = 0; k < 5; k++)
 				step_on(random, g, &next_id[g->user]);
 		} else if (what == 12 && g->hold != 0) {
