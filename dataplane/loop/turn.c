@@ -307,12 +307,15 @@ static void join_leg(struct ush_loop *loop, uint32_t index, const struct ush_rec
 	leg->amount = record->amount;
 }
 
+/* SWAP, and a CUT, which takes nothing. */
 static void show_swap(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	const struct ush_record *record = &loop->records[act->record_first + act->record_count -
 							 act->keep_count - act->take_count];
 
 	cut_seats(loop, act, last);
+	if (act->take_count == 0)
+		return;
 	for (uint32_t i = 0; i < act->take_count; i++, record++) {
 		struct ush_row *row = &act->event->rows[record->row];
 
@@ -436,9 +439,6 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		show_step(loop, act, last);
 		break;
 	case ACT_CUT:
-		cut_seats(loop, act, last);
-		show_step(loop, act, last);
-		break;
 	case ACT_SWAP:
 		show_swap(loop, act, last);
 		show_step(loop, act, last);
