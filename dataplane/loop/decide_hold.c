@@ -14,11 +14,12 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	/* Only these enter the window; a number in another operation names no duplicate. */
 	bool counted = decide_has_window(admitted->request.op);
 	uint32_t id = counted ? admitted->request.request_id : 0;
-	uint64_t hash = ush_user_hash(users, user, event);
+	uint64_t hash = admitted->user_hash;
 
 	for (;;) {
 		enum ush_user_result result =
-			make ? ush_user_enter(users, hash, user, event, loop->index, id, line)
+			make ? ush_user_enter_bucket(
+				       users, hash, user, event, loop->index, id, line)
 			     : ush_user_find(users, hash, user, event, loop->index, id, line);
 		switch (result) {
 		case USH_USER_OK:

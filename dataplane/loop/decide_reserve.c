@@ -129,17 +129,14 @@ enum ush_claim decide_legs_claim(
 	return claim_legs(legs, event, place, way);
 }
 
-/* ret: true if the event minds that the claim leaves a single seat; *place: beside which leg, *way:
- * which seats of its row. */
-USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_event *event,
-	uint32_t *place, uint64_t *way)
+/* ret: true if the claim leaves a single seat; *place: beside which leg, *way: which seats of its
+ * row. */
+static __attribute__((noinline)) bool legs_leave_orphan(const struct decide_legs *legs,
+	const struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	struct ush_best_legs taken = {.count = legs->count};
 	bool orphan = false;
 
-	if (ush_likely(event->best_orphans != USH_BEST_ORPHANS_REFUSE) ||
-		ush_event_free_count(event) <= event->best_exempt)
-		return false;
 	memcpy(taken.row, legs->row, sizeof(taken.row));
 	memcpy(taken.mask, legs->mask, sizeof(taken.mask));
 	for (uint32_t i = 0; i < legs->count; i++) {
@@ -153,6 +150,13 @@ USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct u
 		*way = seats;
 	}
 	return orphan;
+}
+
+/* ret: true if the event minds single seats that a claim leaves. */
+USH_INLINE bool event_minds_orphans(const struct ush_event *event)
+{
+	return ush_unlikely(event->best_orphans == USH_BEST_ORPHANS_REFUSE) &&
+	       ush_event_free_count(event) > event->best_exempt;
 }
 
 /* ret: OK, or why no new hold is taken now. */
@@ -273,7 +277,7 @@ USH_INLINE void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 		decide_refuse_done(loop, packet, admitted, user, &reply);
 		return;
 	}
-	if (legs_leave_orphan(legs, event, &place, &way) &&
+	if (event_minds_orphans(event) && legs_leave_orphan(legs, event, &place, &way) &&
 		legs_test(legs, event, &place, &way) == USH_CLAIM_WON) {
 		ush_user_unlock(user);
 		ush_admit_reply(&reply, &admitted->request, USH_STATUS_ORPHAN);
@@ -314,7 +318,11 @@ USH_INLINE bool begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 	}
 	/* A repeat of an accepted request gets its answer whatever became of the event since; a
 	 * refusal of the event as a whole leaves no trace of the user. */
-	if (!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
+	if (ush_unlikely(
+		    *takes != USH_STATUS_OK ||
+		    !ush_user_lock_home(&loop->engine->users, admitted->user_hash, request->user,
+			    request->event, loop->index, request->request_id, user)) &&
+		!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
 		return false;
 	if (*user != NULL && !ush_user_is_ahead(*user, request->request_id) &&
 		decide_repeat(loop, packet, admitted, *user))
