@@ -36,6 +36,8 @@ static const struct action actions[] = {
 		"hold places of an area: --event --user --id --seats --section"},
 	{"release", USH_OP_RELEASE, "euih",
 		"give a hold back, or some seats: --event --user --id --hold [--row --mask --leg]"},
+	{"swap", USH_OP_SWAP, "euihrmg",
+		"other seats: --event --user --id --hold --row --mask [--leg] --give ROW:BITS"},
 	{"extend", USH_OP_EXTEND, "euih",
 		"more time, once: --event --user --id --hold [--hold-ms]"},
 	{"hold", USH_OP_QUERY_HOLD, "euh", "look at a hold: --event --user --hold"},
@@ -81,6 +83,9 @@ struct asked {
 	uint64_t key_number;
 	struct ush_key key;
 	bool key_given;
+	/* Seats to be given up. */
+	struct ush_leg give[USH_LEG_COUNT_MAX];
+	uint32_t give_count;
 	/* Letters of the options given. */
 	char given[32];
 };
@@ -151,6 +156,7 @@ static void print_help(void)
 	       "  -r, --row N           row of the seats; section: first row wanted\n"
 	       "  -m, --mask BITS       seats of the row, bit i = seat i, like 0xf\n"
 	       "  -l, --leg ROW:BITS    seats of a further row; up to 7\n"
+	       "  -g, --give ROW:BITS   swap: seats to be given up; up to 8\n"
 	       "  -s, --section N       section, from 0\n"
 	       "  -n, --seats N         best, area: how many\n"
 	       "      --tier N          best: only of this price tier, from 0\n"
@@ -206,25 +212,42 @@ static int parse_number(const char *name, const char *text, uint64_t max, uint64
 	return 0;
 }
 
-/* "4:0x3": adds a leg to the LEGS extension. */
-static int parse_leg(struct message *message, const char *text)
+/* "4:0x3": a row and its seats. */
+static int read_leg(const char *name, const char *text, struct ush_leg *leg)
 {
-	struct ush_leg *leg = (struct ush_leg *)(void *)message->body;
 	char *end, *last;
 	unsigned long row = strtoul(text, &end, 0);
 	unsigned long long mask = *end == ':' ? strtoull(end + 1, &last, 0) : 0;
 
 	if (end == text || *end != ':' || last == end + 1 || *last != '\0' || row > UINT16_MAX)
-		return bad_option("leg", text, "ROW:BITS, like 4:0x3");
+		return bad_option(name, text, "ROW:BITS, like 4:0x3");
+	*leg = (struct ush_leg){.row = (uint16_t)row, .mask = mask};
+	return 0;
+}
+
+/* Adds a leg to the LEGS extension. */
+static int parse_leg(struct message *message, const char *text)
+{
+	struct ush_leg *legs = (struct ush_leg *)(void *)message->body, leg;
+
+	if (read_leg("leg", text, &leg) != 0)
+		return -USH_EINVAL;
 	if (message->header.value == USH_LEG_COUNT_MAX - 1)
 		return bad_option("leg", text, "at most 7 of them");
-	leg[message->header.value++] = (struct ush_leg){.row = (uint16_t)row, .mask = mask};
+	legs[message->header.value++] = leg;
 	message->header.type = USH_EXTENSION_LEGS;
 	message->header.size = (uint16_t)(sizeof(message->header) +
 					  message->header.value * sizeof(struct ush_leg));
 	message->request.extension_count = 1;
 	message->request.size = (uint16_t)(sizeof(message->request) + message->header.size);
 	return 0;
+}
+
+static int parse_give(struct asked *asked, const char *text)
+{
+	if (asked->give_count == USH_LEG_COUNT_MAX)
+		return bad_option("give", text, "at most 8 of them");
+	return read_leg("give", text, &asked->give[asked->give_count++]);
 }
 
 /* "1:00112233...": number and 16 bytes. */
@@ -265,6 +288,8 @@ static int take_wish(struct asked *asked, int letter, const char *name, const ch
 		return 0;
 	case 'c':
 		return parse_number(name, text, USH_CHANNEL_COUNT_MAX, &asked->channel);
+	case 'g':
+		return parse_give(asked, text);
 	case 'K':
 		return parse_key(asked, name, text);
 	case 'N':
@@ -348,8 +373,9 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"socket", required_argument, NULL, 'S'}, {"event", required_argument, NULL, 'e'},
 		{"user", required_argument, NULL, 'u'}, {"id", required_argument, NULL, 'i'},
 		{"row", required_argument, NULL, 'r'}, {"mask", required_argument, NULL, 'm'},
-		{"leg", required_argument, NULL, 'l'}, {"section", required_argument, NULL, 's'},
-		{"hold", required_argument, NULL, 'h'}, {"hold-ms", required_argument, NULL, 'M'},
+		{"leg", required_argument, NULL, 'l'}, {"give", required_argument, NULL, 'g'},
+		{"section", required_argument, NULL, 's'}, {"hold", required_argument, NULL, 'h'},
+		{"hold-ms", required_argument, NULL, 'M'},
 		{"version", required_argument, NULL, 'v'}, {"amount", required_argument, NULL, 'a'},
 		{"outcome", required_argument, NULL, 'o'}, {"to", required_argument, NULL, 't'},
 		{"seats", required_argument, NULL, 'n'}, {"tier", required_argument, NULL, 'R'},
@@ -362,7 +388,7 @@ static int parse(struct asked *asked, int argc, char **argv)
 	int letter, index = 0;
 	size_t given = 0;
 
-	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:s:h:n:c:", longs, &index)) != -1) {
+	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:g:s:h:n:c:", longs, &index)) != -1) {
 		const char short_name[2] = {(char)letter, '\0'};
 		const char *name = short_name;
 
@@ -658,29 +684,44 @@ static void fill_choice(struct asked *asked)
 			     USH_LEG_COUNT_MAX * sizeof(struct ush_leg));
 }
 
-/* The channel that is meant: where the operation wants it. Goes last. */
-static void fill_channel(struct asked *asked)
+static void append(
+	struct message *message, const struct ush_extension_header *header, const void *body)
+{
+	uint8_t *at = (uint8_t *)message + message->request.size;
+
+	memcpy(at, header, sizeof(*header));
+	memcpy(at + sizeof(*header), body, header->size - sizeof(*header));
+	message->request.size = (uint16_t)(message->request.size + header->size);
+	message->request.extension_count++;
+}
+
+/* Seats to be given up, and the channel that is meant: where the operation wants it. Goes last. */
+static void fill_rest(struct asked *asked)
 {
 	struct message *message = &asked->message;
 	struct ush_request *request = &message->request;
 	uint32_t channel = (uint32_t)asked->channel;
-	struct ush_extension_header header = {.type = USH_EXTENSION_CHANNEL,
-		.size = sizeof(header) + sizeof(uint64_t),
-		.value = channel | (uint32_t)asked->key_number << 8};
+	struct ush_extension_header header;
 	uint64_t tag;
 
 	if (request->op == USH_OP_CHANNEL_KEY)
 		request->section = (uint16_t)channel;
 	else if (request->op == USH_OP_BLOCK || request->op == USH_OP_UNBLOCK)
 		request->arg = channel;
+	if (asked->give_count != 0) {
+		header = (struct ush_extension_header){.type = USH_EXTENSION_GIVE,
+			.size = (uint16_t)(8 + asked->give_count * sizeof(struct ush_leg)),
+			.value = asked->give_count};
+		append(message, &header, asked->give);
+	}
 	if (!asked->key_given)
 		return;
 	tag = ush_siphash_2(
 		&asked->key, request->user, (uint64_t)request->event | (uint64_t)channel << 32);
-	memcpy((uint8_t *)message + request->size, &header, sizeof(header));
-	memcpy((uint8_t *)message + request->size + sizeof(header), &tag, sizeof(tag));
-	request->size = (uint16_t)(request->size + header.size);
-	request->extension_count++;
+	header = (struct ush_extension_header){.type = USH_EXTENSION_CHANNEL,
+		.size = sizeof(header) + sizeof(tag),
+		.value = channel | (uint32_t)asked->key_number << 8};
+	append(message, &header, &tag);
 }
 
 /* Asks once, and for a section page by page. ret: an enum usher_exit. */
@@ -731,7 +772,7 @@ int cmd_client(int argc, char **argv)
 		pad(&asked.message, sizeof(asked.message) - (asked.key_given ? 16 : 0));
 	if (asked.action->op == USH_OP_RESERVE_BEST || asked.action->op == USH_OP_RESERVE_AREA)
 		fill_choice(&asked);
-	fill_channel(&asked);
+	fill_rest(&asked);
 	status = USHER_FAILED;
 	if (peer_open(&peer, &asked, &message) == 0) {
 		if (asked.action->op != USH_OP_STATS)

@@ -132,7 +132,8 @@ static void print_stat(const struct reader *reader)
 bool usher_record_has_seats(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
-	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_KEEP;
+	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_KEEP ||
+	       type == USH_RECORD_TYPE_SWAP;
 }
 
 bool usher_number(const char *text, uint64_t *value)

@@ -20,6 +20,7 @@ enum field {
 	/* With LEGS: an empty base leg means all of the hold. */
 	LEGS_OR_NONE = 4096,
 	CHANNEL = 8192,
+	GIVE = 16384,
 };
 
 static const uint16_t op_fields[256] = {
@@ -27,6 +28,7 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_RESERVE] = KNOWN | EVENT | REQUEST_ID | USER | LEGS | HOLD_MS | CHANNEL,
 	[USH_OP_RELEASE] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | LEGS | LEGS_OR_NONE,
 	[USH_OP_EXTEND] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | HOLD_MS,
+	[USH_OP_SWAP] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | LEGS | CHANNEL | GIVE,
 	[USH_OP_QUERY_HOLD] = KNOWN | EVENT | USER | HOLD,
 	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION | CHANNEL,
 	[USH_OP_RESERVE_BEST] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
@@ -37,6 +39,7 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_BLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS | ARG,
 	[USH_OP_UNBLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS | ARG,
 	[USH_OP_CHANNEL_KEY] = KNOWN | PRIVILEGED | EVENT | SECTION | ARG,
+	[USH_OP_BOOKINGS] = KNOWN | PRIVILEGED | EVENT | ARG,
 	[USH_OP_STATS] = KNOWN | PRIVILEGED | ARG,
 	[USH_OP_PAY_BEGIN] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | HOLD_MS | ARG,
 	[USH_OP_PAY_END] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | ARG,
@@ -134,6 +137,20 @@ static bool all_zero(const uint8_t *bytes, size_t size)
 	return any == 0;
 }
 
+static enum ush_fault check_give(
+	const struct ush_extension_header *e, const uint8_t *body, struct ush_admitted *out)
+{
+	if ((op_fields[out->request.op] & GIVE) == 0)
+		return USH_FAULT_EXTENSION;
+	if (e->value < 1 || e->value > USH_LEG_COUNT_MAX)
+		return USH_FAULT_LEG_COUNT;
+	if (e->size != sizeof(*e) + e->value * sizeof(struct ush_leg))
+		return USH_FAULT_EXTENSION;
+	out->give = body;
+	out->give_count = (uint8_t)e->value;
+	return USH_FAULT_NONE;
+}
+
 static enum ush_fault check_extension(
 	const struct ush_extension_header *e, const uint8_t *body, struct ush_admitted *out)
 {
@@ -169,6 +186,8 @@ static enum ush_fault check_extension(
 		out->channel_key = e->value >> 8;
 		memcpy(&out->channel_tag, body, sizeof(out->channel_tag));
 		return USH_FAULT_NONE;
+	case USH_EXTENSION_GIVE:
+		return check_give(e, body, out);
 	case USH_EXTENSION_PAD:
 		return e->value == 0 && all_zero(body, body_bytes) ? USH_FAULT_NONE
 								   : USH_FAULT_RESERVED;
@@ -225,6 +244,44 @@ void ush_admit_leg(
 	*mask = leg.mask;
 }
 
+void ush_admit_give(
+	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask)
+{
+	struct ush_leg leg;
+
+	memcpy(&leg, admitted->give + index * sizeof(leg), sizeof(leg));
+	*row = leg.row;
+	*mask = leg.mask;
+}
+
+/* Seats to be given up: rows once each, no seat that is also to be taken. */
+static __attribute__((noinline)) enum ush_fault check_give_legs(const struct ush_admitted *out)
+{
+	uint16_t rows[USH_LEG_COUNT_MAX], row;
+	uint64_t mask, taken;
+
+	for (uint32_t i = 0; i < out->give_count; i++) {
+		struct ush_leg leg;
+
+		memcpy(&leg, out->give + i * sizeof(leg), sizeof(leg));
+		if (leg.reserved0 != 0 || leg.reserved1 != 0)
+			return USH_FAULT_RESERVED;
+		ush_admit_give(out, i, &rows[i], &mask);
+		if (mask == 0)
+			return USH_FAULT_LEG_EMPTY;
+		for (uint32_t j = 0; j < i; j++) {
+			if (rows[j] == rows[i])
+				return USH_FAULT_LEG_TWICE;
+		}
+		for (uint32_t j = 0; j < out->leg_count; j++) {
+			ush_admit_leg(out, j, &row, &taken);
+			if (row == rows[i] && (taken & mask) != 0)
+				return USH_FAULT_LEG_TWICE;
+		}
+	}
+	return USH_FAULT_NONE;
+}
+
 static __attribute__((noinline)) enum ush_fault check_legs(const struct ush_admitted *out)
 {
 	uint16_t rows[USH_LEG_COUNT_MAX];
@@ -263,6 +320,8 @@ USH_INLINE uint32_t digest(const struct ush_admitted *out)
 	crc = ush_crc32c_words(r->op, words, 3);
 	if (ush_unlikely(out->leg_count > 1))
 		crc = ush_crc32c(crc, out->legs, (out->leg_count - 1u) * sizeof(struct ush_leg));
+	if (ush_unlikely(out->give_count != 0))
+		crc = ush_crc32c(crc, out->give, out->give_count * sizeof(struct ush_leg));
 	if ((op_fields[r->op] & ARG) != 0)
 		crc = ush_crc32c(crc, &r->arg, sizeof(r->arg));
 	if (ush_unlikely(out->channel != 0))
@@ -277,6 +336,7 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 	out->verdict = USH_ADMIT_PASS;
 	out->leg_count = 0;
 	out->channel = 0;
+	out->give_count = 0;
 	out->legs = NULL;
 	out->size = size;
 	out->detail = 0;
@@ -299,6 +359,8 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 		fault = check_legs(out);
 	else if (out->leg_count == 1 && out->request.mask == 0 && fault == USH_FAULT_NONE)
 		fault = USH_FAULT_LEG_EMPTY;
+	if (fault == USH_FAULT_NONE && ush_unlikely(out->give_count != 0))
+		fault = check_give_legs(out);
 	if (ush_unlikely(fault != USH_FAULT_NONE)) {
 		refuse(out, USH_STATUS_BAD_REQUEST, fault);
 		return;

@@ -41,6 +41,9 @@ struct ush_admitted {
 	uint32_t size;
 	/* Legs after the base leg, still in the packet. */
 	const uint8_t *legs;
+	/* Legs of GIVE, still in the packet. */
+	const uint8_t *give;
+	uint8_t give_count;
 	/* The loop's own: hash of user and event, which it needs more than once. */
 	uint64_t user_hash;
 };
@@ -55,6 +58,10 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 
 /* Leg `index` of an admitted request; 0 is the base leg. */
 void ush_admit_leg(
+	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask);
+
+/* Leg `index` of GIVE. */
+void ush_admit_give(
 	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask);
 
 /* Fills in the fixed part of a reply. */

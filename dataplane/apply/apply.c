@@ -1,44 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
-
-#include "apply/apply.h"
-#include "claim/channel.h"
-
-static int bad(const struct ush_record *r, struct ush_message *message, const char *what)
-{
-	ush_message_set(message,
-		"journal record %" PRIu64 " (type %u, event %u, hold %016" PRIx64 ", row %u): %s",
-		r->sequence, r->type, r->event, r->hold, r->row, what);
-	return -USH_ECORRUPT;
-}
-
-static int full(const struct ush_record *r, struct ush_message *message, const char *limit)
-{
-	ush_message_set(message,
-		"journal record %" PRIu64
-		" does not fit: raise [limits] %s to what it was when the "
-		"journal was written",
-		r->sequence, limit);
-	return -USH_EFULL;
-}
-
-static int find_event(const struct ush_state *state, const struct ush_record *r,
-	struct ush_event **event, struct ush_message *message)
-{
-	*event = ush_inventory_event(state->inventory, r->event);
-	return *event != NULL ? 0 : bad(r, message, "unknown event");
-}
-
-static int find_row(const struct ush_event *event, const struct ush_record *r, struct ush_row **row,
-	struct ush_message *message)
-{
-	if (r->row >= event->row_count)
-		return bad(r, message, "no such row");
-	*row = &event->rows[r->row];
-	if (r->mask == 0 || (r->mask & ~(*row)->seats) != 0)
-		return bad(r, message, "no such seat");
-	return 0;
-}
+#include "apply/internal.h"
 
 /* Finds or makes the user's line; there is one thread, so it locks at once. */
 static int enter_user(struct ush_state *state, const struct ush_record *r, struct ush_user **line,
@@ -381,7 +342,7 @@ static int apply_extend(
 
 /* Each record of a run names seats that one leg of the hold loses. */
 static int cut_legs(struct ush_state *state, struct ush_event *event, struct ush_hold *hold,
-	const struct ush_record *records, uint32_t count, uint32_t *seats,
+	const struct ush_record *records, uint32_t count, uint64_t sequence, uint32_t *seats,
 	struct ush_message *message)
 {
 	*seats = 0;
@@ -395,8 +356,7 @@ static int cut_legs(struct ush_state *state, struct ush_event *event, struct ush
 			return bad(r, message, "the hold does not have these seats");
 		leg->mask &= ~r->mask;
 		leg->amount = r->amount;
-		int error = return_seats(
-			state, event, leg->row, r->mask, records[count - 1].sequence, message);
+		int error = return_seats(state, event, leg->row, r->mask, sequence, message);
 		if (error != 0)
 			return error;
 		*seats += ush_popcount64(r->mask);
@@ -417,7 +377,8 @@ static int apply_cut(struct ush_state *state, const struct ush_record *records, 
 	if (error == 0)
 		error = find_hold(state, records, USH_HOLD_STATE_HELD, &hold, message);
 	if (error == 0)
-		error = cut_legs(state, event, hold, records, count, &seats, message);
+		error = cut_legs(
+			state, event, hold, records, count, last->sequence, &seats, message);
 	if (error == 0)
 		error = enter_user(state, records, &user, message);
 	if (error == 0)
@@ -429,6 +390,86 @@ static int apply_cut(struct ush_state *state, const struct ush_record *records, 
 	enter_state(hold, USH_HOLD_STATE_HELD, last);
 	return remember(
 		state, records, user, records->hold, last->sequence, USH_OP_RELEASE, message);
+}
+
+/* Seats just claimed join the hold, in the line that the record names: one of the hold that has
+ * seats of that row or none at all, or one that is in no use. */
+static int join_leg(struct ush_state *state, struct ush_hold *hold, const struct ush_record *r,
+	struct ush_message *message)
+{
+	struct ush_hold *leg, *last = hold;
+
+	if (r->hold == USH_HOLD_NONE || r->hold >= state->holds->count)
+		return bad(r, message, "no such hold line");
+	leg = ush_holds_line(state->holds, (uint32_t)r->hold);
+	while (last != leg && last->next != USH_HOLD_NONE)
+		last = ush_holds_line(state->holds, last->next);
+	if (last != leg) {
+		if (ush_hold_word_state(atomic_load_explicit(&leg->word, memory_order_relaxed)) !=
+				USH_HOLD_STATE_FREE ||
+			leg->leg_count != 0)
+			return bad(r, message, "the hold's line is in use");
+		if (hold->leg_count == USH_LEG_COUNT_MAX)
+			return bad(r, message, "a hold of too many rows");
+		last->next = (uint32_t)r->hold;
+		leg->next = USH_HOLD_NONE;
+		leg->mask = 0;
+		leg->deadline_ns = hold->deadline_ns;
+		leg->leg_count = ++hold->leg_count;
+		leg->user = r->user;
+		leg->event = (uint16_t)r->event;
+		leg->pending = 0;
+		leg->flags = 0;
+		leg->sequence = r->sequence;
+	} else if (leg->mask != 0 && leg->row != r->row) {
+		return bad(r, message, "the hold's line has seats of another row");
+	}
+	leg->row = r->row;
+	leg->mask |= r->mask;
+	leg->amount = r->amount;
+	return 0;
+}
+
+/* Records of seats given up, then of seats taken. The latter must be free before the former are. */
+static int apply_swap(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	struct ush_message *message)
+{
+	const struct ush_record *last = &records[count - 1];
+	uint32_t given = 0, seats, taken = 0;
+	struct ush_event *event;
+	struct ush_hold *hold;
+	struct ush_user *user;
+	struct ush_row *row;
+	int error = find_event(state, records, &event, message);
+
+	if (error == 0)
+		error = find_hold(state, records, USH_HOLD_STATE_HELD, &hold, message);
+	while (given < count && records[given].state == USH_HOLD_STATE_RELEASED)
+		given++;
+	if (error == 0 && (given == 0 || given == count))
+		error = bad(records, message, "a swap gives some seats and takes others");
+	for (uint32_t i = given; i < count && error == 0; i++) {
+		if (records[i].state != USH_HOLD_STATE_HELD)
+			return bad(&records[i], message, "neither given up nor taken");
+		error = find_row(event, &records[i], &row, message);
+		if (error == 0)
+			error = claim_seats(state, event, &records[i], row, message);
+		taken += ush_popcount64(records[i].mask);
+	}
+	if (error == 0)
+		error = cut_legs(
+			state, event, hold, records, given, last->sequence, &seats, message);
+	for (uint32_t i = given; i < count && error == 0; i++)
+		error = join_leg(state, hold, &records[i], message);
+	if (error == 0)
+		error = enter_user(state, records, &user, message);
+	if (error == 0)
+		error = give_back(records, event, user, seats, message);
+	if (error != 0)
+		return error;
+	user->seats = (uint16_t)(user->seats + taken);
+	enter_state(hold, USH_HOLD_STATE_HELD, last);
+	return remember(state, records, user, records->hold, last->sequence, USH_OP_SWAP, message);
 }
 
 static int apply_refund_begin(struct ush_state *state, const struct ush_record *records,
@@ -460,7 +501,8 @@ static int apply_refund_end(struct ush_state *state, const struct ush_record *re
 	if (error == 0)
 		error = find_hold(state, records, USH_HOLD_STATE_REFUNDING, &hold, message);
 	if (error == 0 && records->mask != 0)
-		error = cut_legs(state, event, hold, records, count, &seats, message);
+		error = cut_legs(
+			state, event, hold, records, count, last->sequence, &seats, message);
 	if (error == 0)
 		error = enter_user(state, records, &user, message);
 	if (error == 0)
@@ -510,91 +552,6 @@ static int apply_transfer(
 	ush_user_unlock(user);
 	ush_user_unlock(other);
 	return 0;
-}
-
-static int apply_block(struct ush_state *state, struct ush_event *event, struct ush_row *row,
-	const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_channel_row *entry;
-	uint64_t way;
-
-	if (ush_row_claim(row, r->mask, &way) != USH_CLAIM_WON)
-		return bad(r, message, "a seat to be blocked is not free");
-	ush_event_house_add(event, row, r->mask, r->sequence);
-	if (r->state == 0)
-		return 0;
-	entry = ush_channel_enter(state->channels, r->event, r->row, r->state);
-	if (entry == NULL)
-		return full(r, message, "channel_rows");
-	atomic_fetch_or_explicit(&entry->seats, r->mask, memory_order_relaxed);
-	atomic_store_explicit(&event->keeps, 1, memory_order_relaxed);
-	ush_channel_put_back(entry, r->mask);
-	return 0;
-}
-
-static int apply_unblock(struct ush_state *state, struct ush_event *event, struct ush_row *row,
-	const struct ush_record *r, struct ush_message *message)
-{
-	uint64_t mine = atomic_load_explicit(&row->house, memory_order_relaxed);
-	struct ush_channel_row *entry = NULL;
-
-	if (r->state == 0) {
-		mine &= ~ush_channel_seats(state->channels, r->event, r->row, NULL);
-	} else {
-		entry = ush_channel_find(state->channels, r->event, r->row, r->state);
-		mine &= entry == NULL ? 0
-				      : atomic_load_explicit(&entry->free, memory_order_relaxed);
-	}
-	if ((r->mask & ~mine) != 0)
-		return bad(r, message, "a seat to be unblocked is not blocked");
-	if (entry != NULL) {
-		ush_channel_withdraw(entry, r->mask);
-		atomic_fetch_and_explicit(&entry->seats, ~r->mask, memory_order_relaxed);
-	}
-	ush_event_house_remove(event, row, r->mask);
-	return 0;
-}
-
-static int apply_channel(
-	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_event *event;
-	int error = find_event(state, r, &event, message);
-
-	if (error != 0)
-		return error;
-	if (r->state < 1 || r->state > USH_CHANNEL_COUNT_MAX)
-		return bad(r, message, "no such channel");
-	if (r->amount > UINT8_MAX ||
-		r->amount !=
-			atomic_load_explicit(&event->channel_key[r->state], memory_order_relaxed) +
-				1u)
-		return bad(r, message, "the numbers of a channel's keys have a gap");
-	atomic_store_explicit(
-		&event->channel_key[r->state], (uint8_t)r->amount, memory_order_relaxed);
-	return 0;
-}
-
-static int apply_house(struct ush_state *state, const struct ush_record *records, uint32_t count,
-	struct ush_message *message)
-{
-	struct ush_event *event;
-	int error = find_event(state, &records[0], &event, message);
-
-	for (uint32_t i = 0; i < count && error == 0; i++) {
-		const struct ush_record *r = &records[i];
-		struct ush_row *row;
-
-		error = find_row(event, r, &row, message);
-		if (error == 0 && r->state > USH_CHANNEL_COUNT_MAX)
-			error = bad(r, message, "no such channel");
-		if (error != 0)
-			return error;
-		error = r->type == USH_RECORD_TYPE_BLOCK
-				? apply_block(state, event, row, r, message)
-				: apply_unblock(state, event, row, r, message);
-	}
-	return error;
 }
 
 static int apply_event(
@@ -649,11 +606,18 @@ static int apply_event_status(
 {
 	struct ush_event *event;
 	int error = find_event(state, r, &event, message);
+	uint32_t before;
 
 	if (error != 0)
 		return error;
 	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "unknown event status");
+	before = atomic_load_explicit(&event->status, memory_order_relaxed);
+	/* Older versions did not tell it, and allowed more. */
+	if (r->mask != 0 && r->mask != before)
+		return bad(r, message, "the event has another status than this starts from");
+	if (r->mask != 0 && !ush_event_status_follows(before, r->state))
+		return bad(r, message, "the event's status does not go there");
 	if (ush_event_is_cancelled(event) && r->state != USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "the event is cancelled");
 	atomic_store_explicit(&event->status, r->state, memory_order_relaxed);
@@ -664,14 +628,15 @@ static bool has_legs(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
 	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
-	       type == USH_RECORD_TYPE_REFUND_BEGIN || type == USH_RECORD_TYPE_REFUND_END;
+	       type == USH_RECORD_TYPE_REFUND_BEGIN || type == USH_RECORD_TYPE_REFUND_END ||
+	       type == USH_RECORD_TYPE_SWAP;
 }
 
 static bool gives_back(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_RELEASE || type == USH_RECORD_TYPE_EXPIRE ||
 	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_PAY_END ||
-	       type == USH_RECORD_TYPE_REFUND_END;
+	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP;
 }
 
 /* out: *keeps: KEEP records at its end. */
@@ -726,6 +691,8 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 		return apply_extend(state, r, message);
 	case USH_RECORD_TYPE_CUT:
 		return apply_cut(state, records, count, message);
+	case USH_RECORD_TYPE_SWAP:
+		return apply_swap(state, records, count, message);
 	case USH_RECORD_TYPE_PAY_BEGIN:
 		return apply_pay_begin(state, r, message);
 	case USH_RECORD_TYPE_PAY_END:
@@ -738,9 +705,9 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 		return apply_refund_end(state, records, count, message);
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
-		return apply_house(state, records, count, message);
+		return ush_apply_house(state, records, count, message);
 	case USH_RECORD_TYPE_CHANNEL:
-		return apply_channel(state, r, message);
+		return ush_apply_channel(state, r, message);
 	default:
 		return bad(r, message, "unknown record type");
 	}

@@ -134,7 +134,7 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 			if (admitted->request.op == USH_OP_RESERVE_BEST ||
 				admitted->request.op == USH_OP_RESERVE_AREA)
 				decide_best_describe(engine, packet, admitted, hold, &reply);
-		} else if (answer->op == USH_OP_RESERVE) {
+		} else {
 			rests_on = ush_log_reserved(&engine->log) - 1;
 		}
 		ush_user_unlock(line);
@@ -182,6 +182,7 @@ static const struct transition {
 	[ACT_CONFIRM] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_SOLD, USH_RECORD_TYPE_CONFIRM},
 	[ACT_EXTEND] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_EXTEND},
 	[ACT_CUT] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_CUT},
+	[ACT_SWAP] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_SWAP},
 	[ACT_PAY_BEGIN] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_PAYING, USH_RECORD_TYPE_PAY_BEGIN},
 	[ACT_PAY_SOLD] = {USH_HOLD_STATE_PAYING, USH_HOLD_STATE_SOLD, USH_RECORD_TYPE_PAY_END},
 	[ACT_PAY_FAILED] = {USH_HOLD_STATE_PAYING, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_PAY_END},

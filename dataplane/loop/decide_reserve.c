@@ -129,10 +129,10 @@ enum ush_claim decide_legs_claim(
 	return claim_legs(legs, event, place, way);
 }
 
-/* ret: true if the claim leaves a single seat; *place: beside which leg, *way: which seats of its
- * row. */
-static __attribute__((noinline)) bool legs_leave_orphan(const struct decide_legs *legs,
-	const struct ush_event *event, uint32_t *place, uint64_t *way)
+/* The part of legs_leave_orphan that looks at seats. */
+static __attribute__((noinline)) bool find_orphan(const struct decide_legs *legs,
+	const struct ush_best_legs *given, const struct ush_event *event, uint32_t *place,
+	uint64_t *way)
 {
 	struct ush_best_legs taken = {.count = legs->count};
 	bool orphan = false;
@@ -142,7 +142,7 @@ static __attribute__((noinline)) bool legs_leave_orphan(const struct decide_legs
 	for (uint32_t i = 0; i < legs->count; i++) {
 		uint64_t seats;
 
-		if (!ush_best_orphans(event, &taken, i, &seats) ||
+		if (!ush_best_orphans(event, &taken, given, i, &seats) ||
 			(orphan && legs->place[i] > *place))
 			continue;
 		orphan = true;
@@ -152,11 +152,14 @@ static __attribute__((noinline)) bool legs_leave_orphan(const struct decide_legs
 	return orphan;
 }
 
-/* ret: true if the event minds single seats that a claim leaves. */
-USH_INLINE bool event_minds_orphans(const struct ush_event *event)
+/* in: given: seats that are given up for them, or NULL. ret: true if the event minds that the claim
+ * leaves a single seat; *place: beside which leg, *way: which seats of its row. */
+USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_best_legs *given,
+	const struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	return ush_unlikely(event->best_orphans == USH_BEST_ORPHANS_REFUSE) &&
-	       ush_event_free_count(event) > event->best_exempt;
+	       ush_event_free_count(event) > event->best_exempt &&
+	       find_orphan(legs, given, event, place, way);
 }
 
 /* ret: OK, or why no new hold is taken now. */
@@ -277,7 +280,7 @@ USH_INLINE void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 		decide_refuse_done(loop, packet, admitted, user, &reply);
 		return;
 	}
-	if (event_minds_orphans(event) && legs_leave_orphan(legs, event, &place, &way) &&
+	if (legs_leave_orphan(legs, NULL, event, &place, &way) &&
 		legs_test(legs, event, &place, &way) == USH_CLAIM_WON) {
 		ush_user_unlock(user);
 		ush_admit_reply(&reply, &admitted->request, USH_STATUS_ORPHAN);
@@ -373,4 +376,34 @@ void decide_reserve(
 		return;
 	}
 	try_claim(loop, packet, admitted, event, user, &legs, channel);
+}
+
+enum ush_status decide_claim_named(struct ush_loop *loop, const struct ush_admitted *admitted,
+	struct ush_event *event, uint32_t channel, const struct ush_best_legs *given,
+	struct decide_legs *legs, uint32_t *place, uint64_t *way)
+{
+	enum ush_claim claim;
+
+	legs_read(legs, admitted);
+	if (!legs_exist(legs, event, place))
+		return USH_STATUS_NO_SUCH_SEAT;
+	if (given != NULL && legs_leave_orphan(legs, given, event, place, way) &&
+		legs_test(legs, event, place, way) == USH_CLAIM_WON)
+		return USH_STATUS_ORPHAN;
+	claim = channel != 0 ? decide_channel_claim(loop, legs, event, channel, place, way)
+			     : decide_legs_claim(legs, event, place, way);
+	if (claim == USH_CLAIM_WON)
+		return USH_STATUS_OK;
+	return claim == USH_CLAIM_TAKEN ? USH_STATUS_TAKEN : USH_STATUS_TAKEN_NOW;
+}
+
+void decide_unclaim(struct ush_loop *loop, const struct decide_legs *legs, struct ush_event *event,
+	uint32_t channel)
+{
+	if (channel != 0) {
+		decide_channel_unclaim(loop, legs, event, channel);
+		return;
+	}
+	for (uint32_t i = 0; i < legs->count; i++)
+		ush_row_unclaim(event, &event->rows[legs->row[i]], legs->mask[i]);
 }

@@ -266,7 +266,7 @@ static void cut_seats(struct ush_loop *loop, struct act *act, uint64_t last)
 	const struct ush_record *record = &loop->records[act->record_first];
 	struct ush_holds *holds = &loop->engine->holds;
 
-	for (uint32_t i = act->keep_count; i < act->record_count; i++, record++) {
+	for (uint32_t i = act->keep_count + act->take_count; i < act->record_count; i++, record++) {
 		struct ush_hold *leg = ush_holds_line(holds, act->hold);
 
 		while (leg->row != record->row || (leg->mask & record->mask) == 0)
@@ -276,6 +276,46 @@ static void cut_seats(struct ush_loop *loop, struct act *act, uint64_t last)
 		return_seats(loop, act, leg->row, record->mask, last);
 	}
 	give_seats_back(loop, act);
+}
+
+/* Seats join a hold: in a leg that has some of the row, in an empty one, or in a new one. */
+static void join_leg(struct ush_loop *loop, uint32_t index, const struct ush_record *record)
+{
+	struct ush_holds *holds = &loop->engine->holds;
+	struct ush_hold *first = ush_holds_line(holds, index), *last = first;
+	struct ush_hold *leg = ush_holds_line(holds, (uint32_t)record->hold);
+
+	while (last != leg && last->next != USH_HOLD_NONE)
+		last = ush_holds_line(holds, last->next);
+	if (last != leg) {
+		last->next = (uint32_t)record->hold;
+		leg->mask = 0;
+		leg->deadline_ns = first->deadline_ns;
+		leg->leg_count = ++first->leg_count;
+		__atomic_store_n(&leg->user, record->user, __ATOMIC_RELAXED);
+		__atomic_store_n(&leg->event, (uint16_t)record->event, __ATOMIC_RELAXED);
+	}
+	leg->row = record->row;
+	leg->mask |= record->mask;
+	leg->amount = record->amount;
+}
+
+static void show_swap(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	const struct ush_record *record = &loop->records[act->record_first + act->record_count -
+							 act->keep_count - act->take_count];
+
+	cut_seats(loop, act, last);
+	for (uint32_t i = 0; i < act->take_count; i++, record++) {
+		struct ush_row *row = &act->event->rows[record->row];
+
+		join_leg(loop, act->hold, record);
+		ush_row_make_firm(row, record->mask);
+		ush_event_house_sold(act->event, row, record->mask);
+		ush_best_note(act->event, record->row);
+	}
+	ush_event_count_taken(act->event, loop->index, act->seats_taken);
+	act->user->seats = (uint16_t)(act->user->seats + act->seats_taken);
 }
 
 static void show_extend(struct ush_loop *loop, struct act *act)
@@ -320,11 +360,14 @@ static void show_transfer(struct ush_loop *loop, struct act *act)
 static void show_step(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	uint32_t end = (uint32_t)act->record_first + act->record_count - act->keep_count;
 
 	first->sequence = last;
-	first->pending =
-		act->kind == ACT_CUT || act->kind == ACT_EXTEND ? first->pending : act->pending;
-	set_state(first, loop->records[act->record_first].state, true);
+	first->pending = act->kind == ACT_CUT || act->kind == ACT_SWAP || act->kind == ACT_EXTEND
+				 ? first->pending
+				 : act->pending;
+	/* Of a swap the first records tell of seats given up. */
+	set_state(first, loop->records[end - 1u].state, true);
 }
 
 /* Blocked seats of a channel are from here for whoever has its key; unblocked ones its no more. */
@@ -384,6 +427,10 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 		break;
 	case ACT_CUT:
 		cut_seats(loop, act, last);
+		show_step(loop, act, last);
+		break;
+	case ACT_SWAP:
+		show_swap(loop, act, last);
 		show_step(loop, act, last);
 		break;
 	case ACT_TRANSFER:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of holds against a plain model: extended, cut, paid for, refunded, on two loops at
- * random, with restarts from the log in between. Every answer and, after each restart, every hold
- * is compared.
+ * The life of holds against a plain model: extended, cut, swapped, paid for, refunded, on two loops
+ * at random, with restarts from the log in between. Every answer and, after each restart, every
+ * hold is compared.
  *
  * USH_SEED=n repeats a run.
  *
@@ -77,20 +77,14 @@ static void settle(uint32_t loop)
 	harness_turn(life.h, loop, NULL, 0);
 }
 
-static struct ush_reply ask(struct ush_request request, const struct ush_leg *second)
+static struct ush_reply ask_with(struct ush_request request, const void *extra, uint32_t bytes)
 {
-	struct {
-		struct ush_extension_header header;
-		struct ush_leg leg;
-	} extra = {{.type = USH_EXTENSION_LEGS, .size = sizeof(extra), .value = 1}, {0}};
 	uint32_t loop = below(LOOPS);
 	struct ush_packet packet;
 	struct ush_reply none;
 
 	request.event = EVENT;
-	if (second != NULL)
-		extra.leg = *second;
-	packet = harness_packet(life.h, &request, &extra, second != NULL ? sizeof(extra) : 0);
+	packet = harness_packet(life.h, &request, extra, bytes);
 	harness_turn(life.h, loop, &packet, 1);
 	if (life.h->reply_count == 0)
 		settle(loop);
@@ -100,6 +94,18 @@ static struct ush_reply ask(struct ush_request request, const struct ush_leg *se
 		return none;
 	answers[request.op][life.h->replies[0].status]++;
 	return life.h->replies[0];
+}
+
+static struct ush_reply ask(struct ush_request request, const struct ush_leg *second)
+{
+	struct {
+		struct ush_extension_header header;
+		struct ush_leg leg;
+	} extra = {{.type = USH_EXTENSION_LEGS, .size = sizeof(extra), .value = 1}, {0}};
+
+	if (second != NULL)
+		extra.leg = *second;
+	return ask_with(request, &extra, second != NULL ? sizeof(extra) : 0);
 }
 
 static uint32_t seats_of(const struct model *m)
@@ -305,6 +311,105 @@ static void release(struct model *m)
 	if (below(2) == 0) {
 		y = ask(r, name(m, &r, mask, &second));
 		WANT(y.status == USH_STATUS_OK || y.status == USH_STATUS_MISMATCH);
+	}
+}
+
+/* Where the seats that a swap takes go: a leg that the model has, or its second. */
+static uint32_t draw_taken(const struct model *m, const uint64_t *give, struct ush_request *r)
+{
+	uint32_t leg = below(2);
+	bool empties = (m->mask[leg] & ~give[leg]) == 0;
+
+	r->row = m->row[leg];
+	if (leg >= m->legs || m->mask[leg] == 0 || (empties && below(2) == 0)) {
+		do
+			r->row = (uint16_t)below(ROWS);
+		while (r->row == m->row[0] || (m->legs == 2 && r->row == m->row[1]));
+	}
+	r->mask = (uint64_t)(1 + below(7)) << below(SEATS - 3);
+	if (r->row == m->row[leg] && below(8) != 0)
+		r->mask &= ~give[leg];
+	if (r->mask == 0)
+		r->mask = 1;
+	return leg;
+}
+
+static bool is_in_both(const struct model *m, const uint64_t *give, const struct ush_request *r)
+{
+	bool both = false;
+
+	for (uint32_t i = 0; i < m->legs; i++)
+		both |= r->row == m->row[i] && (r->mask & give[i]) != 0;
+	return both;
+}
+
+static void swapped(
+	struct model *m, const uint64_t *give, const struct ush_request *r, uint32_t leg)
+{
+	free_seats(m, give);
+	life.taken[r->row] |= r->mask;
+	m->mask[leg] |= r->mask;
+	m->row[leg] = r->row;
+	m->legs = (uint8_t)(leg >= m->legs ? leg + 1 : m->legs);
+	m->version++;
+}
+
+static void swap(struct model *m)
+{
+	struct {
+		struct ush_extension_header header;
+		struct ush_leg leg[2];
+	} extra = {{.type = USH_EXTENSION_GIVE}, {{0}, {0}}};
+	struct ush_request r = about(m, USH_OP_SWAP);
+	uint64_t give[2], seats;
+	struct ush_reply y;
+	uint32_t leg;
+	bool has;
+
+	let_due_end();
+	has = choose(m, give) && (give[0] | give[1]) != 0;
+	if ((give[0] | give[1]) == 0)
+		give[0] = 1;
+	for (uint32_t i = 0; i < 2; i++) {
+		if (give[i] != 0)
+			extra.leg[extra.header.value++] =
+				(struct ush_leg){.row = m->row[i], .mask = give[i]};
+	}
+	extra.header.size = (uint16_t)(8 + 16 * extra.header.value);
+	leg = draw_taken(m, give, &r);
+	r.request_id = ++life.ids[m->user];
+	y = ask_with(r, &extra, extra.header.size);
+	if (is_in_both(m, give, &r)) {
+		WANT(y.status == USH_STATUS_BAD_REQUEST && y.detail == USH_FAULT_LEG_TWICE);
+		return;
+	}
+	if (is_gone(m, &y))
+		return;
+	if (m->state != USH_HOLD_STATE_HELD) {
+		WANT(y.status == USH_STATUS_WRONG_STATE && y.state == m->state);
+		return;
+	}
+	if (!has) {
+		WANT(y.status == USH_STATUS_CHANGED);
+		return;
+	}
+	seats = seats_of_user(m->user) + ush_popcount64(r.mask) - ush_popcount64(give[0]) -
+		ush_popcount64(give[1]);
+	if (seats > LIMIT) {
+		WANT(y.status == USH_STATUS_LIMIT && y.detail == LIMIT);
+		return;
+	}
+	if ((life.taken[r.row] & r.mask) != 0) {
+		WANT(y.status == USH_STATUS_TAKEN && y.hold == (life.taken[r.row] & r.mask));
+		return;
+	}
+	WANT(y.status == USH_STATUS_OK);
+	swapped(m, give, &r, leg);
+	check_hold(m, &y);
+	if (below(2) == 0) {
+		y = ask_with(r, &extra, extra.header.size);
+		WANT(y.status == USH_STATUS_OK && y.detail == 1);
+		check_hold(m, &y);
 	}
 }
 
@@ -607,8 +712,8 @@ static void forget(void)
 
 static void step(void)
 {
-	static void (*const acts[])(struct model *) = {release, extend, pay_begin, pay_begin,
-		pay_end, pay_end, refund_begin, refund_end, refund_end, transfer, look};
+	static void (*const acts[])(struct model *) = {release, extend, swap, swap, pay_begin,
+		pay_begin, pay_end, pay_end, refund_begin, refund_end, refund_end, transfer, look};
 
 	life.steps++;
 	if (below(3) == 0)
@@ -666,6 +771,8 @@ static void test_life_agrees_with_model(void)
 	/* A run in which nothing happens proves nothing. */
 	CHECK(answers[USH_OP_RELEASE][USH_STATUS_OK] > 800);
 	CHECK(answers[USH_OP_EXTEND][USH_STATUS_OK] > 500);
+	CHECK(answers[USH_OP_SWAP][USH_STATUS_OK] > 1000);
+	CHECK(answers[USH_OP_SWAP][USH_STATUS_TAKEN] > 300);
 	CHECK(answers[USH_OP_PAY_BEGIN][USH_STATUS_OK] > 1000);
 	CHECK(answers[USH_OP_PAY_END][USH_STATUS_OK] > 1000);
 	CHECK(answers[USH_OP_REFUND_BEGIN][USH_STATUS_OK] > 500);
