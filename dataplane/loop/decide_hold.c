@@ -14,7 +14,8 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	/* Only these enter the window; a number in another operation names no duplicate. */
 	bool counted = decide_has_window(admitted->request.op);
 	uint32_t id = counted ? admitted->request.request_id : 0;
-	uint64_t hash = admitted->user_hash;
+	/* Not admitted->user_hash: a request may have been made up for another user. */
+	uint64_t hash = ush_user_hash(users, user, event);
 
 	for (;;) {
 		enum ush_user_result result =

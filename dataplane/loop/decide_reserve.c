@@ -319,6 +319,8 @@ USH_INLINE bool begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 		loop_refuse(loop, packet, admitted, *takes, *detail);
 		return false;
 	}
+	USH_CHECK(admitted->user_hash ==
+		  ush_user_hash(&loop->engine->users, request->user, request->event));
 	/* A repeat of an accepted request gets its answer whatever became of the event since; a
 	 * refusal of the event as a whole leaves no trace of the user. */
 	if (ush_unlikely(
