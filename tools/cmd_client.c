@@ -37,7 +37,7 @@ static const struct action actions[] = {
 	{"release", USH_OP_RELEASE, "euih",
 		"give a hold back, or some seats: --event --user --id --hold [--row --mask --leg]"},
 	{"swap", USH_OP_SWAP, "euihrmg",
-		"other seats: --event --user --id --hold --row --mask [--leg] --give ROW:BITS"},
+		"other seats: --event --user --id --hold --row --mask [--leg] --give"},
 	{"extend", USH_OP_EXTEND, "euih",
 		"more time, once: --event --user --id --hold [--hold-ms]"},
 	{"hold", USH_OP_QUERY_HOLD, "euh", "look at a hold: --event --user --hold"},
@@ -48,6 +48,8 @@ static const struct action actions[] = {
 		"a payment starts: --event --user --hold --version --amount --hold-ms (control)"},
 	{"pay-end", USH_OP_PAY_END, "euhvo",
 		"how it ended: --event --user --hold --version --outcome (control port)"},
+	{"pay-late", USH_OP_PAY_LATE, "euhrma",
+		"paid after its end: --event --user --hold --row --mask --leg --amount (control)"},
 	{"refund-begin", USH_OP_REFUND_BEGIN, "euhv",
 		"a refund starts: --event --user --hold --version [--row --mask --leg] (control)"},
 	{"refund-end", USH_OP_REFUND_END, "euhvo",
@@ -704,7 +706,7 @@ static void fill_rest(struct asked *asked)
 	struct ush_extension_header header;
 	uint64_t tag;
 
-	if (request->op == USH_OP_CHANNEL_KEY)
+	if (request->op == USH_OP_CHANNEL_KEY || request->op == USH_OP_PAY_LATE)
 		request->section = (uint16_t)channel;
 	else if (request->op == USH_OP_BLOCK || request->op == USH_OP_UNBLOCK)
 		request->arg = channel;

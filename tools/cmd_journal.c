@@ -133,7 +133,7 @@ bool usher_record_has_seats(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
 	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_KEEP ||
-	       type == USH_RECORD_TYPE_SWAP;
+	       type == USH_RECORD_TYPE_SWAP || type == USH_RECORD_TYPE_LATE;
 }
 
 bool usher_number(const char *text, uint64_t *value)

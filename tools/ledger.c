@@ -125,6 +125,32 @@ static int book_hold(struct ledger *ledger, const struct ush_record *records, ui
 	return grow_index(ledger);
 }
 
+/* A hold sold at once, for one that is over. */
+static int book_late(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	int error = book_hold(ledger, records, count);
+	uint64_t over = records->request_id | (uint64_t)records->digest << 32;
+	uint32_t index = *slot_of(ledger, over);
+
+	for (uint32_t i = 0; i < count; i++) {
+		ledger->seats_held -= ush_popcount64(records[i].mask);
+		ledger->seats_sold += ush_popcount64(records[i].mask);
+	}
+	if (error != 0)
+		return error;
+	ledger->entries[*slot_of(ledger, records->hold) - 1].end = USH_RECORD_TYPE_LATE;
+	/* 0: from before the snapshot that this began with. */
+	if (index == 0)
+		return 0;
+	if (ledger->entries[index - 1].end == 0)
+		fault(ledger, records, "sold late for a hold that is not over");
+	if (ledger->entries[index - 1].end == USH_RECORD_TYPE_CONFIRM ||
+		ledger->entries[index - 1].end == USH_RECORD_TYPE_LATE)
+		fault(ledger, records, "sold late for a hold that was sold");
+	ledger->entries[index - 1].end = USH_RECORD_TYPE_LATE;
+	return 0;
+}
+
 static int book_end(struct ledger *ledger, const struct ush_record *r)
 {
 	uint32_t index = *slot_of(ledger, r->hold);
@@ -312,6 +338,8 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	switch (records[0].type) {
 	case USH_RECORD_TYPE_HOLD:
 		return book_hold(ledger, records, count);
+	case USH_RECORD_TYPE_LATE:
+		return book_late(ledger, records, count);
 	case USH_RECORD_TYPE_RELEASE:
 	case USH_RECORD_TYPE_EXPIRE:
 	case USH_RECORD_TYPE_CONFIRM:

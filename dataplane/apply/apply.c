@@ -115,11 +115,42 @@ static int apply_hold_leg(struct ush_state *state, struct ush_event *event,
 	return 0;
 }
 
+/* Remembers which hold that is over was paid for late; leaves the line unlocked. */
+static int remember_late(struct ush_state *state, const struct ush_record *r, struct ush_user *line,
+	uint64_t sequence, struct ush_message *message)
+{
+	uint64_t over = r->request_id | (uint64_t)r->digest << 32;
+	uint32_t loops = state->users->loop_count, count;
+	uint32_t start = ush_hold_id_index(r->hold) % loops;
+
+	if (ush_hold_id_check(state->holds, over) == USH_HOLD_NONE)
+		return bad(r, message, "paid late for what is no hold of this box");
+	if (ush_user_late(state->users, line, over, &count) != NULL)
+		return bad(r, message, "a hold is sold late twice");
+	if (count >= USH_USER_LATE_MAX)
+		return bad(r, message, "a user is sold too many holds late");
+	for (uint32_t i = 0; i < loops; i++) {
+		uint32_t loop = (start + i) % loops;
+		struct ush_accepted *answer;
+
+		if (!ush_answer_available(state->users, loop))
+			continue;
+		answer = ush_user_accept_late(state->users, line, loop, over);
+		answer->hold = r->hold;
+		answer->sequence = sequence;
+		ush_user_unlock(line);
+		return 0;
+	}
+	return full(r, message, "answers");
+}
+
+/* HOLD, and LATE, which is sold at once. */
 static int apply_hold(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
 	const struct ush_record *r = &records[0];
 	uint32_t index = ush_hold_id_check(state->holds, r->hold);
+	bool late = r->type == USH_RECORD_TYPE_LATE;
 	struct ush_hold *previous = NULL;
 	struct ush_event *event;
 	struct ush_user *user;
@@ -147,14 +178,19 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 		seats += ush_popcount64(records[i].mask);
 	}
 	atomic_store_explicit(&ush_holds_line(state->holds, index)->word,
-		ush_hold_word(USH_HOLD_STATE_HELD, 0, 1, ush_hold_id_generation(r->hold)),
+		ush_hold_word(late ? USH_HOLD_STATE_SOLD : USH_HOLD_STATE_HELD, 0, 1,
+			ush_hold_id_generation(r->hold)),
 		memory_order_relaxed);
 	ush_holds_line(state->holds, index)->sequence = records[count - 1].sequence;
-	state->live_holds++;
+	state->live_holds += !late;
 	error = enter_user(state, r, &user, message);
 	if (error != 0)
 		return error;
 	user->seats = (uint16_t)(user->seats + seats);
+	if (late) {
+		ush_event_count_sold(event, seats, records[count - 1].sequence);
+		return remember_late(state, r, user, records[count - 1].sequence, message);
+	}
 	return remember(
 		state, r, user, r->hold, records[count - 1].sequence, USH_OP_RESERVE, message);
 }
@@ -626,10 +662,10 @@ static int apply_event_status(
 
 static bool has_legs(uint8_t type)
 {
-	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
-	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
-	       type == USH_RECORD_TYPE_REFUND_BEGIN || type == USH_RECORD_TYPE_REFUND_END ||
-	       type == USH_RECORD_TYPE_SWAP;
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_LATE ||
+	       type == USH_RECORD_TYPE_BLOCK || type == USH_RECORD_TYPE_UNBLOCK ||
+	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_REFUND_BEGIN ||
+	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP;
 }
 
 static bool gives_back(uint8_t type)
@@ -681,6 +717,7 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 	case USH_RECORD_TYPE_EVENT_STATUS:
 		return apply_event_status(state, r, message);
 	case USH_RECORD_TYPE_HOLD:
+	case USH_RECORD_TYPE_LATE:
 		return apply_hold(state, records, count, message);
 	case USH_RECORD_TYPE_RELEASE:
 	case USH_RECORD_TYPE_EXPIRE:

@@ -207,6 +207,32 @@ void decide_event_status(
 	loop_flush(loop);
 }
 
+/* Where money moves. */
+static void decide_money(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
+{
+	switch (admitted->request.op) {
+	case USH_OP_PAY_BEGIN:
+		decide_pay_begin(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_END:
+		decide_pay_end(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_LATE:
+		decide_pay_late(loop, packet, admitted);
+		break;
+	case USH_OP_REFUND_BEGIN:
+		decide_refund_begin(loop, packet, admitted);
+		break;
+	case USH_OP_TRANSFER:
+		decide_transfer(loop, packet, admitted);
+		break;
+	default:
+		decide_refund_end(loop, packet, admitted);
+		break;
+	}
+}
+
 void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted)
 {
 	loop_make_room(loop);
@@ -228,19 +254,12 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 		decide_extend(loop, packet, admitted);
 		break;
 	case USH_OP_PAY_BEGIN:
-		decide_pay_begin(loop, packet, admitted);
-		break;
 	case USH_OP_PAY_END:
-		decide_pay_end(loop, packet, admitted);
-		break;
+	case USH_OP_PAY_LATE:
 	case USH_OP_REFUND_BEGIN:
-		decide_refund_begin(loop, packet, admitted);
-		break;
 	case USH_OP_TRANSFER:
-		decide_transfer(loop, packet, admitted);
-		break;
 	case USH_OP_REFUND_END:
-		decide_refund_end(loop, packet, admitted);
+		decide_money(loop, packet, admitted);
 		break;
 	case USH_OP_QUERY_HOLD:
 		decide_query_hold(loop, packet, admitted);

@@ -50,6 +50,8 @@ enum act_kind {
 	ACT_PAY_SOLD,
 	ACT_PAY_FAILED,
 	ACT_PAY_EXPIRED,
+	/* NEW -> SOLD. */
+	ACT_LATE,
 	ACT_REFUND_BEGIN,
 	/* REFUNDING -> SOLD with all its seats, SOLD without some, REFUNDED. */
 	ACT_REFUND_FAILED,
@@ -381,6 +383,8 @@ void decide_extend(
 void decide_pay_begin(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_pay_end(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_pay_late(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_refund_begin(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);

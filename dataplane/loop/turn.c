@@ -184,6 +184,26 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 	live_by(loop, 1);
 }
 
+/* A new hold that is sold already. */
+static void show_late(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	const struct ush_record *record = &loop->records[act->record_first];
+
+	for (uint32_t i = 0; i < act->record_count; i++, record++) {
+		struct ush_row *row = &act->event->rows[record->row];
+
+		ush_row_make_firm(row, record->mask);
+		ush_event_house_sold(act->event, row, record->mask);
+		ush_best_note(act->event, record->row);
+	}
+	first->sequence = last;
+	ush_event_count_taken(act->event, loop->index, act->seats);
+	ush_event_count_sold(act->event, act->seats, last);
+	act->user->seats = (uint16_t)(act->user->seats + act->seats);
+	set_state(first, USH_HOLD_STATE_SOLD, true);
+}
+
 /* The hold is over: its lines go back to the loop that dealt them out. */
 static void end_lines(struct ush_loop *loop, uint32_t index, uint32_t state)
 {
@@ -300,12 +320,15 @@ static void join_leg(struct ush_loop *loop, uint32_t index, const struct ush_rec
 	leg->amount = record->amount;
 }
 
+/* SWAP, and a CUT, which takes nothing. */
 static void show_swap(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	const struct ush_record *record = &loop->records[act->record_first + act->record_count -
 							 act->keep_count - act->take_count];
 
 	cut_seats(loop, act, last);
+	if (act->take_count == 0)
+		return;
 	for (uint32_t i = 0; i < act->take_count; i++, record++) {
 		struct ush_row *row = &act->event->rows[record->row];
 
@@ -421,14 +444,14 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_PAY_SOLD:
 		show_sold(loop, act, last);
 		break;
+	case ACT_LATE:
+		show_late(loop, act, last);
+		break;
 	case ACT_EXTEND:
 		show_extend(loop, act);
 		show_step(loop, act, last);
 		break;
 	case ACT_CUT:
-		cut_seats(loop, act, last);
-		show_step(loop, act, last);
-		break;
 	case ACT_SWAP:
 		show_swap(loop, act, last);
 		show_step(loop, act, last);

@@ -176,6 +176,8 @@ enum ush_op {
 	USH_OP_REFUND_END = 76,
 	/* The key of a channel, or a new one that ends the old. Control port only. */
 	USH_OP_CHANNEL_KEY = 78,
+	/* A payment succeeded after its hold was over: sells the same seats if they are still free. Control port only. */
+	USH_OP_PAY_LATE = 79,
 	/* A page of an event's bookings. Control port only. */
 	USH_OP_BOOKINGS = 81,
 };
@@ -203,6 +205,7 @@ enum ush_op {
 	X(TRANSFER, 73) \
 	X(REFUND_END, 76) \
 	X(CHANNEL_KEY, 78) \
+	X(PAY_LATE, 79) \
 	X(BOOKINGS, 81)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
@@ -341,7 +344,7 @@ enum ush_fault {
 
 /* Typed extensions after the base message. Each starts with an 8-byte header; size includes it and is a multiple of 8. */
 enum ush_extension {
-	/* Further legs of RESERVE, SWAP, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
+	/* Further legs of RESERVE, SWAP, RELEASE, PAY_LATE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
 	USH_EXTENSION_LEGS = 1,
 	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value = 0. Carried, not used in this version. */
 	USH_EXTENSION_CLIENT = 2,
@@ -600,6 +603,8 @@ enum ush_record_type {
 	USH_RECORD_TYPE_REFUND_END = 19,
 	/* SOLD: mask = the new user. From here the hold is theirs. */
 	USH_RECORD_TYPE_TRANSFER = 20,
+	/* NEW -> SOLD: a payment that succeeded after its hold was over. One record per leg, a run, as HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the hold that is over. */
+	USH_RECORD_TYPE_LATE = 26,
 	/* HELD: some seats given up for others. One record per row of either, a run: first those given up, state = RELEASED, mask = the seats that are free again, amount = the price of what is left in that row; then those taken, state = HELD, hold = index of the line that keeps the row from here, mask = the seats, amount = the price of all the hold has in that row. */
 	USH_RECORD_TYPE_SWAP = 25,
 	/* After the records of a change that gives seats back, in the same run: of the seats given back these stay off sale. state = why (enum keep), row, mask. */
@@ -607,7 +612,7 @@ enum ush_record_type {
 	/* The key of a channel is replaced. state = the channel, amount = the number of its key from here. */
 	USH_RECORD_TYPE_CHANNEL = 24,
 };
-#define USH_RECORD_TYPE_COUNT 26u
+#define USH_RECORD_TYPE_COUNT 27u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -630,6 +635,7 @@ enum ush_record_type {
 	X(REFUND_BEGIN, 18) \
 	X(REFUND_END, 19) \
 	X(TRANSFER, 20) \
+	X(LATE, 26) \
 	X(SWAP, 25) \
 	X(KEEP, 23) \
 	X(CHANNEL, 24)
@@ -749,13 +755,13 @@ struct ush_request {
 	uint64_t mask;
 	/* 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section. */
 	uint16_t row;
-	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
+	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
 	uint16_t section;
 	/* 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -923,7 +929,7 @@ struct ush_record {
 	uint32_t event;
 	/* 16: User. */
 	uint64_t user;
-	/* 24: Hold id. In a HOLD record with run_index above 0, and in a SWAP record of seats taken: the index of the line that keeps this leg. */
+	/* 24: Hold id. In a HOLD or LATE record with run_index above 0, and in a SWAP record of seats taken: the index of the line that keeps this leg. */
 	uint64_t hold;
 	/* 32: Seats of this leg. */
 	uint64_t mask;
@@ -933,7 +939,7 @@ struct ush_record {
 	uint32_t digest;
 	/* 48: Row of this leg. */
 	uint16_t row;
-	/* 50: Hold's version after it; 1 for HOLD, then one more each time. */
+	/* 50: Hold's version after it; 1 for HOLD and LATE, then one more each time. */
 	uint16_t version;
 	/* 52: Price of this leg. [minor units] */
 	uint32_t amount;

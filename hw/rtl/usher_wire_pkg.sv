@@ -181,6 +181,9 @@ package usher_wire_pkg;
     OpRefundEnd = 8'd76,
     // The key of a channel, or a new one that ends the old. Control port only.
     OpChannelKey = 8'd78,
+    // A payment succeeded after its hold was over: sells the same seats if they are still free.
+    // Control port only.
+    OpPayLate = 8'd79,
     // A page of an event's bookings. Control port only.
     OpBookings = 8'd81
   } op_e;
@@ -285,8 +288,8 @@ package usher_wire_pkg;
   // Typed extensions after the base message. Each starts with an 8-byte header; size includes it
   // and is a multiple of 8.
   typedef enum logic [7:0] {
-    // Further legs of RESERVE, SWAP, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value =
-    // number of legs (1 to 7); then so many `leg`.
+    // Further legs of RESERVE, SWAP, RELEASE, PAY_LATE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK.
+    // value = number of legs (1 to 7); then so many `leg`.
     ExtensionLegs = 8'd1,
     // The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value =
     // 0. Carried, not used in this version.
@@ -484,6 +487,10 @@ package usher_wire_pkg;
     RecordTypeRefundEnd = 8'd19,
     // SOLD: mask = the new user. From here the hold is theirs.
     RecordTypeTransfer = 8'd20,
+    // NEW -> SOLD: a payment that succeeded after its hold was over. One record per leg, a run, as
+    // HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the hold
+    // that is over.
+    RecordTypeLate = 8'd26,
     // HELD: some seats given up for others. One record per row of either, a run: first those given
     // up, state = RELEASED, mask = the seats that are free again, amount = the price of what is
     // left in that row; then those taken, state = HELD, hold = index of the line that keeps the row
@@ -593,10 +600,10 @@ package usher_wire_pkg;
 
   typedef struct packed {
     // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS:
-    // where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome
-    // (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats.
-    // CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise
-    // zero.
+    // where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was
+    // paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK,
+    // UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
+    // RESERVE_AREA: what is wanted, see there. Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
@@ -604,8 +611,8 @@ package usher_wire_pkg;
     // EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms]
     logic [31:0] hold_ms;
     // 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel.
-    // PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is
-    // meant.
+    // PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the
+    // version of the hold that is meant.
     logic [15:0] section;
     // 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section.
     logic [15:0] row;
@@ -850,7 +857,7 @@ package usher_wire_pkg;
     logic [63:0] deadline_ns;
     // 52: Price of this leg. [minor units]
     logic [31:0] amount;
-    // 50: Hold's version after it; 1 for HOLD, then one more each time.
+    // 50: Hold's version after it; 1 for HOLD and LATE, then one more each time.
     logic [15:0] version;
     // 48: Row of this leg.
     logic [15:0] row;
@@ -860,8 +867,8 @@ package usher_wire_pkg;
     logic [31:0] request_id;
     // 32: Seats of this leg.
     logic [63:0] mask;
-    // 24: Hold id. In a HOLD record with run_index above 0, and in a SWAP record of seats taken:
-    // the index of the line that keeps this leg.
+    // 24: Hold id. In a HOLD or LATE record with run_index above 0, and in a SWAP record of seats
+    // taken: the index of the line that keeps this leg.
     logic [63:0] hold;
     // 16: User.
     logic [63:0] user;

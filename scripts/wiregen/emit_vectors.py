@@ -350,6 +350,7 @@ def money_vectors(e: Encoder) -> list:
     extend = {"op": "EXTEND", "event": 1, "request_id": 15, "hold": HOLD_A, "cookie": 0xC1}
     swap = {"op": "SWAP", "event": 1, "request_id": 17, "hold": HOLD_A, "cookie": 0xC7}
     begin = {"op": "PAY_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC2}
+    late = {"op": "PAY_LATE", "event": 1, "hold": HOLD_A, "cookie": 0xC8}
     end = {"op": "PAY_END", "event": 1, "hold": HOLD_A, "cookie": 0xC3}
     refund = {"op": "REFUND_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC4}
     give = {"op": "TRANSFER", "event": 1, "hold": HOLD_A, "cookie": 0xC6}
@@ -379,6 +380,12 @@ def money_vectors(e: Encoder) -> list:
                   deadline_ns=DEADLINE_NS, **end),
         e.message("pay_end_reply_ok", "reply", [], sequence=70_042, amount=9_000, state="SOLD", hold_version=4,
                   deadline_ns=DEADLINE_NS, **end),
+        e.message("pay_late_request", "request", [], user=7, row=1, mask=0xC0, arg=9_000, **late),
+        e.message("pay_late_request_channel", "request", [legs((2, 0x3))], user=7, section=2, row=1, mask=0xC0,
+                  arg=18_000, **late),
+        e.message("pay_late_reply_taken", "reply", [], status="TAKEN", **late | {"hold": 0x40}),
+        e.message("pay_late_reply_ok", "reply", [], sequence=70_047, amount=9_000, state="SOLD", hold_version=1,
+                  deadline_ns=DEADLINE_NS, **late | {"hold": HOLD_B}),
         e.message("refund_begin_request", "request", [], user=7, section=4, row=0, mask=0x10, **refund),
         e.message("refund_begin_request_all", "request", [], user=7, section=4, **refund),
         e.message("refund_begin_reply_changed", "reply", [], status="CHANGED", sequence=70_043, amount=9_000,
@@ -496,6 +503,9 @@ def story(by_name: dict) -> list:
                                  "version": 4, "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
         ("record_refund_end", {"type": "REFUND_END", "state": 9, "event": 1, "user": 18, "hold": HOLD_B,
                                "version": 5, "row": 0, "mask": 0x1, "amount": 0, "deadline_ns": DEADLINE_NS}),
+        ("record_late", {"type": "LATE", "state": 4, "event": 1, "user": 7, "hold": HOLD_B + (1 << 24), "row": 0,
+                         "version": 1, "mask": 0x1, "amount": 4_500, "deadline_ns": TIME_NS + 2,
+                         "request_id": HOLD_A & 0xFFFFFFFF, "digest": HOLD_A >> 32}),
         ("record_hold_short", {"type": "HOLD", "state": 2, "row": 0, "version": 1, "mask": 0x6, "amount": 9_000,
                                "request_id": 1, "digest": 0x05060708, **hold_c}),
         ("record_extend", {"type": "EXTEND", "state": 2, "row": 0, "version": 2, "mask": 0x6, "amount": 9_000,

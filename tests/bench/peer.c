@@ -38,7 +38,10 @@ enum mode {
 	MODE_CLAIM,
 	MODE_REFUSE,
 	MODE_TAKEN,
-	MODE_MIXED
+	MODE_MIXED,
+	/* All of one row; one seat of each row, in an order that caches do not guess. */
+	MODE_HOT,
+	MODE_UNIFORM
 };
 
 struct bench {
@@ -144,6 +147,11 @@ static struct fields choose(struct bench *b)
 		f.user = b->user_base + (b->claims & (b->claim_users - 1));
 		f.request_id = (uint32_t)(1 + (b->claims >> b->claim_users_bits));
 		b->claims++;
+	} else if (b->mode == MODE_HOT) {
+		f.mask = 1ull << (n % b->row_seats);
+	} else if (b->mode == MODE_UNIFORM) {
+		f.row = (uint16_t)(n * 2654435761u % b->rows);
+		f.mask = 1;
 	} else if (b->mode == MODE_REFUSE || (b->mode == MODE_MIXED && n % 2 == 0)) {
 		f.event = b->event_refuse;
 		f.mask = 1ull << (n % b->row_seats);
@@ -334,15 +342,16 @@ static void learn_mac(struct bench *b, uint8_t *mac)
 }
 
 static const char usage[] =
-	"usage: bench-peer [--mode claim|refuse|taken|mixed] [--window N] [--ms N] [--requests N]\n"
+	"usage: bench-peer [--mode claim|refuse|taken|mixed|hot|uniform] [--window N] [--ms N]\n"
+	"                  [--requests N]\n"
 	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N]\n"
 	"                  [--user-base N] [--claim-users N] [--echo] -- EAL-ARGUMENT...\n";
 
 static enum mode parse_mode(const char *text)
 {
-	static const char *const names[] = {"claim", "refuse", "taken", "mixed"};
+	static const char *const names[] = {"claim", "refuse", "taken", "mixed", "hot", "uniform"};
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 6; i++) {
 		if (strcmp(text, names[i]) == 0)
 			return (enum mode)i;
 	}

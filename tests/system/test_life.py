@@ -28,7 +28,7 @@ class Witness:
     """A port that writes down what was acknowledged."""
 
     CHANGES = (Op.RESERVE, Op.RELEASE, Op.EXTEND, Op.SWAP, Op.CONFIRM, Op.PAY_BEGIN, Op.PAY_END,
-               Op.REFUND_BEGIN, Op.REFUND_END, Op.TRANSFER)
+               Op.REFUND_BEGIN, Op.REFUND_END, Op.TRANSFER, Op.PAY_LATE)
 
     def __init__(self, port, sale):
         self.port, self.sale = port, sale
@@ -192,6 +192,28 @@ def test_extend_and_give_back():
     s.end()
 
 
+# Goal: money that comes after the end buys the seats if they are free, once; else the payer is told.
+def test_paid_late():
+    s = Sale()
+    before = s.free()
+    held = s.reserve(7, [(0, 0b11)], hold_ms=200)
+    time.sleep(0.5)
+    assert s.look(7, held.hold).status == Status.NO_HOLD
+    sold = s.client.pay_late(EVENT, 7, held.hold, [(0, 0b11)], 2 * PRICE)
+    assert (sold.status, sold.state, sold.amount) == (Status.OK, HoldState.SOLD, 2 * PRICE), sold
+    s.kill()
+    again = s.client.pay_late(EVENT, 7, held.hold, [(0, 0b11)], 2 * PRICE)
+    assert (again.hold, again.detail, again.sequence) == (sold.hold, 1, sold.sequence), again
+    assert s.look(7, sold.hold).state == HoldState.SOLD and s.free() == before - 2
+    other = s.reserve(8, [(1, 0b11)], hold_ms=200)
+    time.sleep(0.5)
+    s.reserve(9, [(1, 0b10)])
+    reply = s.client.call(Op.PAY_LATE, event=EVENT, user=8, hold=other.hold, row=1, mask=0b11, arg=2 * PRICE)
+    assert (reply.status, reply.hold) == (Status.TAKEN, 0b10), reply
+    assert s.free() == before - 3
+    s.end()
+
+
 # Goal: a user moves to other seats in one step, asks again after a crash, and never has none.
 def test_swapped():
     s = Sale()
@@ -325,7 +347,7 @@ def main():
     tap = Tap()
     wanted = sys.argv[2:]
     for test in (test_paid, test_versions_and_amounts, test_deadline_while_paying,
-                 test_extend_and_give_back, test_swapped, test_refunded_by_seat, test_transferred,
+                 test_extend_and_give_back, test_swapped, test_paid_late, test_refunded_by_seat, test_transferred,
                  test_cancelled, test_tool):
         if not wanted or any(part in test.__name__ for part in wanted):
             tap.run(test)

@@ -563,11 +563,12 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.PAY_END: dict(event=EVENT, user=1, hold=5, arg=1),
         Op.REFUND_BEGIN: dict(event=EVENT, user=1, hold=5),
         Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1),
+        Op.PAY_LATE: dict(event=EVENT, user=1, hold=5, mask=1, arg=1),
         Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
         Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
         Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg", Op.SWAP: "section hold_ms arg",
-        Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
+        Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.PAY_LATE: "hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
         Op.REFUND_END: "hold_ms", Op.TRANSFER: "mask row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
         Op.QUERY_SECTION: "user hold mask hold_ms arg",
         Op.RESERVE_BEST: "hold mask row", Op.RESERVE_AREA: "hold mask row",
@@ -639,7 +640,7 @@ def test_bad_request(device):
         if op in (Op.RELEASE, Op.REFUND_BEGIN, Op.REFUND_END):
             bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1)])])
             bad(Fault.LEG_EMPTY, op, row=1)
-        elif op not in (Op.RESERVE, Op.SWAP, Op.BLOCK, Op.UNBLOCK):
+        elif op not in (Op.RESERVE, Op.SWAP, Op.PAY_LATE, Op.BLOCK, Op.UNBLOCK):
             bad(Fault.EXTENSION, op, extensions=[uc.legs([(1, 1)])])
         if op != Op.SWAP:
             bad(Fault.EXTENSION, op, extensions=[uc.giving([(1, 1)])])
@@ -666,7 +667,7 @@ def test_bad_request(device):
         bad(Fault.ARGUMENT, Op.CHANNEL_KEY, arg=arg)
     for arg in (1 << 33, 1 << 63):
         bad(Fault.ARGUMENT, Op.BOOKINGS, arg=arg)
-    for op in (Op.RESERVE, Op.SWAP, Op.BLOCK, Op.UNBLOCK):
+    for op in (Op.RESERVE, Op.SWAP, Op.PAY_LATE, Op.BLOCK, Op.UNBLOCK):
         bad(Fault.LEG_EMPTY, op, mask=0)
         bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1), (2, 0)])])
         bad(Fault.LEG_TWICE, op, extensions=[uc.legs([(0, 1)])])

@@ -31,7 +31,7 @@ Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY
                              EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8, SWAP=9,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
-                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, BOOKINGS=81))
+                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, PAY_LATE=79, BOOKINGS=81))
 CONTROL_OPS = [op for op in Op if op >= 64]
 _STATUS = (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
@@ -582,6 +582,10 @@ class Client:
     def pay_end(self, event, user, hold, version, succeeded):
         return self.patient(Op.PAY_END, event=event, user=user, hold=hold, section=version,
                             arg=1 if succeeded else 2)
+
+    def pay_late(self, event, user, hold, seats, amount, channel_number=0):
+        return self.patient(Op.PAY_LATE, event=event, user=user, hold=hold, section=channel_number,
+                            arg=amount, **self.spread(seats))
 
     def refund_begin(self, event, user, hold, version, seats=()):
         return self.patient(Op.REFUND_BEGIN, event=event, user=user, hold=hold, section=version,

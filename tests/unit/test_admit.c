@@ -58,6 +58,8 @@ static const struct {
 	{USH_OP_TRANSFER, T_EVENT | T_USER | T_HOLD | T_SECTION | T_ARG | T_CONTROL},
 	{USH_OP_REFUND_END,
 		T_EVENT | T_USER | T_HOLD | T_SECTION | T_MASK | T_ROW | T_ARG | T_CONTROL},
+	{USH_OP_PAY_LATE,
+		T_EVENT | T_USER | T_HOLD | T_SECTION | T_MASK | T_ROW | T_ARG | T_CONTROL},
 	{USH_OP_SWAP, T_EVENT | T_ID | T_USER | T_HOLD | T_MASK | T_ROW},
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))

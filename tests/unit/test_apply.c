@@ -296,7 +296,7 @@ static void test_apply_type_or_run_wrong_is_refused(void)
 			type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
 			type == USH_RECORD_TYPE_REFUND_BEGIN ||
 			type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
-			type == USH_RECORD_TYPE_KEEP)
+			type == USH_RECORD_TYPE_LATE || type == USH_RECORD_TYPE_KEEP)
 			continue;
 		legs[0] = legs[1] = (struct ush_record){.type = type, .event = EVENT};
 		CHECK(apply_run(legs, 2) == -USH_ECORRUPT);

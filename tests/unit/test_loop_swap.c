@@ -245,6 +245,24 @@ static void test_swap_many_rows(void)
 	CHECK(replays());
 }
 
+/* Goal: a line that is emptied and filled again within its row is lent to no other. */
+static void test_swap_within_and_beyond_a_row(void)
+{
+	static const struct ush_leg take[] = {{.row = 0, .mask = 0x300}, {.row = 1, .mask = 0x1}};
+	struct ush_leg give = {.row = 0, .mask = 0x7};
+	struct ush_reply held, reply;
+
+	begin();
+	held = reserve(7, 1, 0, 0x7);
+	reply = swap_legs(held.hold, 2, take, 2, &give, 1);
+	CHECK_EQ(reply.status, USH_STATUS_OK);
+	CHECK_EQ(reply.amount, 3 * 2500);
+	CHECK_EQ(query(7, held.hold).amount, 3 * 2500);
+	CHECK_EQ(free_of(0), 0xff);
+	CHECK(audit_is_clean());
+	CHECK(replays());
+}
+
 /* Goal: a ninth row is refused. */
 static void test_swap_nine_rows(void)
 {
@@ -418,6 +436,7 @@ int main(void)
 	TAP_RUN(test_swap_refused_loses_nothing);
 	TAP_RUN(test_swap_limit_is_net);
 	TAP_RUN(test_swap_many_rows);
+	TAP_RUN(test_swap_within_and_beyond_a_row);
 	TAP_RUN(test_swap_nine_rows);
 	TAP_RUN(test_swap_lines_go_home);
 	TAP_RUN(test_swap_gives_to_the_channel);

@@ -169,6 +169,18 @@ static void cut(struct granted *g, uint32_t *next_id)
 	ask(r);
 }
 
+/* Paid for when it was over. */
+static void late(const struct granted *g)
+{
+	ask((struct ush_request){.op = USH_OP_PAY_LATE,
+		.event = EVENT,
+		.user = g->user,
+		.hold = g->hold,
+		.row = g->row,
+		.mask = g->mask,
+		.arg = ush_popcount64(g->mask) * 2500u});
+}
+
 /* One of its seats for one of another row. */
 static void swap(struct granted *g, uint32_t *next_id, uint32_t seat)
 {
@@ -240,8 +252,10 @@ static void play(struct ush_random *random, uint32_t steps)
 			cut(g, &next_id[g->user]);
 		} else if (what < 16 && g->hold != 0) {
 			release(g->user, g->hold, ++next_id[g->user]);
+			if (i % 16 == 0)
+				late(g);
 			g->hold = 0;
-		} else if (what == 16 && g->hold != 0 && i % 4 == 0) {
+		} else if (what == 16 && g->hold != 0) {
 			confirm(g->user, g->hold);
 		} else if (what == 17) {
 			house(i % 2 ? USH_OP_BLOCK : USH_OP_UNBLOCK, row, 1ull << (i / 2 % SEATS));

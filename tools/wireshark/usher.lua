@@ -72,6 +72,7 @@ local ENUMS = {
 		[73] = "TRANSFER",
 		[76] = "REFUND_END",
 		[78] = "CHANNEL_KEY",
+		[79] = "PAY_LATE",
 		[81] = "BOOKINGS",
 	},
 	status = {
@@ -209,6 +210,7 @@ local ENUMS = {
 		[18] = "REFUND_BEGIN",
 		[19] = "REFUND_END",
 		[20] = "TRANSFER",
+		[26] = "LATE",
 		[25] = "SWAP",
 		[23] = "KEEP",
 		[24] = "CHANNEL",
@@ -259,10 +261,10 @@ local STRUCTS = {
 		{at = 24, bytes = 8, name = "hold", type = "u64", base = base.HEX, doc = "Hold id, as given by the reply to RESERVE."},
 		{at = 32, bytes = 8, name = "mask", type = "u64", base = base.HEX, doc = "Base leg: seats of the row, bit i = seat i."},
 		{at = 40, bytes = 2, name = "row", type = "u16", base = base.DEC, doc = "Base leg: row. QUERY_SECTION: first row wanted, counted within the section."},
-		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant."},
+		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant."},
 		{at = 44, bytes = 4, name = "hold_ms", type = "u32", base = base.DEC, doc = "RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay."},
 		{at = 48, bytes = 8, name = "cookie", type = "u64", base = base.HEX, doc = "Opaque; echoed in the reply. Not part of the request's body for MISMATCH."},
-		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero."},
+		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero."},
 	}},
 	reply = {bytes = 64, fields = {
 		{at = 0, bytes = 2, name = "magic", type = "u16", base = base.HEX, doc = "REPLY_MAGIC."},
@@ -444,6 +446,7 @@ local USES = {
 	[73] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
 	[76] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, row = true, mask = true, request_id = true},
 	[78] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, section = true, arg = true, request_id = true},
+	[79] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, row = true, mask = true, arg = true, request_id = true},
 	[81] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
 }
 
