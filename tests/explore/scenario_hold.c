@@ -129,7 +129,7 @@ static void swap_release_setup(uint32_t threads)
 {
 	struct ush_request release = {
 		.op = USH_OP_RELEASE, .event = PLAY_EVENT, .user = 1, .request_id = 6};
-	struct ush_request other = harness_reserve(PLAY_EVENT, 2, 5, 0, 0x5);
+	struct ush_request other = harness_reserve(PLAY_EVENT, 2, 5, 0, 0x1);
 
 	play_open(threads);
 	play->holds[0] = play_hold(1, 1, 0x3, 0);
@@ -157,7 +157,7 @@ static void swap_release_oracle(void)
 
 const struct explore_scenario explore_hold_swap_release = {
 	.name = "hold_swap_release",
-	.about = "SWAP against the RELEASE of the same hold, and a RESERVE of a seat of each",
+	.about = "SWAP against the RELEASE of the same hold, and a RESERVE of a seat given up",
 	.threads_max = 3,
 	.bound = {3, 2},
 	.setup = swap_release_setup,

@@ -263,6 +263,72 @@ static void test_swap_within_and_beyond_a_row(void)
 	CHECK(replays());
 }
 
+/* The engine is made anew from its log, with `credit_ns` for the outage. */
+static void resume(uint64_t credit_ns)
+{
+	struct ush_message message = {{0}};
+	static struct harness other;
+
+	harness_make_durable(&h);
+	replay_collect(&history, ush_engine_log(h.engine));
+	CHECK_EQ(replay_open(&history, history.count, &other, &h.limits, h.now_ns + credit_ns,
+			 &message),
+		0);
+	harness_close(&h);
+	h = other;
+	ush_loop_resume(ush_engine_loop(h.engine, 0), credit_ns, h.now_ns);
+	harness_make_durable(&h);
+	replay_collect(&history, ush_engine_log(h.engine));
+}
+
+/* Goal: a swapped hold and one that is being paid for get each outage back once, over crash after
+ * crash, and nothing that is over comes back. */
+static void test_swap_outage_is_given_back(void)
+{
+	struct ush_reply held, paying, reply;
+	struct ush_request pay = {.op = USH_OP_PAY_BEGIN,
+		.event = EVENT,
+		.user = 8,
+		.section = 1,
+		.arg = 2500,
+		.hold_ms = 1000};
+	uint64_t deadline_ns, outages_ns = 0;
+
+	begin();
+	held = reserve(7, 1, 0, 0x3);
+	paying = reserve(8, 1, 1, 0x1);
+	deadline_ns = held.deadline_ns;
+	pay.hold = paying.hold;
+	CHECK_EQ(ask(pay).status, USH_STATUS_OK);
+	for (uint32_t crash = 0; crash < 5; crash++) {
+		/* By turns in a row that it has, and in one that it has not. */
+		uint16_t from = crash % 2 == 0 ? 0 : 2, to = crash % 2 == 0 ? 2 : 0;
+
+		reply = swap(held.hold, 2 + crash, to, 0x3, from, 0x3);
+		CHECK_EQ(reply.status, USH_STATUS_OK);
+		CHECK_EQ(reply.deadline_ns, deadline_ns + outages_ns);
+		resume(1000 * MS * (crash + 1));
+		outages_ns += 1000 * MS * (crash + 1);
+		/* And down again before anything else: nothing was missed in between. */
+		resume(0);
+		CHECK_EQ(query(7, held.hold).deadline_ns, deadline_ns + outages_ns);
+		reply = query(8, paying.hold);
+		CHECK_EQ(reply.state, USH_HOLD_STATE_PAYING);
+		CHECK_EQ(reply.deadline_ns, paying.deadline_ns + outages_ns);
+		CHECK(audit_is_clean());
+	}
+	/* It ends at that deadline, not before and not later. */
+	h.now_ns = deadline_ns + outages_ns - 1;
+	CHECK_EQ(query(7, held.hold).status, USH_STATUS_OK);
+	h.now_ns++;
+	CHECK_EQ(swap(held.hold, 20, 4, 0x1, 2, 0x1).status, USH_STATUS_EXPIRED);
+	reply = query(8, paying.hold);
+	CHECK_EQ(reply.state, USH_HOLD_STATE_PAYING);
+	resume(1000 * MS);
+	CHECK_EQ(query(7, held.hold).status, USH_STATUS_NO_HOLD);
+	CHECK(audit_is_clean());
+}
+
 /* Goal: a ninth row is refused. */
 static void test_swap_nine_rows(void)
 {
@@ -437,6 +503,7 @@ int main(void)
 	TAP_RUN(test_swap_limit_is_net);
 	TAP_RUN(test_swap_many_rows);
 	TAP_RUN(test_swap_within_and_beyond_a_row);
+	TAP_RUN(test_swap_outage_is_given_back);
 	TAP_RUN(test_swap_nine_rows);
 	TAP_RUN(test_swap_lines_go_home);
 	TAP_RUN(test_swap_gives_to_the_channel);
