@@ -64,7 +64,7 @@ static void drop(struct ush_admitted *out, enum ush_drop reason)
 	out->drop = (uint8_t)reason;
 }
 
-static bool check_envelope(uint32_t size, bool privileged, struct ush_admitted *out)
+USH_INLINE bool check_envelope(uint32_t size, bool privileged, struct ush_admitted *out)
 {
 	const struct ush_request *r = &out->request;
 	uint32_t size_max = privileged ? USH_CONTROL_BYTES_MAX : USH_PAYLOAD_BYTES_MAX;
@@ -88,7 +88,7 @@ static bool check_envelope(uint32_t size, bool privileged, struct ush_admitted *
 }
 
 /* ret: the fault, or NONE. */
-static enum ush_fault check_fields(const struct ush_request *r)
+USH_INLINE enum ush_fault check_fields(const struct ush_request *r)
 {
 	uint32_t uses = op_fields[r->op];
 
@@ -197,7 +197,8 @@ static enum ush_fault check_extension(
 	}
 }
 
-static enum ush_fault check_extensions(const uint8_t *payload, struct ush_admitted *out)
+static __attribute__((noinline)) enum ush_fault check_extensions(
+	const uint8_t *payload, struct ush_admitted *out)
 {
 	uint32_t at = USH_REQUEST_BYTES;
 	uint32_t end = out->request.size;
@@ -255,7 +256,7 @@ void ush_admit_give(
 }
 
 /* Seats to be given up: rows once each, no seat that is also to be taken. */
-static enum ush_fault check_give_legs(const struct ush_admitted *out)
+static __attribute__((noinline)) enum ush_fault check_give_legs(const struct ush_admitted *out)
 {
 	uint16_t rows[USH_LEG_COUNT_MAX], row;
 	uint64_t mask, taken;
@@ -282,7 +283,7 @@ static enum ush_fault check_give_legs(const struct ush_admitted *out)
 	return USH_FAULT_NONE;
 }
 
-static enum ush_fault check_legs(const struct ush_admitted *out)
+static __attribute__((noinline)) enum ush_fault check_legs(const struct ush_admitted *out)
 {
 	uint16_t rows[USH_LEG_COUNT_MAX];
 	uint64_t mask;
@@ -307,13 +308,18 @@ static enum ush_fault check_legs(const struct ush_admitted *out)
 
 /* The body: everything but request id, cookie, user and event (the window is theirs already), and
  * extensions that are only carried. */
-static uint32_t digest(const struct ush_admitted *out)
+USH_INLINE uint32_t digest(const struct ush_admitted *out)
 {
 	const struct ush_request *r = &out->request;
-	uint32_t crc = ush_crc32c(r->op, &r->hold,
-		offsetof(struct ush_request, cookie) - offsetof(struct ush_request, hold));
+	uint64_t words[3];
+	uint32_t crc;
 
-	if (out->leg_count > 1)
+	static_assert(offsetof(struct ush_request, cookie) - offsetof(struct ush_request, hold) ==
+			      sizeof(words),
+		"three words");
+	memcpy(words, &r->hold, sizeof(words));
+	crc = ush_crc32c_words(r->op, words, 3);
+	if (ush_unlikely(out->leg_count > 1))
 		crc = ush_crc32c(crc, out->legs, (out->leg_count - 1u) * sizeof(struct ush_leg));
 	if (ush_unlikely(out->give_count != 0))
 		crc = ush_crc32c(crc, out->give, out->give_count * sizeof(struct ush_leg));
@@ -347,11 +353,13 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 	if ((op_fields[out->request.op] & LEGS) != 0 &&
 		((op_fields[out->request.op] & LEGS_OR_NONE) == 0 || out->request.mask != 0))
 		out->leg_count = 1;
-	if (fault == USH_FAULT_NONE &&
-		(size != USH_REQUEST_BYTES || out->request.extension_count != 0))
+	if (ush_unlikely(size != USH_REQUEST_BYTES || out->request.extension_count != 0) &&
+		fault == USH_FAULT_NONE)
 		fault = check_extensions(payload, out);
-	if (fault == USH_FAULT_NONE && out->leg_count != 0)
+	if (ush_unlikely(out->leg_count > 1) && fault == USH_FAULT_NONE)
 		fault = check_legs(out);
+	else if (out->leg_count == 1 && out->request.mask == 0 && fault == USH_FAULT_NONE)
+		fault = USH_FAULT_LEG_EMPTY;
 	if (fault == USH_FAULT_NONE && ush_unlikely(out->give_count != 0))
 		fault = check_give_legs(out);
 	if (ush_unlikely(fault != USH_FAULT_NONE)) {
@@ -360,28 +368,4 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 	}
 	if ((op_fields[out->request.op] & REQUEST_ID) != 0)
 		out->digest = digest(out);
-}
-
-void ush_admit_reply(
-	struct ush_reply *reply, const struct ush_request *request, enum ush_status status)
-{
-	/* Words as they stand in memory: a reply is copied word by word right after this, and a
-	 * word stored in pieces would have to leave the store buffer first. */
-	uint64_t words[8] = {
-		(uint64_t)USH_REPLY_MAGIC | (uint64_t)USH_VERSION << 16 |
-			(uint64_t)request->op << 24 | (uint64_t)USH_REPLY_BYTES << 32 |
-			(uint64_t)status << 56,
-		(uint64_t)request->event | (uint64_t)request->request_id << 32,
-		request->cookie,
-		request->hold,
-	};
-
-	static_assert(sizeof(words) == sizeof(*reply), "the words are the reply");
-	static_assert(offsetof(struct ush_reply, op) == 3, "op in word 0");
-	static_assert(offsetof(struct ush_reply, size) == 4, "size in word 0");
-	static_assert(offsetof(struct ush_reply, status) == 7, "status in word 0");
-	static_assert(offsetof(struct ush_reply, request_id) == 12, "request_id in word 1");
-	static_assert(offsetof(struct ush_reply, cookie) == 16, "cookie is word 2");
-	static_assert(offsetof(struct ush_reply, hold) == 24, "hold is word 3");
-	memcpy(reply, words, sizeof(words));
 }

@@ -14,11 +14,13 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	/* Only these enter the window; a number in another operation names no duplicate. */
 	bool counted = decide_has_window(admitted->request.op);
 	uint32_t id = counted ? admitted->request.request_id : 0;
+	/* Not admitted->user_hash: a request may have been made up for another user. */
 	uint64_t hash = ush_user_hash(users, user, event);
 
 	for (;;) {
 		enum ush_user_result result =
-			make ? ush_user_enter(users, hash, user, event, loop->index, id, line)
+			make ? ush_user_enter_bucket(
+				       users, hash, user, event, loop->index, id, line)
 			     : ush_user_find(users, hash, user, event, loop->index, id, line);
 		switch (result) {
 		case USH_USER_OK:

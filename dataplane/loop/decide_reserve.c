@@ -129,17 +129,14 @@ enum ush_claim decide_legs_claim(
 	return claim_legs(legs, event, place, way);
 }
 
-/* in: given: seats that are given up for them, or NULL. ret: true if the event minds that the claim
- * leaves a single seat; *place: beside which leg, *way: which seats of its row. */
-USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_best_legs *given,
-	const struct ush_event *event, uint32_t *place, uint64_t *way)
+/* The part of legs_leave_orphan that looks at seats. */
+static __attribute__((noinline)) bool find_orphan(const struct decide_legs *legs,
+	const struct ush_best_legs *given, const struct ush_event *event, uint32_t *place,
+	uint64_t *way)
 {
 	struct ush_best_legs taken = {.count = legs->count};
 	bool orphan = false;
 
-	if (ush_likely(event->best_orphans != USH_BEST_ORPHANS_REFUSE) ||
-		ush_event_free_count(event) <= event->best_exempt)
-		return false;
 	memcpy(taken.row, legs->row, sizeof(taken.row));
 	memcpy(taken.mask, legs->mask, sizeof(taken.mask));
 	for (uint32_t i = 0; i < legs->count; i++) {
@@ -153,6 +150,16 @@ USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct u
 		*way = seats;
 	}
 	return orphan;
+}
+
+/* in: given: seats that are given up for them, or NULL. ret: true if the event minds that the claim
+ * leaves a single seat; *place: beside which leg, *way: which seats of its row. */
+USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_best_legs *given,
+	const struct ush_event *event, uint32_t *place, uint64_t *way)
+{
+	return ush_unlikely(event->best_orphans == USH_BEST_ORPHANS_REFUSE) &&
+	       ush_event_free_count(event) > event->best_exempt &&
+	       find_orphan(legs, given, event, place, way);
 }
 
 /* ret: OK, or why no new hold is taken now. */
@@ -312,9 +319,15 @@ USH_INLINE bool begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 		loop_refuse(loop, packet, admitted, *takes, *detail);
 		return false;
 	}
+	USH_CHECK(admitted->user_hash ==
+		  ush_user_hash(&loop->engine->users, request->user, request->event));
 	/* A repeat of an accepted request gets its answer whatever became of the event since; a
 	 * refusal of the event as a whole leaves no trace of the user. */
-	if (!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
+	if (ush_unlikely(
+		    *takes != USH_STATUS_OK ||
+		    !ush_user_lock_home(&loop->engine->users, admitted->user_hash, request->user,
+			    request->event, loop->index, request->request_id, user)) &&
+		!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
 		return false;
 	if (*user != NULL && !ush_user_is_ahead(*user, request->request_id) &&
 		decide_repeat(loop, packet, admitted, *user))

@@ -83,17 +83,30 @@ USH_INLINE void finish(struct ush_loop *loop, const struct ush_packet *packet)
 	out->free[out->free_count++] = *packet;
 }
 
-void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
+/* The packet waits with its reply: a control message, or too long to leave it. */
+static __attribute__((noinline)) void wait_in_packet(struct ush_loop *loop,
+	const struct ush_packet *packet, const struct ush_reply *reply, uint64_t sequence)
+{
+	put_reply(loop, packet->data, ush_acks_push(&loop->acks, packet, sequence), reply);
+}
+
+USH_INLINE void reply_after(struct ush_loop *loop, const struct ush_packet *packet,
 	const struct ush_reply *reply, uint64_t sequence)
 {
 	/* What stands behind a longer reply's base is in the packet already. */
-	bool keep =
-		ush_likely(reply->size == USH_REPLY_BYTES && ush_acks_keeps(packet, reply->size));
-	struct ush_packet *waiting = ush_acks_push(&loop->acks, packet, sequence, keep);
+	if (ush_unlikely(
+		    reply->size != USH_REPLY_BYTES || !ush_acks_keeps(packet, USH_REPLY_BYTES))) {
+		wait_in_packet(loop, packet, reply, sequence);
+		return;
+	}
+	put_reply(loop, packet->data, ush_acks_push_kept(&loop->acks, packet, sequence), reply);
+	finish(loop, packet);
+}
 
-	put_reply(loop, packet->data, waiting, reply);
-	if (keep)
-		finish(loop, packet);
+void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_reply *reply, uint64_t sequence)
+{
+	reply_after(loop, packet, reply, sequence);
 }
 
 void loop_refuse(struct ush_loop *loop, struct ush_packet *packet,
@@ -502,7 +515,7 @@ void loop_flush(struct ush_loop *loop)
 			show(loop, act, last);
 			if (act->has_reply) {
 				act->reply.sequence = last;
-				loop_reply_after(loop, act->packet, &act->reply, last);
+				reply_after(loop, act->packet, &act->reply, last);
 			}
 		}
 		count_by(&loop->counters.records, loop->record_count);
@@ -576,13 +589,15 @@ static bool take(struct ush_loop *loop, struct ush_packet *packet, struct ush_ad
 }
 
 /* Brings near what deciding the request will need first. */
-static void fetch_lines(const struct ush_loop *loop, const struct ush_request *request)
+USH_INLINE void fetch_lines(const struct ush_loop *loop, struct ush_admitted *admitted)
 {
+	const struct ush_request *request = &admitted->request;
 	const struct ush_users *users = &loop->engine->users;
 	const struct ush_event *event =
 		ush_inventory_event(&loop->engine->inventory, request->event);
 	uint64_t hash = ush_user_hash(users, request->user, request->event);
 
+	admitted->user_hash = hash;
 	if (event == NULL)
 		return;
 	/* After the last seat most of those who ask never had a line. */
@@ -613,7 +628,7 @@ static void take_burst(
 	}
 	/* Close together, so that the walks through the page tables overlap. */
 	for (uint32_t i = 0; i < passed; i++)
-		fetch_lines(loop, &loop->admitted[i].request);
+		fetch_lines(loop, &loop->admitted[i]);
 	if (passed != 0)
 		ush_hold_prefetch(loop->pool, passed);
 	for (uint32_t i = 0; i < passed; i++) {

@@ -61,7 +61,12 @@ struct bench {
 	struct rte_mempool *pool;
 	uint8_t frame[FRAME_BYTES];
 	uint64_t sum_base;
+	/* Requests made, and those of them that the device has taken; the others are kept. */
+	uint64_t made;
 	uint64_t sent;
+	struct rte_mbuf *unsent[BURST];
+	uint32_t unsent_first;
+	uint32_t unsent_end;
 	uint64_t claims;
 	uint64_t received;
 	uint64_t lost;
@@ -132,7 +137,7 @@ struct fields {
 
 static struct fields choose(struct bench *b)
 {
-	uint64_t n = b->sent;
+	uint64_t n = b->made;
 	struct fields f = {.user = b->user_base + n, .event = b->event, .request_id = 1};
 	bool claim = b->mode == MODE_CLAIM || (b->mode == MODE_MIXED && n % 10 == 0);
 
@@ -178,30 +183,27 @@ static void fill(struct bench *b, struct rte_mbuf *m)
 	memcpy(data + 40, &check, sizeof(check));
 	m->data_len = FRAME_BYTES;
 	m->pkt_len = FRAME_BYTES;
-	b->sent++;
+	b->made++;
 }
 
+/* Sends a burst. What the ring has no room for is kept, and goes before anything new is made: a
+ * full ring costs the generator nothing. */
 static void send_burst(struct bench *b)
 {
-	struct rte_mbuf *m[BURST];
-	uint64_t sent_before = b->sent, claims_before = b->claims;
 	uint16_t done;
 
-	if (rte_pktmbuf_alloc_bulk(b->pool, m, BURST) != 0)
-		return;
-	for (uint32_t i = 0; i < BURST; i++)
-		fill(b, m[i]);
-	done = rte_eth_tx_burst(b->port, 0, m, BURST);
-	if (done == BURST)
-		return;
-	/* What did not fit is made again next time, the same seats included. */
-	rte_pktmbuf_free_bulk(m + done, BURST - done);
-	b->sent = sent_before;
-	b->claims = claims_before;
-	for (uint32_t i = 0; i < done; i++) {
-		choose(b);
-		b->sent++;
+	if (b->unsent_first == b->unsent_end) {
+		if (rte_pktmbuf_alloc_bulk(b->pool, b->unsent, BURST) != 0)
+			return;
+		for (uint32_t i = 0; i < BURST; i++)
+			fill(b, b->unsent[i]);
+		b->unsent_first = 0;
+		b->unsent_end = BURST;
 	}
+	done = rte_eth_tx_burst(b->port, 0, b->unsent + b->unsent_first,
+		(uint16_t)(b->unsent_end - b->unsent_first));
+	b->unsent_first += done;
+	b->sent += done;
 }
 
 static uint32_t receive_burst(struct bench *b)
