@@ -44,8 +44,7 @@ static void check_accepted(
 	const struct ledger_hold *hold = NULL;
 
 	/* The same hold, or place, may be another by now: what it rests on is not older. */
-	if (r->op == USH_OP_WAIT_LIST && accepted != NULL &&
-		reply->sequence >= accepted->sequence)
+	if (r->op == USH_OP_WAIT_LIST && accepted != NULL && reply->sequence >= accepted->sequence)
 		return;
 	if (r->op == USH_OP_RESERVE)
 		hold = accepted != NULL ? ledger_hold(&sim->ledger, accepted->hold) : NULL;

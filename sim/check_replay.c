@@ -31,8 +31,8 @@ static bool is_live(uint64_t word)
 }
 
 /* Who waits, in order, and what is set aside. */
-static bool same_list(
-	const struct ush_engine *live, const struct ush_engine *fresh, const struct ush_event *event)
+static bool same_list(const struct ush_engine *live, const struct ush_engine *fresh,
+	const struct ush_event *event)
 {
 	const struct ush_event *other = ush_inventory_event(&fresh->inventory, event->id);
 	const struct ush_wait_list *a = ush_wait_list(&live->waits, event->id);

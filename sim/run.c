@@ -12,8 +12,8 @@
 #define CALM_STEPS 20000u
 
 const struct check *const sim_checks[] = {&check_conserve, &check_durable, &check_expiry,
-	&check_limits, &check_lost, &check_repeat, &check_replay, &check_seats,
-	&check_waitlist, NULL};
+	&check_limits, &check_lost, &check_repeat, &check_replay, &check_seats, &check_waitlist,
+	NULL};
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {

@@ -9,6 +9,7 @@
 
 #include "client_stats.h"
 #include "client_udp.h"
+#include "names.h"
 #include "usher.h"
 
 /* A request with room for its extension. */
@@ -38,6 +39,8 @@ static const struct action actions[] = {
 		"wait for seats: --event --user --id --seats [--tier] | --leave | --look"},
 	{"release", USH_OP_RELEASE, "euih",
 		"give a hold back, or some seats: --event --user --id --hold [--row --mask --leg]"},
+	{"swap", USH_OP_SWAP, "euihrmg",
+		"other seats: --event --user --id --hold --row --mask [--leg] --give"},
 	{"extend", USH_OP_EXTEND, "euih",
 		"more time, once: --event --user --id --hold [--hold-ms]"},
 	{"hold", USH_OP_QUERY_HOLD, "euh", "look at a hold: --event --user --hold"},
@@ -48,6 +51,8 @@ static const struct action actions[] = {
 		"a payment starts: --event --user --hold --version --amount --hold-ms (control)"},
 	{"pay-end", USH_OP_PAY_END, "euhvo",
 		"how it ended: --event --user --hold --version --outcome (control port)"},
+	{"pay-late", USH_OP_PAY_LATE, "euhrma",
+		"paid after its end: --event --user --hold --row --mask --leg --amount (control)"},
 	{"refund-begin", USH_OP_REFUND_BEGIN, "euhv",
 		"a refund starts: --event --user --hold --version [--row --mask --leg] (control)"},
 	{"refund-end", USH_OP_REFUND_END, "euhvo",
@@ -85,61 +90,12 @@ struct asked {
 	uint64_t key_number;
 	struct ush_key key;
 	bool key_given;
+	/* Seats to be given up. */
+	struct ush_leg give[USH_LEG_COUNT_MAX];
+	uint32_t give_count;
 	/* Letters of the options given. */
 	char given[32];
 };
-
-static const char *status_name(uint8_t status)
-{
-	switch (status) {
-#define X(name, value) \
-	case value: \
-		return #name;
-		USH_STATUS_EACH(X)
-#undef X
-	default:
-		return "UNKNOWN";
-	}
-}
-
-static const char *state_name(uint8_t state)
-{
-	switch (state) {
-#define X(name, value) \
-	case value: \
-		return #name;
-		USH_HOLD_STATE_EACH(X)
-#undef X
-	default:
-		return "UNKNOWN";
-	}
-}
-
-static const char *event_status_name(uint32_t status)
-{
-	switch (status) {
-#define X(name, value) \
-	case value: \
-		return #name;
-		USH_EVENT_STATUS_EACH(X)
-#undef X
-	default:
-		return "UNKNOWN";
-	}
-}
-
-static const char *fault_name(uint32_t fault)
-{
-	switch (fault) {
-#define X(name, value) \
-	case value: \
-		return #name;
-		USH_FAULT_EACH(X)
-#undef X
-	default:
-		return "UNKNOWN";
-	}
-}
 
 static void print_help(void)
 {
@@ -155,6 +111,7 @@ static void print_help(void)
 	       "  -r, --row N           row of the seats; section: first row wanted\n"
 	       "  -m, --mask BITS       seats of the row, bit i = seat i, like 0xf\n"
 	       "  -l, --leg ROW:BITS    seats of a further row; up to 7\n"
+	       "  -g, --give ROW:BITS   swap: seats to be given up; up to 8\n"
 	       "  -s, --section N       section, from 0\n"
 	       "  -n, --seats N         best, area, wait: how many\n"
 	       "      --tier N          best, wait: only of this price tier, from 0\n"
@@ -212,25 +169,42 @@ static int parse_number(const char *name, const char *text, uint64_t max, uint64
 	return 0;
 }
 
-/* "4:0x3": adds a leg to the LEGS extension. */
-static int parse_leg(struct message *message, const char *text)
+/* "4:0x3": a row and its seats. */
+static int read_leg(const char *name, const char *text, struct ush_leg *leg)
 {
-	struct ush_leg *leg = (struct ush_leg *)(void *)message->body;
 	char *end, *last;
 	unsigned long row = strtoul(text, &end, 0);
 	unsigned long long mask = *end == ':' ? strtoull(end + 1, &last, 0) : 0;
 
 	if (end == text || *end != ':' || last == end + 1 || *last != '\0' || row > UINT16_MAX)
-		return bad_option("leg", text, "ROW:BITS, like 4:0x3");
+		return bad_option(name, text, "ROW:BITS, like 4:0x3");
+	*leg = (struct ush_leg){.row = (uint16_t)row, .mask = mask};
+	return 0;
+}
+
+/* Adds a leg to the LEGS extension. */
+static int parse_leg(struct message *message, const char *text)
+{
+	struct ush_leg *legs = (struct ush_leg *)(void *)message->body, leg;
+
+	if (read_leg("leg", text, &leg) != 0)
+		return -USH_EINVAL;
 	if (message->header.value == USH_LEG_COUNT_MAX - 1)
 		return bad_option("leg", text, "at most 7 of them");
-	leg[message->header.value++] = (struct ush_leg){.row = (uint16_t)row, .mask = mask};
+	legs[message->header.value++] = leg;
 	message->header.type = USH_EXTENSION_LEGS;
 	message->header.size = (uint16_t)(sizeof(message->header) +
 					  message->header.value * sizeof(struct ush_leg));
 	message->request.extension_count = 1;
 	message->request.size = (uint16_t)(sizeof(message->request) + message->header.size);
 	return 0;
+}
+
+static int parse_give(struct asked *asked, const char *text)
+{
+	if (asked->give_count == USH_LEG_COUNT_MAX)
+		return bad_option("give", text, "at most 8 of them");
+	return read_leg("give", text, &asked->give[asked->give_count++]);
 }
 
 /* "1:00112233...": number and 16 bytes. */
@@ -277,6 +251,8 @@ static int take_wish(struct asked *asked, int letter, const char *name, const ch
 		return 0;
 	case 'c':
 		return parse_number(name, text, USH_CHANNEL_COUNT_MAX, &asked->channel);
+	case 'g':
+		return parse_give(asked, text);
 	case 'K':
 		return parse_key(asked, name, text);
 	case 'N':
@@ -360,8 +336,9 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"socket", required_argument, NULL, 'S'}, {"event", required_argument, NULL, 'e'},
 		{"user", required_argument, NULL, 'u'}, {"id", required_argument, NULL, 'i'},
 		{"row", required_argument, NULL, 'r'}, {"mask", required_argument, NULL, 'm'},
-		{"leg", required_argument, NULL, 'l'}, {"section", required_argument, NULL, 's'},
-		{"hold", required_argument, NULL, 'h'}, {"hold-ms", required_argument, NULL, 'M'},
+		{"leg", required_argument, NULL, 'l'}, {"give", required_argument, NULL, 'g'},
+		{"section", required_argument, NULL, 's'}, {"hold", required_argument, NULL, 'h'},
+		{"hold-ms", required_argument, NULL, 'M'},
 		{"version", required_argument, NULL, 'v'}, {"amount", required_argument, NULL, 'a'},
 		{"outcome", required_argument, NULL, 'o'}, {"to", required_argument, NULL, 't'},
 		{"seats", required_argument, NULL, 'n'}, {"tier", required_argument, NULL, 'R'},
@@ -375,7 +352,7 @@ static int parse(struct asked *asked, int argc, char **argv)
 	int letter, index = 0;
 	size_t given = 0;
 
-	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:s:h:n:c:", longs, &index)) != -1) {
+	while ((letter = getopt_long(argc, argv, "e:u:i:r:m:l:g:s:h:n:c:", longs, &index)) != -1) {
 		const char short_name[2] = {(char)letter, '\0'};
 		const char *name = short_name;
 
@@ -530,15 +507,16 @@ static void print_json(const struct asked *asked, uint8_t *bytes, size_t size)
 	printf("{\"action\":\"%s\",\"status\":\"%s\",\"event\":%u,\"request_id\":%u,"
 	       "\"hold\":\"0x%llx\",\"state\":\"%s\",\"deadline_ns\":%llu,\"sequence\":%llu,"
 	       "\"amount\":%llu,\"version\":%u,\"detail\":%u",
-		asked->action->name, status_name(reply->status), reply->event, reply->request_id,
-		(unsigned long long)reply->hold, state_name(reply->state),
-		(unsigned long long)reply->deadline_ns, (unsigned long long)reply->sequence,
-		(unsigned long long)reply->amount, reply->hold_version, reply->detail);
+		asked->action->name, usher_name_status(reply->status), reply->event,
+		reply->request_id, (unsigned long long)reply->hold,
+		usher_name_hold_state(reply->state), (unsigned long long)reply->deadline_ns,
+		(unsigned long long)reply->sequence, (unsigned long long)reply->amount,
+		reply->hold_version, reply->detail);
 	if (reply->op == USH_OP_STATUS && reply->event != 0)
-		printf(",\"event_status\":\"%s\",\"free\":%llu", event_status_name(reply->detail),
-			(unsigned long long)reply->amount);
+		printf(",\"event_status\":\"%s\",\"free\":%llu",
+			usher_name_event_status(reply->detail), (unsigned long long)reply->amount);
 	if (reply->status == USH_STATUS_BAD_REQUEST)
-		printf(",\"fault\":\"%s\"", fault_name(reply->detail));
+		printf(",\"fault\":\"%s\"", usher_name_fault(reply->detail));
 	print_rows(asked, bytes, size);
 	print_seats(asked, bytes, size);
 	if (find_key(bytes, size) != NULL)
@@ -550,24 +528,25 @@ static void print_text(const struct asked *asked, uint8_t *bytes, size_t size)
 {
 	const struct ush_reply *reply = (const struct ush_reply *)(const void *)bytes;
 
-	printf("%-10s %s", "status", status_name(reply->status));
+	printf("%-10s %s", "status", usher_name_status(reply->status));
 	if (reply->status == USH_STATUS_BAD_REQUEST)
-		printf(": %s", fault_name(reply->detail));
+		printf(": %s", usher_name_fault(reply->detail));
 	else if (reply->status == USH_STATUS_NOT_ON_SALE)
-		printf(": the event is %s", event_status_name(reply->detail));
+		printf(": the event is %s", usher_name_event_status(reply->detail));
 	else if (reply->status == USH_STATUS_TAKEN || reply->status == USH_STATUS_TAKEN_NOW)
 		printf(": leg %u, seats 0x%llx", reply->detail, (unsigned long long)reply->hold);
 	else if (reply->status == USH_STATUS_LIMIT)
 		printf(": %u seats a user", reply->detail);
 	printf("\n");
 	if (reply->status == USH_STATUS_OK && reply->op == USH_OP_STATUS && reply->event != 0)
-		printf("%-10s %s\n%-10s %llu\n", "event", event_status_name(reply->detail), "free",
-			(unsigned long long)reply->amount);
+		printf("%-10s %s\n%-10s %llu\n", "event", usher_name_event_status(reply->detail),
+			"free", (unsigned long long)reply->amount);
 	if (reply->status == USH_STATUS_OK && reply->op == USH_OP_QUERY_SECTION)
 		printf("%-10s %llu\n", "rows", (unsigned long long)reply->amount);
 	if (reply->state != USH_HOLD_STATE_FREE)
 		printf("%-10s 0x%llx\n%-10s %s%s\n%-10s %llu\n", "hold",
-			(unsigned long long)reply->hold, "state", state_name(reply->state),
+			(unsigned long long)reply->hold, "state",
+			usher_name_hold_state(reply->state),
 			reply->op != USH_OP_CONFIRM && reply->detail == 1 ? " (a repeat)" : "",
 			"amount", (unsigned long long)reply->amount);
 	if (reply->hold_version != 0)
@@ -671,29 +650,44 @@ static void fill_choice(struct asked *asked)
 			     USH_LEG_COUNT_MAX * sizeof(struct ush_leg));
 }
 
-/* The channel that is meant: where the operation wants it. Goes last. */
-static void fill_channel(struct asked *asked)
+static void append(
+	struct message *message, const struct ush_extension_header *header, const void *body)
+{
+	uint8_t *at = (uint8_t *)message + message->request.size;
+
+	memcpy(at, header, sizeof(*header));
+	memcpy(at + sizeof(*header), body, header->size - sizeof(*header));
+	message->request.size = (uint16_t)(message->request.size + header->size);
+	message->request.extension_count++;
+}
+
+/* Seats to be given up, and the channel that is meant: where the operation wants it. Goes last. */
+static void fill_rest(struct asked *asked)
 {
 	struct message *message = &asked->message;
 	struct ush_request *request = &message->request;
 	uint32_t channel = (uint32_t)asked->channel;
-	struct ush_extension_header header = {.type = USH_EXTENSION_CHANNEL,
-		.size = sizeof(header) + sizeof(uint64_t),
-		.value = channel | (uint32_t)asked->key_number << 8};
+	struct ush_extension_header header;
 	uint64_t tag;
 
-	if (request->op == USH_OP_CHANNEL_KEY)
+	if (request->op == USH_OP_CHANNEL_KEY || request->op == USH_OP_PAY_LATE)
 		request->section = (uint16_t)channel;
 	else if (request->op == USH_OP_BLOCK || request->op == USH_OP_UNBLOCK)
 		request->arg = channel;
+	if (asked->give_count != 0) {
+		header = (struct ush_extension_header){.type = USH_EXTENSION_GIVE,
+			.size = (uint16_t)(8 + asked->give_count * sizeof(struct ush_leg)),
+			.value = asked->give_count};
+		append(message, &header, asked->give);
+	}
 	if (!asked->key_given)
 		return;
 	tag = ush_siphash_2(
 		&asked->key, request->user, (uint64_t)request->event | (uint64_t)channel << 32);
-	memcpy((uint8_t *)message + request->size, &header, sizeof(header));
-	memcpy((uint8_t *)message + request->size + sizeof(header), &tag, sizeof(tag));
-	request->size = (uint16_t)(request->size + header.size);
-	request->extension_count++;
+	header = (struct ush_extension_header){.type = USH_EXTENSION_CHANNEL,
+		.size = sizeof(header) + sizeof(tag),
+		.value = channel | (uint32_t)asked->key_number << 8};
+	append(message, &header, &tag);
 }
 
 /* Asks once, and for a section page by page. ret: an enum usher_exit. */
@@ -748,7 +742,7 @@ int cmd_client(int argc, char **argv)
 		asked.message.request.arg = asked.seats | asked.tier << 16 |
 					    (uint64_t)asked.tier_given << 24 |
 					    (uint64_t)asked.wait << 32;
-	fill_channel(&asked);
+	fill_rest(&asked);
 	status = USHER_FAILED;
 	if (peer_open(&peer, &asked, &message) == 0) {
 		if (asked.action->op != USH_OP_STATS)

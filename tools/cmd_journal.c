@@ -131,9 +131,10 @@ static void print_stat(const struct reader *reader)
 
 bool usher_record_has_seats(uint8_t type)
 {
-	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_OFFER ||
-	       type == USH_RECORD_TYPE_WAIT_OPEN || type == USH_RECORD_TYPE_BLOCK ||
-	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_KEEP;
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
+	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_KEEP ||
+	       type == USH_RECORD_TYPE_SWAP || type == USH_RECORD_TYPE_LATE ||
+	       type == USH_RECORD_TYPE_OFFER || type == USH_RECORD_TYPE_WAIT_OPEN;
 }
 
 bool usher_number(const char *text, uint64_t *value)

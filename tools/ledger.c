@@ -128,6 +128,32 @@ static int book_hold(struct ledger *ledger, const struct ush_record *records, ui
 	return grow_index(ledger);
 }
 
+/* A hold sold at once, for one that is over. */
+static int book_late(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	int error = book_hold(ledger, records, count);
+	uint64_t over = records->request_id | (uint64_t)records->digest << 32;
+	uint32_t index = *slot_of(ledger, over);
+
+	for (uint32_t i = 0; i < count; i++) {
+		ledger->seats_held -= ush_popcount64(records[i].mask);
+		ledger->seats_sold += ush_popcount64(records[i].mask);
+	}
+	if (error != 0)
+		return error;
+	ledger->entries[*slot_of(ledger, records->hold) - 1].end = USH_RECORD_TYPE_LATE;
+	/* 0: from before the snapshot that this began with. */
+	if (index == 0)
+		return 0;
+	if (ledger->entries[index - 1].end == 0)
+		ledger_fault(ledger, records, "sold late for a hold that is not over");
+	if (ledger->entries[index - 1].end == USH_RECORD_TYPE_CONFIRM ||
+		ledger->entries[index - 1].end == USH_RECORD_TYPE_LATE)
+		ledger_fault(ledger, records, "sold late for a hold that was sold");
+	ledger->entries[index - 1].end = USH_RECORD_TYPE_LATE;
+	return 0;
+}
+
 static int book_end(struct ledger *ledger, const struct ush_record *r)
 {
 	uint32_t index = *slot_of(ledger, r->hold);
@@ -205,6 +231,59 @@ static int book_cut(
 	return error;
 }
 
+/* Seats given up, then seats taken: the hold's legs are written anew. */
+static int book_swap(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	uint64_t last = records[count - 1].sequence;
+	struct ledger_entry legs[USH_LEG_COUNT_MAX * 2];
+	uint32_t given = 0, index, n = 0;
+	int error;
+
+	while (given < count && records[given].state == USH_HOLD_STATE_RELEASED)
+		given++;
+	error = book_cut(ledger, records, given, false);
+	index = *slot_of(ledger, records[0].hold);
+	if (error != 0 || index == 0)
+		return error;
+	for (uint32_t i = 0; i < ledger->entries[index - 1].legs; i++) {
+		if (ledger->entries[index - 1 + i].left != 0)
+			legs[n++] = ledger->entries[index - 1 + i];
+	}
+	for (uint32_t i = given; i < count; i++) {
+		const struct ush_record *r = &records[i];
+		uint64_t *taken = seats_of(ledger, r->event, r->row);
+		uint32_t at = 0;
+
+		if (taken == NULL)
+			return -USH_ENOMEM;
+		if ((*taken & r->mask) != 0) {
+			ledger->double_sold += ush_popcount64(*taken & r->mask);
+			ledger_fault(ledger, r, "a seat that someone else has");
+		}
+		*taken |= r->mask;
+		ledger->seats_held += ush_popcount64(r->mask);
+		while (at < n && legs[at].row != r->row)
+			at++;
+		if (at == n && n < USH_LEG_COUNT_MAX * 2)
+			legs[n++] = (struct ledger_entry){.row = r->row};
+		if (at < n)
+			legs[at].left |= r->mask;
+	}
+	if (n > USH_LEG_COUNT_MAX)
+		ledger_fault(ledger, &records[0], "a hold of too many rows");
+	*slot_of(ledger, records[0].hold) = (uint32_t)ledger->count + 1;
+	for (uint32_t i = 0; i < n && error == 0; i++) {
+		struct ush_record r = records[0];
+
+		r.row = legs[i].row;
+		r.mask = legs[i].left;
+		r.run_index = (uint8_t)i;
+		r.run_count = (uint8_t)n;
+		error = add(ledger, &r, records[0].hold, last);
+	}
+	return error;
+}
+
 static int book_transfer(struct ledger *ledger, const struct ush_record *r)
 {
 	int error = book_step(ledger, r);
@@ -235,6 +314,23 @@ static int book_house(struct ledger *ledger, const struct ush_record *r)
 	return 0;
 }
 
+/* What was over or cancelled does not sell again by one step, and nothing becomes a draft again. */
+static void book_status(struct ledger *ledger, const struct ush_record *r)
+{
+	uint8_t *status = r->event <= USH_EVENT_ID_MAX ? &ledger->status[r->event] : NULL;
+
+	if (status == NULL)
+		return;
+	/* Older versions did not say where it came from. */
+	if (r->mask != 0 && *status != 0 && r->mask != *status)
+		ledger_fault(ledger, r, "an event's status changes from what it was not");
+	if (r->mask != 0 && ((r->state == USH_EVENT_STATUS_DRAFT && r->mask != r->state) ||
+				    (r->state == USH_EVENT_STATUS_ON_SALE &&
+					    r->mask >= USH_EVENT_STATUS_COMPLETED)))
+		ledger_fault(ledger, r, "an event's status goes back");
+	*status = r->state;
+}
+
 int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count)
 {
 	int error = 0;
@@ -255,6 +351,8 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 		return ledger_book_wait(ledger, records, count);
 	case USH_RECORD_TYPE_HOLD:
 		return book_hold(ledger, records, count);
+	case USH_RECORD_TYPE_LATE:
+		return book_late(ledger, records, count);
 	case USH_RECORD_TYPE_RELEASE:
 	case USH_RECORD_TYPE_EXPIRE:
 	case USH_RECORD_TYPE_CONFIRM:
@@ -269,11 +367,16 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 		return book_step(ledger, &records[0]);
 	case USH_RECORD_TYPE_CUT:
 		return book_cut(ledger, records, count, false);
+	case USH_RECORD_TYPE_SWAP:
+		return book_swap(ledger, records, count);
 	case USH_RECORD_TYPE_REFUND_BEGIN:
 		return book_step(ledger, &records[count - 1]);
 	case USH_RECORD_TYPE_REFUND_END:
 		return records[0].mask == 0 ? book_step(ledger, &records[0])
 					    : book_cut(ledger, records, count, true);
+	case USH_RECORD_TYPE_EVENT_STATUS:
+		book_status(ledger, &records[0]);
+		return 0;
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
 		for (uint32_t i = 0; i < count && error == 0; i++)

@@ -39,14 +39,14 @@ static int join(struct ledger *ledger, struct ledger_list *list, const struct us
 		list->waits = waits;
 		list->capacity = capacity;
 	}
-	list->waits[list->count++] = (struct ledger_wait){
-		.user = r->user, .seats = (uint8_t)r->mask, .tier = r->row};
+	list->waits[list->count++] =
+		(struct ledger_wait){.user = r->user, .seats = (uint8_t)r->mask, .tier = r->row};
 	return 0;
 }
 
 /* in: served: by an offer, which must be his turn. */
-static void take_off(
-	struct ledger *ledger, struct ledger_list *list, const struct ush_record *r, uint32_t served)
+static void take_off(struct ledger *ledger, struct ledger_list *list, const struct ush_record *r,
+	uint32_t served)
 {
 	size_t at = list->first;
 

@@ -27,7 +27,8 @@ static const struct command commands[] = {
 	{"load", cmd_load, "generate booking traffic and measure the answers"},
 	{"top", cmd_top, "what a running usherd is doing, each second"},
 	{"journal", cmd_journal, "look into a journal directory"},
-	{"verify", cmd_verify, "audit a journal: no double sale, nothing acknowledged lost"},
+	{"verify", cmd_verify,
+		"audit a journal: no double sale, nothing acknowledged lost; or recompute a draw"},
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or `usher help COMMAND`"},
 };
@@ -84,6 +85,7 @@ static int cmd_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	static char name[32];
 	const struct command *command;
 
 	if (argc < 2) {
@@ -101,5 +103,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usher: no command `%s`; `usher help` lists them\n", argv[1]);
 		return USHER_USAGE;
 	}
+	/* getopt() begins what it says with this. */
+	snprintf(name, sizeof(name), "usher %s", command->name);
+	argv[1] = name;
 	return command->run(argc - 1, argv + 1);
 }

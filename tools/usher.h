@@ -36,6 +36,9 @@ int cmd_verify(int argc, char **argv);
 int journal_follow(int argc, char **argv);
 int journal_snapshot(int argc, char **argv);
 
+/* Subcommand of verify: argv[0] = "draw". */
+int verify_draw(int argc, char **argv);
+
 /* ret: name of a record type. */
 const char *usher_record_type(uint8_t type);
 /* ret: true if the mask of such a record names seats of its row. */

@@ -85,17 +85,11 @@ USH_INLINE bool ush_acks_keeps(const struct ush_packet *packet, uint32_t reply_b
 	       (packet->flags & USH_PACKET_CONTROL) == 0;
 }
 
-/*
- * Room must have been found. A lower sequence than the one before waits as long as that one.
- * in:  keep: the reply's frame will stand in the queue (ush_acks_keeps).
- * ret: the packet in the queue; keep: its frame, USH_PACKET_KEPT_BYTES at `data`, is to be written.
- */
-USH_INLINE struct ush_packet *ush_acks_push(
-	struct ush_acks *acks, const struct ush_packet *packet, uint64_t sequence, bool keep)
+/* ret: the entry that is filled next, now part of the queue; *frame: its frame. */
+USH_INLINE struct ush_ack_waiting *ush_acks_take(struct ush_acks *acks, uint8_t **frame)
 {
 	struct ush_ack_chunk *chunk = acks->tail;
-	struct ush_ack_waiting *entry;
-	uint32_t at = acks->tail_at++;
+	uint32_t at = acks->tail_at;
 
 	USH_ASSERT(acks->count < acks->count_max);
 	acks->count++;
@@ -107,16 +101,46 @@ USH_INLINE struct ush_packet *ush_acks_push(
 		chunk->next = next;
 		acks->tail = chunk = next;
 		at = 0;
-		acks->tail_at = 1;
 	}
-	entry = &chunk->waiting[at];
+	acks->tail_at = at + 1;
+	*frame = chunk->frame[at];
+	return &chunk->waiting[at];
+}
+
+/*
+ * The reply waits in its packet. Room must have been found. A lower sequence than the one before
+ * waits as long as that one. ret: the packet in the queue.
+ */
+USH_INLINE struct ush_packet *ush_acks_push(
+	struct ush_acks *acks, const struct ush_packet *packet, uint64_t sequence)
+{
+	uint8_t *frame;
+	struct ush_ack_waiting *entry = ush_acks_take(acks, &frame);
+
 	entry->packet = *packet;
 	entry->sequence = sequence;
-	if (ush_likely(keep)) {
-		entry->packet.data = chunk->frame[at];
-		entry->packet.capacity = USH_PACKET_KEPT_BYTES;
-		entry->packet.handle = NULL;
-	}
+	return &entry->packet;
+}
+
+/*
+ * The same for a reply that leaves its packet (ush_acks_keeps). ret: the packet in the queue, whose
+ * frame, USH_PACKET_KEPT_BYTES at `data`, is to be written.
+ */
+USH_INLINE struct ush_packet *ush_acks_push_kept(
+	struct ush_acks *acks, const struct ush_packet *packet, uint64_t sequence)
+{
+	uint8_t *frame;
+	struct ush_ack_waiting *entry = ush_acks_take(acks, &frame);
+
+	entry->packet = (struct ush_packet){
+		.data = frame,
+		.capacity = USH_PACKET_KEPT_BYTES,
+		.flags = packet->flags,
+		.port = packet->port,
+		.payload_at = packet->payload_at,
+		.family = packet->family,
+	};
+	entry->sequence = sequence;
 	return &entry->packet;
 }
 

@@ -20,6 +20,7 @@ enum field {
 	/* With LEGS: an empty base leg means all of the hold. */
 	LEGS_OR_NONE = 4096,
 	CHANNEL = 8192,
+	GIVE = 16384,
 };
 
 static const uint16_t op_fields[256] = {
@@ -27,6 +28,7 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_RESERVE] = KNOWN | EVENT | REQUEST_ID | USER | LEGS | HOLD_MS | CHANNEL,
 	[USH_OP_RELEASE] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | LEGS | LEGS_OR_NONE,
 	[USH_OP_EXTEND] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | HOLD_MS,
+	[USH_OP_SWAP] = KNOWN | EVENT | REQUEST_ID | USER | HOLD | LEGS | CHANNEL | GIVE,
 	[USH_OP_QUERY_HOLD] = KNOWN | EVENT | USER | HOLD,
 	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION | CHANNEL,
 	[USH_OP_RESERVE_BEST] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
@@ -38,9 +40,11 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_BLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS | ARG,
 	[USH_OP_UNBLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS | ARG,
 	[USH_OP_CHANNEL_KEY] = KNOWN | PRIVILEGED | EVENT | SECTION | ARG,
+	[USH_OP_BOOKINGS] = KNOWN | PRIVILEGED | EVENT | ARG,
 	[USH_OP_STATS] = KNOWN | PRIVILEGED | ARG,
 	[USH_OP_PAY_BEGIN] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | HOLD_MS | ARG,
 	[USH_OP_PAY_END] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | ARG,
+	[USH_OP_PAY_LATE] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | LEGS | ARG,
 	[USH_OP_REFUND_BEGIN] =
 		KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | LEGS | LEGS_OR_NONE,
 	[USH_OP_TRANSFER] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | ARG,
@@ -61,7 +65,7 @@ static void drop(struct ush_admitted *out, enum ush_drop reason)
 	out->drop = (uint8_t)reason;
 }
 
-static bool check_envelope(uint32_t size, bool privileged, struct ush_admitted *out)
+USH_INLINE bool check_envelope(uint32_t size, bool privileged, struct ush_admitted *out)
 {
 	const struct ush_request *r = &out->request;
 	uint32_t size_max = privileged ? USH_CONTROL_BYTES_MAX : USH_PAYLOAD_BYTES_MAX;
@@ -85,7 +89,7 @@ static bool check_envelope(uint32_t size, bool privileged, struct ush_admitted *
 }
 
 /* ret: the fault, or NONE. */
-static enum ush_fault check_fields(const struct ush_request *r)
+USH_INLINE enum ush_fault check_fields(const struct ush_request *r)
 {
 	uint32_t uses = op_fields[r->op];
 
@@ -135,6 +139,20 @@ static bool all_zero(const uint8_t *bytes, size_t size)
 	return any == 0;
 }
 
+static enum ush_fault check_give(
+	const struct ush_extension_header *e, const uint8_t *body, struct ush_admitted *out)
+{
+	if ((op_fields[out->request.op] & GIVE) == 0)
+		return USH_FAULT_EXTENSION;
+	if (e->value < 1 || e->value > USH_LEG_COUNT_MAX)
+		return USH_FAULT_LEG_COUNT;
+	if (e->size != sizeof(*e) + e->value * sizeof(struct ush_leg))
+		return USH_FAULT_EXTENSION;
+	out->give = body;
+	out->give_count = (uint8_t)e->value;
+	return USH_FAULT_NONE;
+}
+
 static enum ush_fault check_extension(
 	const struct ush_extension_header *e, const uint8_t *body, struct ush_admitted *out)
 {
@@ -170,6 +188,8 @@ static enum ush_fault check_extension(
 		out->channel_key = e->value >> 8;
 		memcpy(&out->channel_tag, body, sizeof(out->channel_tag));
 		return USH_FAULT_NONE;
+	case USH_EXTENSION_GIVE:
+		return check_give(e, body, out);
 	case USH_EXTENSION_PAD:
 		return e->value == 0 && all_zero(body, body_bytes) ? USH_FAULT_NONE
 								   : USH_FAULT_RESERVED;
@@ -178,7 +198,8 @@ static enum ush_fault check_extension(
 	}
 }
 
-static enum ush_fault check_extensions(const uint8_t *payload, struct ush_admitted *out)
+static __attribute__((noinline)) enum ush_fault check_extensions(
+	const uint8_t *payload, struct ush_admitted *out)
 {
 	uint32_t at = USH_REQUEST_BYTES;
 	uint32_t end = out->request.size;
@@ -225,7 +246,45 @@ void ush_admit_leg(
 	*mask = leg.mask;
 }
 
-static enum ush_fault check_legs(const struct ush_admitted *out)
+void ush_admit_give(
+	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask)
+{
+	struct ush_leg leg;
+
+	memcpy(&leg, admitted->give + index * sizeof(leg), sizeof(leg));
+	*row = leg.row;
+	*mask = leg.mask;
+}
+
+/* Seats to be given up: rows once each, no seat that is also to be taken. */
+static __attribute__((noinline)) enum ush_fault check_give_legs(const struct ush_admitted *out)
+{
+	uint16_t rows[USH_LEG_COUNT_MAX], row;
+	uint64_t mask, taken;
+
+	for (uint32_t i = 0; i < out->give_count; i++) {
+		struct ush_leg leg;
+
+		memcpy(&leg, out->give + i * sizeof(leg), sizeof(leg));
+		if (leg.reserved0 != 0 || leg.reserved1 != 0)
+			return USH_FAULT_RESERVED;
+		ush_admit_give(out, i, &rows[i], &mask);
+		if (mask == 0)
+			return USH_FAULT_LEG_EMPTY;
+		for (uint32_t j = 0; j < i; j++) {
+			if (rows[j] == rows[i])
+				return USH_FAULT_LEG_TWICE;
+		}
+		for (uint32_t j = 0; j < out->leg_count; j++) {
+			ush_admit_leg(out, j, &row, &taken);
+			if (row == rows[i] && (taken & mask) != 0)
+				return USH_FAULT_LEG_TWICE;
+		}
+	}
+	return USH_FAULT_NONE;
+}
+
+static __attribute__((noinline)) enum ush_fault check_legs(const struct ush_admitted *out)
 {
 	uint16_t rows[USH_LEG_COUNT_MAX];
 	uint64_t mask;
@@ -250,14 +309,21 @@ static enum ush_fault check_legs(const struct ush_admitted *out)
 
 /* The body: everything but request id, cookie, user and event (the window is theirs already), and
  * extensions that are only carried. */
-static uint32_t digest(const struct ush_admitted *out)
+USH_INLINE uint32_t digest(const struct ush_admitted *out)
 {
 	const struct ush_request *r = &out->request;
-	uint32_t crc = ush_crc32c(r->op, &r->hold,
-		offsetof(struct ush_request, cookie) - offsetof(struct ush_request, hold));
+	uint64_t words[3];
+	uint32_t crc;
 
-	if (out->leg_count > 1)
+	static_assert(offsetof(struct ush_request, cookie) - offsetof(struct ush_request, hold) ==
+			      sizeof(words),
+		"three words");
+	memcpy(words, &r->hold, sizeof(words));
+	crc = ush_crc32c_words(r->op, words, 3);
+	if (ush_unlikely(out->leg_count > 1))
 		crc = ush_crc32c(crc, out->legs, (out->leg_count - 1u) * sizeof(struct ush_leg));
+	if (ush_unlikely(out->give_count != 0))
+		crc = ush_crc32c(crc, out->give, out->give_count * sizeof(struct ush_leg));
 	if ((op_fields[r->op] & ARG) != 0)
 		crc = ush_crc32c(crc, &r->arg, sizeof(r->arg));
 	if (ush_unlikely(out->channel != 0))
@@ -272,6 +338,7 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 	out->verdict = USH_ADMIT_PASS;
 	out->leg_count = 0;
 	out->channel = 0;
+	out->give_count = 0;
 	out->legs = NULL;
 	out->size = size;
 	out->detail = 0;
@@ -287,39 +354,19 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 	if ((op_fields[out->request.op] & LEGS) != 0 &&
 		((op_fields[out->request.op] & LEGS_OR_NONE) == 0 || out->request.mask != 0))
 		out->leg_count = 1;
-	if (fault == USH_FAULT_NONE &&
-		(size != USH_REQUEST_BYTES || out->request.extension_count != 0))
+	if (ush_unlikely(size != USH_REQUEST_BYTES || out->request.extension_count != 0) &&
+		fault == USH_FAULT_NONE)
 		fault = check_extensions(payload, out);
-	if (fault == USH_FAULT_NONE && out->leg_count != 0)
+	if (ush_unlikely(out->leg_count > 1) && fault == USH_FAULT_NONE)
 		fault = check_legs(out);
+	else if (out->leg_count == 1 && out->request.mask == 0 && fault == USH_FAULT_NONE)
+		fault = USH_FAULT_LEG_EMPTY;
+	if (fault == USH_FAULT_NONE && ush_unlikely(out->give_count != 0))
+		fault = check_give_legs(out);
 	if (ush_unlikely(fault != USH_FAULT_NONE)) {
 		refuse(out, USH_STATUS_BAD_REQUEST, fault);
 		return;
 	}
 	if ((op_fields[out->request.op] & REQUEST_ID) != 0)
 		out->digest = digest(out);
-}
-
-void ush_admit_reply(
-	struct ush_reply *reply, const struct ush_request *request, enum ush_status status)
-{
-	/* Words as they stand in memory: a reply is copied word by word right after this, and a
-	 * word stored in pieces would have to leave the store buffer first. */
-	uint64_t words[8] = {
-		(uint64_t)USH_REPLY_MAGIC | (uint64_t)USH_VERSION << 16 |
-			(uint64_t)request->op << 24 | (uint64_t)USH_REPLY_BYTES << 32 |
-			(uint64_t)status << 56,
-		(uint64_t)request->event | (uint64_t)request->request_id << 32,
-		request->cookie,
-		request->hold,
-	};
-
-	static_assert(sizeof(words) == sizeof(*reply), "the words are the reply");
-	static_assert(offsetof(struct ush_reply, op) == 3, "op in word 0");
-	static_assert(offsetof(struct ush_reply, size) == 4, "size in word 0");
-	static_assert(offsetof(struct ush_reply, status) == 7, "status in word 0");
-	static_assert(offsetof(struct ush_reply, request_id) == 12, "request_id in word 1");
-	static_assert(offsetof(struct ush_reply, cookie) == 16, "cookie is word 2");
-	static_assert(offsetof(struct ush_reply, hold) == 24, "hold is word 3");
-	memcpy(reply, words, sizeof(words));
 }

@@ -9,6 +9,8 @@
 #ifndef USH_ADMIT_H
 #define USH_ADMIT_H
 
+#include <string.h>
+
 #include "base/base.h"
 #include "wire/wire.h"
 
@@ -39,13 +41,18 @@ struct ush_admitted {
 	uint32_t size;
 	/* Legs after the base leg, still in the packet. */
 	const uint8_t *legs;
+	/* Legs of GIVE, still in the packet. */
+	const uint8_t *give;
+	uint8_t give_count;
+	/* The loop's own: hash of user and event, which it needs more than once. */
+	uint64_t user_hash;
 };
 
 /*
  * Checks one payload of `size` bytes. Order: length, magic, version, size field, operation,
  * permission, reserved fields, extensions, fields of the operation.
  * in:  privileged: came through the control port.
- * out: every field. by: any loop. cost: O(extensions + legs).
+ * out: every field but user_hash. by: any loop. cost: O(extensions + legs).
  */
 void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct ush_admitted *out);
 
@@ -53,8 +60,33 @@ void ush_admit(const uint8_t *payload, uint32_t size, bool privileged, struct us
 void ush_admit_leg(
 	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask);
 
+/* Leg `index` of GIVE. */
+void ush_admit_give(
+	const struct ush_admitted *admitted, uint32_t index, uint16_t *row, uint64_t *mask);
+
 /* Fills in the fixed part of a reply. */
-void ush_admit_reply(
-	struct ush_reply *reply, const struct ush_request *request, enum ush_status status);
+USH_INLINE void ush_admit_reply(
+	struct ush_reply *reply, const struct ush_request *request, enum ush_status status)
+{
+	/* Words as they stand in memory: a reply is copied word by word right after this, and a
+	 * word stored in pieces would have to leave the store buffer first. */
+	uint64_t words[8] = {
+		(uint64_t)USH_REPLY_MAGIC | (uint64_t)USH_VERSION << 16 |
+			(uint64_t)request->op << 24 | (uint64_t)USH_REPLY_BYTES << 32 |
+			(uint64_t)status << 56,
+		(uint64_t)request->event | (uint64_t)request->request_id << 32,
+		request->cookie,
+		request->hold,
+	};
+
+	static_assert(sizeof(words) == sizeof(*reply), "the words are the reply");
+	static_assert(offsetof(struct ush_reply, op) == 3, "op in word 0");
+	static_assert(offsetof(struct ush_reply, size) == 4, "size in word 0");
+	static_assert(offsetof(struct ush_reply, status) == 7, "status in word 0");
+	static_assert(offsetof(struct ush_reply, request_id) == 12, "request_id in word 1");
+	static_assert(offsetof(struct ush_reply, cookie) == 16, "cookie is word 2");
+	static_assert(offsetof(struct ush_reply, hold) == 24, "hold is word 3");
+	memcpy(reply, words, sizeof(words));
+}
 
 #endif /* USH_ADMIT_H */

@@ -1,44 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
-
 #include "apply/internal.h"
-#include "claim/channel.h"
-
-static int bad(const struct ush_record *r, struct ush_message *message, const char *what)
-{
-	ush_message_set(message,
-		"journal record %" PRIu64 " (type %u, event %u, hold %016" PRIx64 ", row %u): %s",
-		r->sequence, r->type, r->event, r->hold, r->row, what);
-	return -USH_ECORRUPT;
-}
-
-static int full(const struct ush_record *r, struct ush_message *message, const char *limit)
-{
-	ush_message_set(message,
-		"journal record %" PRIu64
-		" does not fit: raise [limits] %s to what it was when the "
-		"journal was written",
-		r->sequence, limit);
-	return -USH_EFULL;
-}
-
-static int find_event(const struct ush_state *state, const struct ush_record *r,
-	struct ush_event **event, struct ush_message *message)
-{
-	*event = ush_inventory_event(state->inventory, r->event);
-	return *event != NULL ? 0 : bad(r, message, "unknown event");
-}
-
-static int find_row(const struct ush_event *event, const struct ush_record *r, struct ush_row **row,
-	struct ush_message *message)
-{
-	if (r->row >= event->row_count)
-		return bad(r, message, "no such row");
-	*row = &event->rows[r->row];
-	if (r->mask == 0 || (r->mask & ~(*row)->seats) != 0)
-		return bad(r, message, "no such seat");
-	return 0;
-}
 
 /* Finds or makes the user's line; there is one thread, so it locks at once. */
 static int enter_user(struct ush_state *state, const struct ush_record *r, struct ush_user **line,
@@ -117,9 +78,9 @@ static int return_seats(struct ush_state *state, struct ush_event *event, uint16
 		if ((keep->mask & ~mask) != 0)
 			return bad(keep, message, "seats are kept that did not come back");
 		uint64_t channels = ush_channel_seats(state->channels, event->id, row, NULL);
-		if (keep->state == USH_KEEP_CHANNEL ? (keep->mask & ~channels) != 0
-						    : keep->state != USH_KEEP_WAIT_LIST ||
-							      (keep->mask & channels) != 0)
+		if (keep->state == USH_KEEP_CHANNEL
+				? (keep->mask & ~channels) != 0
+				: keep->state != USH_KEEP_WAIT_LIST || (keep->mask & channels) != 0)
 			return bad(keep, message, "seats are kept for no reason");
 		mask &= ~keep->mask;
 		state->keep_seats -= ush_popcount64(keep->mask);
@@ -163,11 +124,42 @@ static int apply_hold_leg(struct ush_state *state, struct ush_event *event,
 	return 0;
 }
 
+/* Remembers which hold that is over was paid for late; leaves the line unlocked. */
+static int remember_late(struct ush_state *state, const struct ush_record *r, struct ush_user *line,
+	uint64_t sequence, struct ush_message *message)
+{
+	uint64_t over = r->request_id | (uint64_t)r->digest << 32;
+	uint32_t loops = state->users->loop_count, count;
+	uint32_t start = ush_hold_id_index(r->hold) % loops;
+
+	if (ush_hold_id_check(state->holds, over) == USH_HOLD_NONE)
+		return bad(r, message, "paid late for what is no hold of this box");
+	if (ush_user_late(state->users, line, over, &count) != NULL)
+		return bad(r, message, "a hold is sold late twice");
+	if (count >= USH_USER_LATE_MAX)
+		return bad(r, message, "a user is sold too many holds late");
+	for (uint32_t i = 0; i < loops; i++) {
+		uint32_t loop = (start + i) % loops;
+		struct ush_accepted *answer;
+
+		if (!ush_answer_available(state->users, loop))
+			continue;
+		answer = ush_user_accept_late(state->users, line, loop, over);
+		answer->hold = r->hold;
+		answer->sequence = sequence;
+		ush_user_unlock(line);
+		return 0;
+	}
+	return full(r, message, "answers");
+}
+
+/* HOLD, and LATE, which is sold at once. */
 static int apply_hold(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
 	const struct ush_record *r = &records[0];
 	uint32_t index = ush_hold_id_check(state->holds, r->hold);
+	bool late = r->type == USH_RECORD_TYPE_LATE;
 	struct ush_hold *previous = NULL;
 	struct ush_event *event;
 	struct ush_user *user;
@@ -199,10 +191,11 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 		seats += ush_popcount64(records[i].mask);
 	}
 	atomic_store_explicit(&ush_holds_line(state->holds, index)->word,
-		ush_hold_word(USH_HOLD_STATE_HELD, 0, 1, ush_hold_id_generation(r->hold)),
+		ush_hold_word(late ? USH_HOLD_STATE_SOLD : USH_HOLD_STATE_HELD, 0, 1,
+			ush_hold_id_generation(r->hold)),
 		memory_order_relaxed);
 	ush_holds_line(state->holds, index)->sequence = records[count - 1].sequence;
-	state->live_holds++;
+	state->live_holds += !late;
 	error = enter_user(state, r, &user, message);
 	if (error != 0)
 		return error;
@@ -211,6 +204,10 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 		ush_holds_line(state->holds, index)->flags |= USH_HOLD_OFFER;
 		ush_user_unlock(user);
 		return 0;
+	}
+	if (late) {
+		ush_event_count_sold(event, seats, records[count - 1].sequence);
+		return remember_late(state, r, user, records[count - 1].sequence, message);
 	}
 	return remember(
 		state, r, user, r->hold, records[count - 1].sequence, USH_OP_RESERVE, message);
@@ -401,7 +398,7 @@ static int apply_extend(
 
 /* Each record of a run names seats that one leg of the hold loses. */
 static int cut_legs(struct ush_state *state, struct ush_event *event, struct ush_hold *hold,
-	const struct ush_record *records, uint32_t count, uint32_t *seats,
+	const struct ush_record *records, uint32_t count, uint64_t sequence, uint32_t *seats,
 	struct ush_message *message)
 {
 	*seats = 0;
@@ -415,8 +412,7 @@ static int cut_legs(struct ush_state *state, struct ush_event *event, struct ush
 			return bad(r, message, "the hold does not have these seats");
 		leg->mask &= ~r->mask;
 		leg->amount = r->amount;
-		int error = return_seats(
-			state, event, leg->row, r->mask, records[count - 1].sequence, message);
+		int error = return_seats(state, event, leg->row, r->mask, sequence, message);
 		if (error != 0)
 			return error;
 		*seats += ush_popcount64(r->mask);
@@ -437,7 +433,8 @@ static int apply_cut(struct ush_state *state, const struct ush_record *records, 
 	if (error == 0)
 		error = find_hold(state, records, USH_HOLD_STATE_HELD, &hold, message);
 	if (error == 0)
-		error = cut_legs(state, event, hold, records, count, &seats, message);
+		error = cut_legs(
+			state, event, hold, records, count, last->sequence, &seats, message);
 	if (error == 0)
 		error = enter_user(state, records, &user, message);
 	if (error == 0)
@@ -449,6 +446,86 @@ static int apply_cut(struct ush_state *state, const struct ush_record *records, 
 	enter_state(hold, USH_HOLD_STATE_HELD, last);
 	return remember(
 		state, records, user, records->hold, last->sequence, USH_OP_RELEASE, message);
+}
+
+/* Seats just claimed join the hold, in the line that the record names: one of the hold that has
+ * seats of that row or none at all, or one that is in no use. */
+static int join_leg(struct ush_state *state, struct ush_hold *hold, const struct ush_record *r,
+	struct ush_message *message)
+{
+	struct ush_hold *leg, *last = hold;
+
+	if (r->hold == USH_HOLD_NONE || r->hold >= state->holds->count)
+		return bad(r, message, "no such hold line");
+	leg = ush_holds_line(state->holds, (uint32_t)r->hold);
+	while (last != leg && last->next != USH_HOLD_NONE)
+		last = ush_holds_line(state->holds, last->next);
+	if (last != leg) {
+		if (ush_hold_word_state(atomic_load_explicit(&leg->word, memory_order_relaxed)) !=
+				USH_HOLD_STATE_FREE ||
+			leg->leg_count != 0)
+			return bad(r, message, "the hold's line is in use");
+		if (hold->leg_count == USH_LEG_COUNT_MAX)
+			return bad(r, message, "a hold of too many rows");
+		last->next = (uint32_t)r->hold;
+		leg->next = USH_HOLD_NONE;
+		leg->mask = 0;
+		leg->deadline_ns = hold->deadline_ns;
+		leg->leg_count = ++hold->leg_count;
+		leg->user = r->user;
+		leg->event = (uint16_t)r->event;
+		leg->pending = 0;
+		leg->flags = 0;
+		leg->sequence = r->sequence;
+	} else if (leg->mask != 0 && leg->row != r->row) {
+		return bad(r, message, "the hold's line has seats of another row");
+	}
+	leg->row = r->row;
+	leg->mask |= r->mask;
+	leg->amount = r->amount;
+	return 0;
+}
+
+/* Records of seats given up, then of seats taken. The latter must be free before the former are. */
+static int apply_swap(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	struct ush_message *message)
+{
+	const struct ush_record *last = &records[count - 1];
+	uint32_t given = 0, seats, taken = 0;
+	struct ush_event *event;
+	struct ush_hold *hold;
+	struct ush_user *user;
+	struct ush_row *row;
+	int error = find_event(state, records, &event, message);
+
+	if (error == 0)
+		error = find_hold(state, records, USH_HOLD_STATE_HELD, &hold, message);
+	while (given < count && records[given].state == USH_HOLD_STATE_RELEASED)
+		given++;
+	if (error == 0 && (given == 0 || given == count))
+		error = bad(records, message, "a swap gives some seats and takes others");
+	for (uint32_t i = given; i < count && error == 0; i++) {
+		if (records[i].state != USH_HOLD_STATE_HELD)
+			return bad(&records[i], message, "neither given up nor taken");
+		error = find_row(event, &records[i], &row, message);
+		if (error == 0)
+			error = claim_seats(state, event, &records[i], row, message);
+		taken += ush_popcount64(records[i].mask);
+	}
+	if (error == 0)
+		error = cut_legs(
+			state, event, hold, records, given, last->sequence, &seats, message);
+	for (uint32_t i = given; i < count && error == 0; i++)
+		error = join_leg(state, hold, &records[i], message);
+	if (error == 0)
+		error = enter_user(state, records, &user, message);
+	if (error == 0)
+		error = give_back(records, event, user, seats, message);
+	if (error != 0)
+		return error;
+	user->seats = (uint16_t)(user->seats + taken);
+	enter_state(hold, USH_HOLD_STATE_HELD, last);
+	return remember(state, records, user, records->hold, last->sequence, USH_OP_SWAP, message);
 }
 
 static int apply_refund_begin(struct ush_state *state, const struct ush_record *records,
@@ -480,7 +557,8 @@ static int apply_refund_end(struct ush_state *state, const struct ush_record *re
 	if (error == 0)
 		error = find_hold(state, records, USH_HOLD_STATE_REFUNDING, &hold, message);
 	if (error == 0 && records->mask != 0)
-		error = cut_legs(state, event, hold, records, count, &seats, message);
+		error = cut_legs(
+			state, event, hold, records, count, last->sequence, &seats, message);
 	if (error == 0)
 		error = enter_user(state, records, &user, message);
 	if (error == 0)
@@ -532,63 +610,6 @@ static int apply_transfer(
 	return 0;
 }
 
-static int apply_block(struct ush_state *state, struct ush_event *event, struct ush_row *row,
-	const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_channel_row *entry;
-	uint64_t way;
-
-	if (ush_row_claim(row, r->mask, &way) != USH_CLAIM_WON)
-		return bad(r, message, "a seat to be blocked is not free");
-	ush_event_house_add(event, row, r->mask, r->sequence);
-	if (r->state == 0)
-		return 0;
-	entry = ush_channel_enter(state->channels, r->event, r->row, r->state);
-	if (entry == NULL)
-		return full(r, message, "channel_rows");
-	atomic_fetch_or_explicit(&entry->seats, r->mask, memory_order_relaxed);
-	atomic_store_explicit(&event->keeps, 1, memory_order_relaxed);
-	ush_channel_put_back(entry, r->mask);
-	return 0;
-}
-
-static int apply_unblock(struct ush_state *state, struct ush_event *event, struct ush_row *row,
-	const struct ush_record *r, struct ush_message *message)
-{
-	uint64_t mine = atomic_load_explicit(&row->house, memory_order_relaxed) &
-			~ush_aside_seats(event, r->row);
-	struct ush_channel_row *entry = NULL;
-	uint64_t kept = 0;
-
-	if (r->state == 0) {
-		mine &= ~ush_channel_seats(state->channels, r->event, r->row, NULL);
-	} else {
-		entry = ush_channel_find(state->channels, r->event, r->row, r->state);
-		mine &= entry == NULL ? 0
-				      : atomic_load_explicit(&entry->free, memory_order_relaxed);
-	}
-	if ((r->mask & ~mine) != 0)
-		return bad(r, message, "a seat to be unblocked is not blocked");
-	if (entry != NULL) {
-		ush_channel_withdraw(entry, r->mask);
-		atomic_fetch_and_explicit(&entry->seats, ~r->mask, memory_order_relaxed);
-	}
-	for (uint32_t i = 0; i < state->keep_count; i++) {
-		const struct ush_record *keep = &state->keep[i];
-
-		if (keep->row != r->row || (keep->mask & ~r->mask) != 0)
-			continue;
-		if (keep->state != USH_KEEP_WAIT_LIST)
-			return bad(keep, message, "seats are kept for no reason");
-		kept |= keep->mask;
-		state->keep_seats -= ush_popcount64(keep->mask);
-		ush_aside_add(event, r->row, keep->mask);
-	}
-	if ((r->mask & ~kept) != 0)
-		ush_event_house_remove(event, row, r->mask & ~kept);
-	return 0;
-}
-
 /* A record of a wait-list, and the answer to the request that caused it. */
 static int apply_waiting(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
@@ -603,73 +624,6 @@ static int apply_waiting(struct ush_state *state, const struct ush_record *recor
 	if (error != 0)
 		return error;
 	return remember(state, r, user, 0, r->sequence, USH_OP_WAIT_LIST, message);
-}
-
-static int apply_channel(
-	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_event *event;
-	int error = find_event(state, r, &event, message);
-
-	if (error != 0)
-		return error;
-	if (r->state < 1 || r->state > USH_CHANNEL_COUNT_MAX)
-		return bad(r, message, "no such channel");
-	if (r->amount > UINT8_MAX ||
-		r->amount !=
-			atomic_load_explicit(&event->channel_key[r->state], memory_order_relaxed) +
-				1u)
-		return bad(r, message, "the numbers of a channel's keys have a gap");
-	atomic_store_explicit(
-		&event->channel_key[r->state], (uint8_t)r->amount, memory_order_relaxed);
-	return 0;
-}
-
-static int apply_house(struct ush_state *state, const struct ush_record *records, uint32_t count,
-	struct ush_message *message)
-{
-	struct ush_event *event;
-	int error = find_event(state, &records[0], &event, message);
-
-	for (uint32_t i = 0; i < count && error == 0; i++) {
-		const struct ush_record *r = &records[i];
-		struct ush_row *row;
-
-		error = find_row(event, r, &row, message);
-		if (error == 0 && r->state > USH_CHANNEL_COUNT_MAX)
-			error = bad(r, message, "no such channel");
-		if (error != 0)
-			return error;
-		error = r->type == USH_RECORD_TYPE_BLOCK
-				? apply_block(state, event, row, r, message)
-				: apply_unblock(state, event, row, r, message);
-	}
-	return error;
-}
-
-static int apply_event(
-	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_event *event;
-	const void *image;
-	size_t image_bytes;
-	int error;
-
-	if (ush_inventory_event(state->inventory, r->event) != NULL)
-		return bad(r, message, "the event is loaded already");
-	if (state->image_find == NULL)
-		return bad(r, message, "no venue images at hand");
-	error = state->image_find(
-		state->image_context, r->event, r->hold, &image, &image_bytes, message);
-	if (error == 0)
-		error = ush_event_build(
-			state->inventory, r->event, image, image_bytes, &event, message);
-	if (error != 0)
-		return error;
-	if (event->digest != r->hold || event->seat_count != r->mask)
-		return bad(r, message, "the venue image is not the one that was loaded");
-	ush_event_publish(state->inventory, event);
-	return 0;
 }
 
 /* Every live hold gets the outage back. */
@@ -694,35 +648,21 @@ static int apply_time(struct ush_state *state, const struct ush_record *r)
 	return 0;
 }
 
-static int apply_event_status(
-	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
-{
-	struct ush_event *event;
-	int error = find_event(state, r, &event, message);
-
-	if (error != 0)
-		return error;
-	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CANCELLED)
-		return bad(r, message, "unknown event status");
-	if (ush_event_is_cancelled(event) && r->state != USH_EVENT_STATUS_CANCELLED)
-		return bad(r, message, "the event is cancelled");
-	atomic_store_explicit(&event->status, r->state, memory_order_relaxed);
-	return 0;
-}
-
 static bool has_legs(uint8_t type)
 {
-	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_OFFER ||
-	       type == USH_RECORD_TYPE_WAIT_OPEN || type == USH_RECORD_TYPE_BLOCK ||
-	       type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
-	       type == USH_RECORD_TYPE_REFUND_BEGIN || type == USH_RECORD_TYPE_REFUND_END;
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_LATE ||
+	       type == USH_RECORD_TYPE_OFFER || type == USH_RECORD_TYPE_WAIT_OPEN ||
+	       type == USH_RECORD_TYPE_BLOCK || type == USH_RECORD_TYPE_UNBLOCK ||
+	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_REFUND_BEGIN ||
+	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP;
 }
 
 static bool gives_back(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_RELEASE || type == USH_RECORD_TYPE_EXPIRE ||
 	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_PAY_END ||
-	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_UNBLOCK;
+	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
+	       type == USH_RECORD_TYPE_UNBLOCK;
 }
 
 /* out: *keeps: KEEP records at its end. */
@@ -763,11 +703,12 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 	case USH_RECORD_TYPE_RESUME:
 		return apply_time(state, r);
 	case USH_RECORD_TYPE_EVENT:
-		return apply_event(state, r, message);
+		return ush_apply_event(state, r, message);
 	case USH_RECORD_TYPE_EVENT_STATUS:
-		return apply_event_status(state, r, message);
+		return ush_apply_event_status(state, r, message);
 	case USH_RECORD_TYPE_HOLD:
 	case USH_RECORD_TYPE_OFFER:
+	case USH_RECORD_TYPE_LATE:
 		return apply_hold(state, records, count, message);
 	case USH_RECORD_TYPE_RELEASE:
 	case USH_RECORD_TYPE_EXPIRE:
@@ -778,6 +719,8 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 		return apply_extend(state, r, message);
 	case USH_RECORD_TYPE_CUT:
 		return apply_cut(state, records, count, message);
+	case USH_RECORD_TYPE_SWAP:
+		return apply_swap(state, records, count, message);
 	case USH_RECORD_TYPE_PAY_BEGIN:
 		return apply_pay_begin(state, r, message);
 	case USH_RECORD_TYPE_PAY_END:
@@ -790,9 +733,9 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 		return apply_refund_end(state, records, count, message);
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
-		return apply_house(state, records, count, message);
+		return ush_apply_house(state, records, count, message);
 	case USH_RECORD_TYPE_CHANNEL:
-		return apply_channel(state, r, message);
+		return ush_apply_channel(state, r, message);
 	case USH_RECORD_TYPE_WAIT_JOIN:
 	case USH_RECORD_TYPE_WAIT_LEAVE:
 	case USH_RECORD_TYPE_WAIT_TURN:

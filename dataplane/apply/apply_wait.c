@@ -7,13 +7,6 @@
 
 #include "apply/internal.h"
 
-static int bad(const struct ush_record *r, struct ush_message *message, const char *what)
-{
-	ush_message_set(message, "journal record %" PRIu64 " (type %u, event %u, user %" PRIu64 "): %s",
-		r->sequence, r->type, r->event, r->user, what);
-	return -USH_ECORRUPT;
-}
-
 static int apply_join(struct ush_state *state, struct ush_event *event, const struct ush_record *r,
 	struct ush_message *message)
 {
@@ -29,7 +22,8 @@ static int apply_join(struct ush_state *state, struct ush_event *event, const st
 	wait = ush_wait_enter(state->waits, r->user, r->event);
 	if (wait == NULL) {
 		ush_message_set(message,
-			"journal record %" PRIu64 " does not fit: raise [limits] waiting to what it "
+			"journal record %" PRIu64
+			" does not fit: raise [limits] waiting to what it "
 			"was when the journal was written",
 			r->sequence);
 		return -USH_EFULL;
@@ -135,8 +129,8 @@ static bool has_tier(const struct ush_event *event, const struct ush_record *rec
 		return true;
 	for (uint32_t i = 0; i < count; i++) {
 		if (records[i].row < event->row_count &&
-			(records[i].mask & ush_row_tier_seats(&event->rows[records[i].row], tier)) !=
-				0)
+			(records[i].mask &
+				ush_row_tier_seats(&event->rows[records[i].row], tier)) != 0)
 			return true;
 	}
 	return false;

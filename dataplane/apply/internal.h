@@ -1,16 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of dataplane/apply/ share: records of wait-lists.
+ * What the files of dataplane/apply/ share.
  *
- * Owns:  nothing.
+ * Owns:  see apply.h.
  * Reads: see apply.h.
  * Never: included outside dataplane/apply/.
  */
 #ifndef USH_APPLY_INTERNAL_H
 #define USH_APPLY_INTERNAL_H
 
+#include <inttypes.h>
+
 #include "apply/apply.h"
+#include "claim/channel.h"
 #include "wait/wait.h"
+
+USH_INLINE int bad(const struct ush_record *r, struct ush_message *message, const char *what)
+{
+	ush_message_set(message,
+		"journal record %" PRIu64 " (type %u, event %u, hold %016" PRIx64 ", row %u): %s",
+		r->sequence, r->type, r->event, r->hold, r->row, what);
+	return -USH_ECORRUPT;
+}
+
+USH_INLINE int full(const struct ush_record *r, struct ush_message *message, const char *limit)
+{
+	ush_message_set(message,
+		"journal record %" PRIu64
+		" does not fit: raise [limits] %s to what it was when the "
+		"journal was written",
+		r->sequence, limit);
+	return -USH_EFULL;
+}
+
+USH_INLINE int find_event(const struct ush_state *state, const struct ush_record *r,
+	struct ush_event **event, struct ush_message *message)
+{
+	*event = ush_inventory_event(state->inventory, r->event);
+	return *event != NULL ? 0 : bad(r, message, "unknown event");
+}
+
+USH_INLINE int find_row(const struct ush_event *event, const struct ush_record *r,
+	struct ush_row **row, struct ush_message *message)
+{
+	if (r->row >= event->row_count)
+		return bad(r, message, "no such row");
+	*row = &event->rows[r->row];
+	if (r->mask == 0 || (r->mask & ~(*row)->seats) != 0)
+		return bad(r, message, "no such seat");
+	return 0;
+}
+
+/* EVENT. */
+int ush_apply_event(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
+
+/* EVENT_STATUS. */
+int ush_apply_event_status(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
+
+/* BLOCK and UNBLOCK. */
+int ush_apply_house(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	struct ush_message *message);
+
+/* CHANNEL. */
+int ush_apply_channel(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
 
 /* WAIT_JOIN, WAIT_LEAVE, WAIT_TURN, WAIT_OPEN. */
 int apply_wait(struct ush_state *state, const struct ush_record *records, uint32_t count,

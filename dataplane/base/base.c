@@ -7,10 +7,6 @@
 
 #include "base/base.h"
 
-#if defined(__SSE4_2__)
-#include <nmmintrin.h>
-#endif
-
 const char *ush_error_text(int error)
 {
 	switch (-error) {

@@ -374,7 +374,9 @@ static bool take_run_of_tiers(struct search *s)
 
 /* ---- splitting ---- */
 
-/* Two parts, as equal as can be, nobody alone unless there are two or three. */
+/* Two parts, as equal as can be, nobody alone unless there are two or three. The larger one is
+ * looked for first, the other behind or before it. Where rows have different numbers of blocks, A
+ * may lie behind B without B lying before A: then the smaller one is looked for first. */
 static bool take_two_rows(struct search *s)
 {
 	uint32_t seats = s->query->seats, least = seats >= 4 ? 2 : 1;
@@ -382,12 +384,16 @@ static bool take_two_rows(struct search *s)
 	s->joined = false;
 	for (uint32_t clean = s->query->avoid_orphans ? 2 : 1; clean-- > 0;) {
 		s->clean = clean != 0;
-		for (uint32_t second = seats >> 1; second >= least; second--) {
-			s->second = second;
-			s->seats = seats - second;
-			if (s->seats > USH_BEST_RUN_MAX)
+		for (uint32_t small = seats >> 1; small >= least; small--) {
+			if (seats - small > USH_BEST_RUN_MAX)
 				break;
+			s->second = small;
+			s->seats = seats - small;
 			if (take_run_of_tiers(s))
+				return true;
+			s->second = seats - small;
+			s->seats = small;
+			if (s->second != s->seats && take_run_of_tiers(s))
 				return true;
 		}
 	}
@@ -414,14 +420,86 @@ static bool take_parts(struct search *s)
 	return true;
 }
 
-static bool take_same_section(struct search *s)
+/* The row blocks with the most seats for the group, fullest first; of equal ones the first. */
+struct fullest {
+	uint32_t count;
+	uint32_t row[USH_LEG_COUNT_MAX];
+	uint32_t seats[USH_LEG_COUNT_MAX];
+	uint64_t mask[USH_LEG_COUNT_MAX];
+};
+
+static void note_fullest(struct fullest *f, uint32_t room, uint32_t row, uint64_t mask)
+{
+	uint32_t seats = ush_popcount64(mask), at = f->count;
+
+	if (at == room && (room == 0 || seats <= f->seats[at - 1]))
+		return;
+	at = at == room ? at - 1 : at;
+	f->count = at + 1;
+	for (; at > 0 && f->seats[at - 1] < seats; at--) {
+		f->row[at] = f->row[at - 1];
+		f->seats[at] = f->seats[at - 1];
+		f->mask[at] = f->mask[at - 1];
+	}
+	f->row[at] = row;
+	f->seats[at] = seats;
+	f->mask[at] = mask;
+}
+
+/* ret: the lowest `count` bits of a word that has so many. */
+static uint64_t lowest_bits(uint64_t word, uint32_t count)
+{
+	uint64_t rest = word;
+
+	for (; count > 0; count--)
+		rest &= rest - 1;
+	return word & ~rest;
+}
+
+/* Parts of which the largest comes first may need more rows than the answer may touch, where fewer
+ * have the seats. The fullest rows have them if any do. cost: one look at each row block of the
+ * section that the index does not call empty. */
+static bool take_fullest(struct search *s)
+{
+	const struct ush_best *best = s->event->best;
+	const struct best_want want = {
+		.tier = s->query->tier_given ? s->query->tier : BEST_TIER_ANY};
+	uint32_t left = s->query->seats;
+	struct fullest f = {0};
+
+	for (uint32_t row = s->row_first; row < s->row_end; row++) {
+		uint32_t segment = segment_of(best, row, s->event->row_count);
+		_Atomic uint64_t *word = &best->groups[segment >> 6].fits[0];
+		struct best_view view;
+
+		if ((s->event->rows[row].flags & BEST_GENERAL) != 0 ||
+			(atomic_load_explicit(word, memory_order_seq_cst) >> (segment & 63) & 1) ==
+				0)
+			continue;
+		best_view(s->event, row, &want, &view);
+		if (view.pick != 0)
+			note_fullest(
+				&f, s->query->leg_max, row, (uint64_t)(view.pick >> BEST_BASE));
+	}
+	s->legs->count = 0;
+	for (uint32_t i = 0; i < f.count && left != 0; i++) {
+		uint32_t take = f.seats[i] < left ? f.seats[i] : left;
+
+		add_leg(s->legs, f.row[i], lowest_bits(f.mask[i], take));
+		left -= take;
+	}
+	if (left != 0)
+		s->legs->count = 0;
+	return left == 0;
+}
+
+/* Each section that the query's rows begin with. ret: true if `take` found seats in one. */
+static bool take_in_sections(struct search *s, bool (*take)(struct search *s))
 {
 	const struct ush_best_query *q = s->query;
 	uint32_t sections = s->event->section_count;
 	bool down = q->objective == USH_BEST_OBJECTIVE_BACK;
 
-	s->joined = false;
-	s->clean = false;
 	for (uint32_t i = 0; i < sections; i++) {
 		const struct ush_venue_section *at =
 			&s->event->sections[down ? sections - 1 - i : i];
@@ -430,10 +508,17 @@ static bool take_same_section(struct search *s)
 			continue;
 		s->row_first = at->row_first;
 		s->row_end = at->row_first + at->row_count;
-		if (take_parts(s))
+		if (take(s))
 			return true;
 	}
 	return false;
+}
+
+static bool take_same_section(struct search *s)
+{
+	s->joined = false;
+	s->clean = false;
+	return take_in_sections(s, take_parts) || take_in_sections(s, take_fullest);
 }
 
 bool ush_best_find(const struct ush_event *event, const struct ush_best_query *query,
@@ -482,9 +567,9 @@ static uint64_t leg_of(const struct ush_best_legs *legs, uint32_t row)
 }
 
 bool ush_best_orphans(const struct ush_event *event, const struct ush_best_legs *legs,
-	uint32_t index, uint64_t *seats)
+	const struct ush_best_legs *given, uint32_t index, uint64_t *seats)
 {
-	const struct best_want want = {.tier = BEST_TIER_ANY, .chosen = legs};
+	const struct best_want want = {.tier = BEST_TIER_ANY, .chosen = legs, .given = given};
 	uint32_t row = legs->row[index];
 	ush_u128 taken = (ush_u128)legs->mask[index] << BEST_BASE, single;
 	struct best_view view;
@@ -518,16 +603,6 @@ static uint64_t area_free(const struct ush_event *event, uint32_t row, bool acce
 	if (accessible)
 		return special != NULL ? free & special->accessible : 0;
 	return special != NULL ? free & ~special->accessible : free;
-}
-
-/* ret: the lowest `count` bits of a word that has so many. */
-static uint64_t lowest_bits(uint64_t word, uint32_t count)
-{
-	uint64_t rest = word;
-
-	for (; count > 0; count--)
-		rest &= rest - 1;
-	return word & ~rest;
 }
 
 /* ret: the row with the most free places of a kind that is no leg yet; one that has `enough` ends

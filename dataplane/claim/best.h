@@ -109,10 +109,11 @@ bool ush_best_find(const struct ush_event *event, const struct ush_best_query *q
 bool ush_best_find_area(const struct ush_event *event, const struct ush_best_query *query,
 	struct ush_best_legs *legs);
 
-/* ret: true if taking all legs leaves a single seat beside leg `index`; *seats: those in its row, 0
+/* in: given: seats that are given up for them, or NULL.
+ * ret: true if taking all legs leaves a single seat beside leg `index`; *seats: those in its row, 0
  * when it is in the block before or after. */
 bool ush_best_orphans(const struct ush_event *event, const struct ush_best_legs *legs,
-	uint32_t index, uint64_t *seats);
+	const struct ush_best_legs *given, uint32_t index, uint64_t *seats);
 
 /* A row's free seats have changed: notes what may fit now. by: whoever changed them. cost: O(1). */
 void ush_best_note(const struct ush_event *event, uint32_t row);

@@ -43,6 +43,10 @@ static uint64_t row_free(const struct ush_event *event, uint32_t row, const stru
 
 	if (special != NULL && !want->special)
 		free &= ~(special->accessible | special->companion);
+	for (uint32_t i = 0; want->given != NULL && i < want->given->count; i++) {
+		if (want->given->row[i] == row)
+			free |= want->given->mask[i];
+	}
 	for (uint32_t i = 0; want->chosen != NULL && i < want->chosen->count; i++) {
 		if (want->chosen->row[i] == row)
 			free &= ~want->chosen->mask[i];

@@ -38,6 +38,8 @@ struct best_want {
 	bool joined;
 	/* Seats chosen already. */
 	const struct ush_best_legs *chosen;
+	/* Taken seats that count as free. */
+	const struct ush_best_legs *given;
 };
 #define BEST_TIER_ANY (-1)
 

@@ -77,8 +77,8 @@ struct ush_event {
 	_Atomic uint32_t keeps;
 	/* Highest sequence of a record that took seats off sale; 0: none. */
 	_Atomic uint64_t sold_out_sequence;
-	/* House seats that are set aside for those who wait, by row; and a bit for each row that may
-	 * have some. */
+	/* House seats that are set aside for those who wait, by row; and a bit for each row that
+	 * may have some. */
 	_Atomic uint64_t *aside;
 	/* The same, and those on the way there or being offered: no house seats like others. */
 	_Atomic uint64_t *aside_marks;
@@ -309,6 +309,9 @@ USH_INLINE bool ush_event_keeps(const struct ush_event *event)
 {
 	return atomic_load_explicit(&event->keeps, memory_order_acquire) != 0;
 }
+
+/* ret: true if an event may go from one status to another, or stay in it. */
+bool ush_event_status_follows(uint32_t from, uint32_t to);
 
 USH_INLINE bool ush_event_is_cancelled(const struct ush_event *event)
 {

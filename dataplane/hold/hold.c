@@ -39,6 +39,7 @@ void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count, 
 	for (uint32_t i = 0; i < loop_count; i++) {
 		struct ush_hold_pool *pool = &holds->pools[i];
 		pool->lines = holds->lines;
+		pool->pools = holds->pools;
 		pool->loop = i;
 	}
 }
@@ -68,24 +69,16 @@ static void replayed_line(struct ush_holds *holds, uint32_t index, uint32_t *liv
 	}
 }
 
-/* Deals the free lists' memory out by the number of lines each loop has: a hold's further legs go
- * with its first, whichever loop their indices would give them to. */
+/* Deals the free lists' memory out by the number of lines each loop has. A line is always that of
+ * the loop its index says, also as a further leg of another loop's hold. */
 static void deal_free_lists(struct ush_holds *holds)
 {
 	uint32_t *at = holds->free_memory;
 
 	for (uint32_t i = 0; i < holds->loop_count; i++)
 		holds->pools[i].free_capacity = 0;
-	for (uint32_t index = USH_HOLD_NONE + 1; index < holds->count; index++) {
-		const struct ush_hold *hold = &holds->lines[index];
-		struct ush_hold_pool *pool = &holds->pools[index % holds->loop_count];
-		uint64_t word = atomic_load_explicit(&hold->word, memory_order_relaxed);
-
-		if (ush_hold_word_state(word) != USH_HOLD_STATE_FREE)
-			pool->free_capacity += hold->leg_count;
-		else if (hold->leg_count == 0)
-			pool->free_capacity++;
-	}
+	for (uint32_t index = USH_HOLD_NONE + 1; index < holds->count; index++)
+		holds->pools[index % holds->loop_count].free_capacity++;
 	for (uint32_t i = 0; i < holds->loop_count; i++) {
 		holds->pools[i].free = at;
 		at += holds->pools[i].free_capacity;
@@ -115,6 +108,30 @@ uint32_t ush_hold_id_check(const struct ush_holds *holds, uint64_t id)
 	return ush_hold_id(holds, index, ush_hold_id_generation(id)) == id ? index : USH_HOLD_NONE;
 }
 
+uint32_t ush_hold_take_leg(struct ush_hold_pool *pool)
+{
+	uint32_t index;
+
+	if (pool->free_count == 0)
+		return USH_HOLD_NONE;
+	index = pool->free[--pool->free_count];
+	pool->lines[index].next = USH_HOLD_NONE;
+	return index;
+}
+
+/* Puts the line on its owner's stack. */
+static void push_home(struct ush_hold_pool *pools, struct ush_hold *line, uint32_t index)
+{
+	uint64_t word = atomic_load_explicit(&line->word, memory_order_relaxed);
+	struct ush_hold_pool *pool = &pools[ush_hold_word_owner(word)];
+	uint32_t head = atomic_load_explicit(&pool->home, memory_order_relaxed);
+
+	do
+		line->amount = head;
+	while (!atomic_compare_exchange_weak_explicit(
+		&pool->home, &head, index, memory_order_release, memory_order_relaxed));
+}
+
 void ush_hold_give(struct ush_hold_pool *pool, uint32_t index)
 {
 	struct ush_hold *first = &pool->lines[index];
@@ -125,25 +142,23 @@ void ush_hold_give(struct ush_hold_pool *pool, uint32_t index)
 	atomic_store_explicit(&first->word, word, memory_order_release);
 	while (index != USH_HOLD_NONE) {
 		struct ush_hold *hold = &pool->lines[index];
-		USH_ASSERT(pool->free_count < pool->free_capacity);
-		pool->free[pool->free_count++] = index;
-		index = hold->next;
+		uint32_t next = hold->next;
+		word = atomic_load_explicit(&hold->word, memory_order_relaxed);
 		hold->leg_count = 0;
 		hold->next = USH_HOLD_NONE;
+		if (ush_likely(ush_hold_word_owner(word) == pool->loop)) {
+			USH_ASSERT(pool->free_count < pool->free_capacity);
+			pool->free[pool->free_count++] = index;
+		} else {
+			push_home(pool->pools, hold, index);
+		}
+		index = next;
 	}
 }
 
 void ush_hold_send_home(struct ush_holds *holds, uint32_t index)
 {
-	struct ush_hold *first = &holds->lines[index];
-	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
-	struct ush_hold_pool *pool = &holds->pools[ush_hold_word_owner(word)];
-	uint32_t head = atomic_load_explicit(&pool->home, memory_order_relaxed);
-
-	do
-		first->amount = head;
-	while (!atomic_compare_exchange_weak_explicit(
-		&pool->home, &head, index, memory_order_release, memory_order_relaxed));
+	push_home(holds->pools, &holds->lines[index], index);
 }
 
 void ush_hold_homecoming(struct ush_hold_pool *pool)

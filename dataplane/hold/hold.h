@@ -117,6 +117,8 @@ struct ush_wheel {
 /* One loop's share. */
 struct ush_hold_pool {
 	struct ush_hold *lines;
+	/* Those of all loops. */
+	struct ush_hold_pool *pools;
 	uint32_t *free;
 	uint32_t free_count;
 	uint32_t free_capacity;
@@ -208,7 +210,12 @@ USH_INLINE uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs)
 	return next;
 }
 
-/* Gives a chain back: state FREE. It must not hang in the wheel. by: the owning loop. */
+/* Takes a line for one more leg of a hold, whoever owns that; it stays FREE, and the caller chains
+ * it and sets its leg_count. ret: its index, or USH_HOLD_NONE. by: the loop of the pool. */
+uint32_t ush_hold_take_leg(struct ush_hold_pool *pool);
+
+/* Gives a chain back: state FREE. It must not hang in the wheel. Lines of other loops among its
+ * further legs are sent home. by: the loop that owns the first. */
 void ush_hold_give(struct ush_hold_pool *pool, uint32_t index);
 
 /* Sends the lines of a hold that another loop owns home: ended, and out of nobody's wheel but the

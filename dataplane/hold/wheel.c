@@ -22,16 +22,21 @@ static uint32_t *slot_head(struct ush_wheel *wheel, uint32_t slot)
 	return &wheel->head[slot >> LEVEL_BITS][slot & (USH_WHEEL_SLOTS - 1)];
 }
 
-static void hang(struct ush_hold_pool *pool, uint32_t slot, uint32_t index)
+/* in: head: the slot's. */
+USH_INLINE void hang_at(struct ush_hold_pool *pool, uint32_t *head, uint32_t slot, uint32_t index)
 {
 	struct ush_hold *hold = &pool->lines[index];
-	uint32_t *head = slot_head(&pool->wheel, slot);
 
 	hold->wheel_prev = slot | SLOT_BIT;
 	hold->wheel_next = *head;
 	if (*head != USH_HOLD_NONE)
 		pool->lines[*head].wheel_prev = index;
 	*head = index;
+}
+
+static void hang(struct ush_hold_pool *pool, uint32_t slot, uint32_t index)
+{
+	hang_at(pool, slot_head(&pool->wheel, slot), slot, index);
 }
 
 /* The first tick that starts at or after the deadline. Another loop may be moving the deadline: it
@@ -43,10 +48,10 @@ static uint64_t deadline_tick(const struct ush_hold *hold)
 	return (deadline_ns >> USH_WHEEL_TICK_BITS) + ((deadline_ns & (TICK_NS - 1)) != 0);
 }
 
-static void hang_by_tick(struct ush_hold_pool *pool, uint32_t index, uint64_t tick)
+USH_INLINE void hang_by_tick(struct ush_hold_pool *pool, uint32_t index, uint64_t tick)
 {
 	struct ush_wheel *wheel = &pool->wheel;
-	uint32_t level, shift;
+	uint32_t level, place;
 
 	/* What is due already comes up at the next tick. */
 	if (ush_unlikely(tick <= wheel->tick))
@@ -57,10 +62,10 @@ static void hang_by_tick(struct ush_hold_pool *pool, uint32_t index, uint64_t ti
 		level = USH_WHEEL_LEVELS - 1;
 	/* The top level goes round: it holds every slot but the current one. What is beyond hangs
 	 * as far as it reaches, and moves on when it comes up. */
-	if ((tick >> TOP_SHIFT) - (wheel->tick >> TOP_SHIFT) >= USH_WHEEL_SLOTS)
+	if (ush_unlikely((tick >> TOP_SHIFT) - (wheel->tick >> TOP_SHIFT) >= USH_WHEEL_SLOTS))
 		tick = wheel->tick + ((USH_WHEEL_SLOTS - 1ull) << TOP_SHIFT);
-	shift = LEVEL_BITS * level;
-	hang(pool, level << LEVEL_BITS | (uint32_t)(tick >> shift & (USH_WHEEL_SLOTS - 1)), index);
+	place = (uint32_t)(tick >> (LEVEL_BITS * level)) & (USH_WHEEL_SLOTS - 1);
+	hang_at(pool, &wheel->head[level][place], level << LEVEL_BITS | place, index);
 }
 
 void ush_wheel_start(struct ush_wheel *wheel, uint64_t now_ns)

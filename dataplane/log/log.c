@@ -46,15 +46,6 @@ bool ush_log_has_room(
 	return reserved - durable + (uint64_t)slots * loop_count <= room;
 }
 
-void ush_log_publish(struct ush_log *log, uint64_t sequence, const struct ush_record *record)
-{
-	struct ush_record *slot = ush_log_slot(log, sequence);
-
-	USH_CHECK(!ush_log_is_header(sequence));
-	memcpy(&slot->type, &record->type, sizeof(*slot) - offsetof(struct ush_record, type));
-	__atomic_store_n(&slot->sequence, sequence, __ATOMIC_RELEASE);
-}
-
 void ush_log_publish_pads(struct ush_log *log, uint64_t first, uint64_t end)
 {
 	const struct ush_record pad = {.type = USH_RECORD_TYPE_PAD, .run_count = 1};
@@ -63,6 +54,21 @@ void ush_log_publish_pads(struct ush_log *log, uint64_t first, uint64_t end)
 		if (!ush_log_is_header(at))
 			ush_log_publish(log, at, &pad);
 	}
+}
+
+/* Lays records without runs into [first, end): one in each slot that is no header. */
+static uint32_t append_singles(struct ush_log *log, const struct ush_record *records,
+	uint64_t first, uint64_t end, uint64_t *sequences)
+{
+	uint32_t done = 0;
+
+	for (uint64_t at = first; at < end; at++) {
+		if (ush_unlikely(ush_log_is_header(at)))
+			continue;
+		ush_log_publish(log, at, &records[done]);
+		sequences[done++] = at;
+	}
+	return done;
 }
 
 /* Lays records into [first, end) until either runs out; pads what is left. ret: records laid. */
@@ -111,8 +117,10 @@ uint32_t ush_log_append(
 		uint32_t slots = runs ? left + WASTE_PER_BLOCK * (left / FIT_PER_BLOCK + 2) : left;
 		uint64_t first = ush_log_reserve(log, slots);
 
-		done += append_stretch(
-			log, records + done, left, first, first + slots, sequences + done);
+		done += runs ? append_stretch(log, records + done, left, first, first + slots,
+				       sequences + done)
+			     : append_singles(
+				       log, records + done, first, first + slots, sequences + done);
 		used += slots;
 		USH_ASSERT(!runs || done == count);
 	}

@@ -14,6 +14,7 @@
 #define USH_LOG_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "wire/wire.h"
@@ -86,7 +87,15 @@ USH_INLINE bool ush_log_is_header(uint64_t sequence)
 
 /* Copies bytes 8..63 of `record` and then stores the sequence with release order: from here the
  * writer may take the slot. by: whoever reserved it. */
-void ush_log_publish(struct ush_log *log, uint64_t sequence, const struct ush_record *record);
+USH_INLINE void ush_log_publish(
+	struct ush_log *log, uint64_t sequence, const struct ush_record *record)
+{
+	struct ush_record *slot = ush_log_slot(log, sequence);
+
+	USH_CHECK(!ush_log_is_header(sequence));
+	memcpy(&slot->type, &record->type, sizeof(*slot) - offsetof(struct ush_record, type));
+	__atomic_store_n(&slot->sequence, sequence, __ATOMIC_RELEASE);
+}
 
 /* Publishes PAD in each non-header slot of [first, end). by: whoever reserved them. */
 void ush_log_publish_pads(struct ush_log *log, uint64_t first, uint64_t end);

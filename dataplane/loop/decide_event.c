@@ -172,6 +172,7 @@ void decide_event_status(
 	struct ush_event *event =
 		ush_inventory_event(&loop->engine->inventory, admitted->request.event);
 	uint64_t status = admitted->request.arg;
+	uint32_t before;
 	struct ush_record *record;
 	struct act *act;
 
@@ -180,15 +181,16 @@ void decide_event_status(
 		return;
 	}
 	if (status != USH_EVENT_STATUS_DRAFT && status != USH_EVENT_STATUS_ON_SALE &&
-		status != USH_EVENT_STATUS_PAUSED && status != USH_EVENT_STATUS_CLOSED &&
+		status != USH_EVENT_STATUS_PAUSED && status != USH_EVENT_STATUS_COMPLETED &&
 		status != USH_EVENT_STATUS_CANCELLED) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_ARGUMENT);
 		return;
 	}
 	loop_flush(loop);
-	if (status != USH_EVENT_STATUS_CANCELLED && ush_event_is_cancelled(event)) {
-		loop_refuse(
-			loop, packet, admitted, USH_STATUS_NOT_ON_SALE, USH_EVENT_STATUS_CANCELLED);
+	/* All that changes an event's status comes through one loop. */
+	before = atomic_load_explicit(&event->status, memory_order_acquire);
+	if (!ush_event_status_follows(before, (uint32_t)status)) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_WRONG_STATUS, before);
 		return;
 	}
 	if (!loop->room_kept) {
@@ -199,9 +201,36 @@ void decide_event_status(
 		loop, packet, admitted, event, ACT_EVENT_STATUS, USH_RECORD_TYPE_EVENT_STATUS);
 	record = &loop->records[act->record_first];
 	record->state = (uint8_t)status;
+	record->mask = before;
 	act->reply.detail = (uint32_t)status;
 	loop_act_done(loop, act);
 	loop_flush(loop);
+}
+
+/* Where money moves. */
+static void decide_money(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
+{
+	switch (admitted->request.op) {
+	case USH_OP_PAY_BEGIN:
+		decide_pay_begin(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_END:
+		decide_pay_end(loop, packet, admitted);
+		break;
+	case USH_OP_PAY_LATE:
+		decide_pay_late(loop, packet, admitted);
+		break;
+	case USH_OP_REFUND_BEGIN:
+		decide_refund_begin(loop, packet, admitted);
+		break;
+	case USH_OP_TRANSFER:
+		decide_transfer(loop, packet, admitted);
+		break;
+	default:
+		decide_refund_end(loop, packet, admitted);
+		break;
+	}
 }
 
 void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted)
@@ -221,23 +250,19 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
 		break;
+	case USH_OP_SWAP:
+		decide_swap(loop, packet, admitted);
+		break;
 	case USH_OP_EXTEND:
 		decide_extend(loop, packet, admitted);
 		break;
 	case USH_OP_PAY_BEGIN:
-		decide_pay_begin(loop, packet, admitted);
-		break;
 	case USH_OP_PAY_END:
-		decide_pay_end(loop, packet, admitted);
-		break;
+	case USH_OP_PAY_LATE:
 	case USH_OP_REFUND_BEGIN:
-		decide_refund_begin(loop, packet, admitted);
-		break;
 	case USH_OP_TRANSFER:
-		decide_transfer(loop, packet, admitted);
-		break;
 	case USH_OP_REFUND_END:
-		decide_refund_end(loop, packet, admitted);
+		decide_money(loop, packet, admitted);
 		break;
 	case USH_OP_QUERY_HOLD:
 		decide_query_hold(loop, packet, admitted);
@@ -260,6 +285,9 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_BLOCK:
 	case USH_OP_UNBLOCK:
 		decide_house(loop, packet, admitted);
+		break;
+	case USH_OP_BOOKINGS:
+		decide_bookings(loop, packet, admitted);
 		break;
 	case USH_OP_CHANNEL_KEY:
 		decide_channel_key(loop, packet, admitted);

@@ -14,11 +14,13 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	/* Only these enter the window; a number in another operation names no duplicate. */
 	bool counted = decide_has_window(admitted->request.op);
 	uint32_t id = counted ? admitted->request.request_id : 0;
+	/* Not admitted->user_hash: a request may have been made up for another user. */
 	uint64_t hash = ush_user_hash(users, user, event);
 
 	for (;;) {
 		enum ush_user_result result =
-			make ? ush_user_enter(users, hash, user, event, loop->index, id, line)
+			make ? ush_user_enter_bucket(
+				       users, hash, user, event, loop->index, id, line)
 			     : ush_user_find(users, hash, user, event, loop->index, id, line);
 		switch (result) {
 		case USH_USER_OK:
@@ -135,7 +137,7 @@ bool decide_repeat(struct ush_loop *loop, struct ush_packet *packet,
 			if (admitted->request.op == USH_OP_RESERVE_BEST ||
 				admitted->request.op == USH_OP_RESERVE_AREA)
 				decide_best_describe(engine, packet, admitted, hold, &reply);
-		} else if (answer->op == USH_OP_RESERVE) {
+		} else {
 			rests_on = ush_log_reserved(&engine->log) - 1;
 		}
 		ush_user_unlock(line);
@@ -183,6 +185,7 @@ static const struct transition {
 	[ACT_CONFIRM] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_SOLD, USH_RECORD_TYPE_CONFIRM},
 	[ACT_EXTEND] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_EXTEND},
 	[ACT_CUT] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_CUT},
+	[ACT_SWAP] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_SWAP},
 	[ACT_PAY_BEGIN] = {USH_HOLD_STATE_HELD, USH_HOLD_STATE_PAYING, USH_RECORD_TYPE_PAY_BEGIN},
 	[ACT_PAY_SOLD] = {USH_HOLD_STATE_PAYING, USH_HOLD_STATE_SOLD, USH_RECORD_TYPE_PAY_END},
 	[ACT_PAY_FAILED] = {USH_HOLD_STATE_PAYING, USH_HOLD_STATE_HELD, USH_RECORD_TYPE_PAY_END},

@@ -76,6 +76,22 @@ static void unclaim(const struct decide_legs *legs, struct ush_event *event,
 	}
 }
 
+void decide_channel_unclaim(struct ush_loop *loop, const struct decide_legs *legs,
+	struct ush_event *event, uint32_t channel)
+{
+	struct ush_channel_row *entries[USH_LEG_COUNT_MAX];
+	uint64_t parts[USH_LEG_COUNT_MAX];
+
+	for (uint32_t i = 0; i < legs->count; i++) {
+		/* The channel's seats are still house: that ends with the record. */
+		entries[i] =
+			ush_channel_find(&loop->engine->channels, event->id, legs->row[i], channel);
+		parts[i] = legs->mask[i] & atomic_load_explicit(&event->rows[legs->row[i]].house,
+						   memory_order_acquire);
+	}
+	unclaim(legs, event, entries, parts, legs->count);
+}
+
 enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_legs *legs,
 	struct ush_event *event, uint32_t channel, uint32_t *place, uint64_t *way)
 {
@@ -224,6 +240,9 @@ void decide_keep(struct ush_loop *loop, struct act *act)
 				break;
 		}
 		break;
+	case ACT_SWAP:
+		records -= act->take_count;
+		/* fall through */
 	case ACT_CUT:
 	case ACT_REFUND_SOME:
 	case ACT_REFUND_ALL:

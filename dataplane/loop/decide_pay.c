@@ -11,14 +11,7 @@
  */
 #include "loop/internal.h"
 
-/* Seats named by a request, row by row. */
-struct named {
-	uint32_t count;
-	uint16_t row[USH_LEG_COUNT_MAX];
-	uint64_t mask[USH_LEG_COUNT_MAX];
-};
-
-static uint32_t named_seats(const struct named *named)
+uint32_t decide_named_seats(const struct decide_named *named)
 {
 	uint32_t seats = 0;
 
@@ -27,7 +20,7 @@ static uint32_t named_seats(const struct named *named)
 	return seats;
 }
 
-static struct ush_hold *leg_of(const struct ush_holds *holds, struct ush_hold *leg, uint16_t row)
+struct ush_hold *decide_leg_of(const struct ush_holds *holds, struct ush_hold *leg, uint16_t row)
 {
 	for (;; leg = ush_holds_line(holds, leg->next)) {
 		if (leg->row == row && leg->mask != 0)
@@ -39,7 +32,7 @@ static struct ush_hold *leg_of(const struct ush_holds *holds, struct ush_hold *l
 
 /* ret: true if the hold has all the seats named; out: *left: seats it would be left with. */
 static bool read_seats(const struct ush_holds *holds, struct ush_hold *hold,
-	const struct ush_admitted *admitted, struct named *named, uint32_t *left)
+	const struct ush_admitted *admitted, struct decide_named *named, uint32_t *left)
 {
 	*left = 0;
 	named->count = 0;
@@ -57,16 +50,16 @@ static bool read_seats(const struct ush_holds *holds, struct ush_hold *hold,
 		const struct ush_hold *leg;
 
 		ush_admit_leg(admitted, i, &named->row[i], &named->mask[i]);
-		leg = leg_of(holds, hold, named->row[i]);
+		leg = decide_leg_of(holds, hold, named->row[i]);
 		if (leg == NULL || (named->mask[i] & ~leg->mask) != 0)
 			return false;
 		named->count++;
 	}
-	*left -= named_seats(named);
+	*left -= decide_named_seats(named);
 	return true;
 }
 
-static uint16_t seats_mark(const struct named *named)
+static uint16_t seats_mark(const struct decide_named *named)
 {
 	uint32_t sum = 0;
 
@@ -75,10 +68,8 @@ static uint16_t seats_mark(const struct named *named)
 	return ush_hold_seats_mark_end(sum);
 }
 
-/* The act's records become one for each row named. what_is_left: amount is the price of what the
- * leg keeps, else of what is named. ret: the price of what is named. */
-static uint64_t name_seats(struct ush_loop *loop, struct act *act, struct ush_hold *hold,
-	const struct named *named, bool what_is_left)
+uint64_t decide_name_seats(struct ush_loop *loop, struct act *act, struct ush_hold *hold,
+	const struct decide_named *named, bool what_is_left)
 {
 	const struct ush_holds *holds = &loop->engine->holds;
 	uint64_t total = 0;
@@ -87,7 +78,7 @@ static uint64_t name_seats(struct ush_loop *loop, struct act *act, struct ush_ho
 	USH_ASSERT(act->record_count == named->count);
 	for (uint32_t i = 0; i < named->count; i++) {
 		struct ush_record *record = &loop->records[act->record_first + i];
-		const struct ush_hold *leg = leg_of(holds, hold, named->row[i]);
+		const struct ush_hold *leg = decide_leg_of(holds, hold, named->row[i]);
 		uint64_t price = named->mask[i] == leg->mask
 					 ? leg->amount
 					 : ush_event_price(act->event, &act->event->rows[leg->row],
@@ -111,7 +102,7 @@ void decide_cut(struct ush_loop *loop, struct ush_packet *packet,
 	struct ush_engine *engine = loop->engine;
 	struct ush_hold *hold = ush_holds_line(&engine->holds, index);
 	struct ush_reply reply;
-	struct named named;
+	struct decide_named named;
 	struct act *act;
 	uint32_t left;
 	bool all;
@@ -133,7 +124,7 @@ void decide_cut(struct ush_loop *loop, struct ush_packet *packet,
 		ush_admit_reply(&reply, request, USH_STATUS_OK);
 		reply.state = USH_HOLD_STATE_RELEASED;
 	} else {
-		reply.amount -= name_seats(loop, act, hold, &named, true);
+		reply.amount -= decide_name_seats(loop, act, hold, &named, true);
 		reply.hold_version++;
 	}
 	for (uint32_t i = 0; i < act->record_count; i++) {
@@ -343,7 +334,7 @@ void decide_refund_begin(
 	struct ush_engine *engine = loop->engine;
 	struct ush_reply reply;
 	struct ush_user *user;
-	struct named named;
+	struct decide_named named;
 	uint32_t index, left;
 	bool step, has;
 	struct ush_hold *hold =
@@ -370,7 +361,7 @@ void decide_refund_begin(
 		return;
 	}
 	act->pending = seats_mark(&named);
-	reply.amount = name_seats(loop, act, hold, &named, false);
+	reply.amount = decide_name_seats(loop, act, hold, &named, false);
 	finish(loop, act, packet, &reply);
 }
 
@@ -382,7 +373,7 @@ void decide_refund_end(
 	bool succeeded = request->arg == USH_OUTCOME_SUCCEEDED;
 	struct ush_reply reply;
 	struct ush_user *user;
-	struct named named;
+	struct decide_named named;
 	uint32_t index, left;
 	bool step, has;
 	struct ush_hold *hold;
@@ -418,7 +409,7 @@ void decide_refund_end(
 		return;
 	}
 	if (succeeded) {
-		reply.amount -= name_seats(loop, act, hold, &named, true);
+		reply.amount -= decide_name_seats(loop, act, hold, &named, true);
 	} else {
 		loop->records[act->record_first].mask = 0;
 	}
@@ -490,7 +481,7 @@ void decide_transfer(
 	struct ush_user *user, *other;
 	const struct ush_event *event;
 	struct ush_reply reply;
-	struct named named;
+	struct decide_named named;
 	uint32_t index, left;
 	bool step;
 	struct ush_hold *hold;
@@ -516,7 +507,7 @@ void decide_transfer(
 		return;
 	event = ush_inventory_event(&loop->engine->inventory, request->event);
 	read_seats(&loop->engine->holds, hold, admitted, &named, &left);
-	if (other->seats + named_seats(&named) > event->user_seats_max) {
+	if (other->seats + decide_named_seats(&named) > event->user_seats_max) {
 		ush_user_unlock(other);
 		ush_user_unlock(user);
 		loop_refuse(loop, packet, admitted, USH_STATUS_LIMIT, event->user_seats_max);

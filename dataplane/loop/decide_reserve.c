@@ -129,23 +129,20 @@ enum ush_claim decide_legs_claim(
 	return claim_legs(legs, event, place, way);
 }
 
-/* ret: true if the event minds that the claim leaves a single seat; *place: beside which leg, *way:
- * which seats of its row. */
-USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_event *event,
-	uint32_t *place, uint64_t *way)
+/* The part of legs_leave_orphan that looks at seats. */
+static __attribute__((noinline)) bool find_orphan(const struct decide_legs *legs,
+	const struct ush_best_legs *given, const struct ush_event *event, uint32_t *place,
+	uint64_t *way)
 {
 	struct ush_best_legs taken = {.count = legs->count};
 	bool orphan = false;
 
-	if (ush_likely(event->best_orphans != USH_BEST_ORPHANS_REFUSE) ||
-		ush_event_free_count(event) <= event->best_exempt)
-		return false;
 	memcpy(taken.row, legs->row, sizeof(taken.row));
 	memcpy(taken.mask, legs->mask, sizeof(taken.mask));
 	for (uint32_t i = 0; i < legs->count; i++) {
 		uint64_t seats;
 
-		if (!ush_best_orphans(event, &taken, i, &seats) ||
+		if (!ush_best_orphans(event, &taken, given, i, &seats) ||
 			(orphan && legs->place[i] > *place))
 			continue;
 		orphan = true;
@@ -153,6 +150,16 @@ USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct u
 		*way = seats;
 	}
 	return orphan;
+}
+
+/* in: given: seats that are given up for them, or NULL. ret: true if the event minds that the claim
+ * leaves a single seat; *place: beside which leg, *way: which seats of its row. */
+USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_best_legs *given,
+	const struct ush_event *event, uint32_t *place, uint64_t *way)
+{
+	return ush_unlikely(event->best_orphans == USH_BEST_ORPHANS_REFUSE) &&
+	       ush_event_free_count(event) > event->best_exempt &&
+	       find_orphan(legs, given, event, place, way);
 }
 
 /* ret: OK, or why no new hold is taken now. */
@@ -279,7 +286,7 @@ USH_INLINE void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 		decide_refuse_done(loop, packet, admitted, user, &reply);
 		return;
 	}
-	if (legs_leave_orphan(legs, event, &place, &way) &&
+	if (legs_leave_orphan(legs, NULL, event, &place, &way) &&
 		legs_test(legs, event, &place, &way) == USH_CLAIM_WON) {
 		ush_user_unlock(user);
 		ush_admit_reply(&reply, &admitted->request, USH_STATUS_ORPHAN);
@@ -318,9 +325,15 @@ USH_INLINE bool begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 		loop_refuse(loop, packet, admitted, *takes, *detail);
 		return false;
 	}
+	USH_CHECK(admitted->user_hash ==
+		  ush_user_hash(&loop->engine->users, request->user, request->event));
 	/* A repeat of an accepted request gets its answer whatever became of the event since; a
 	 * refusal of the event as a whole leaves no trace of the user. */
-	if (!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
+	if (ush_unlikely(
+		    *takes != USH_STATUS_OK ||
+		    !ush_user_lock_home(&loop->engine->users, admitted->user_hash, request->user,
+			    request->event, loop->index, request->request_id, user)) &&
+		!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
 		return false;
 	if (*user != NULL && !ush_user_is_ahead(*user, request->request_id) &&
 		decide_repeat(loop, packet, admitted, *user))
@@ -371,4 +384,34 @@ void decide_reserve(
 		return;
 	}
 	try_claim(loop, packet, admitted, event, user, &legs, channel);
+}
+
+enum ush_status decide_claim_named(struct ush_loop *loop, const struct ush_admitted *admitted,
+	struct ush_event *event, uint32_t channel, const struct ush_best_legs *given,
+	struct decide_legs *legs, uint32_t *place, uint64_t *way)
+{
+	enum ush_claim claim;
+
+	legs_read(legs, admitted);
+	if (!legs_exist(legs, event, place))
+		return USH_STATUS_NO_SUCH_SEAT;
+	if (given != NULL && legs_leave_orphan(legs, given, event, place, way) &&
+		legs_test(legs, event, place, way) == USH_CLAIM_WON)
+		return USH_STATUS_ORPHAN;
+	claim = channel != 0 ? decide_channel_claim(loop, legs, event, channel, place, way)
+			     : decide_legs_claim(legs, event, place, way);
+	if (claim == USH_CLAIM_WON)
+		return USH_STATUS_OK;
+	return claim == USH_CLAIM_TAKEN ? USH_STATUS_TAKEN : USH_STATUS_TAKEN_NOW;
+}
+
+void decide_unclaim(struct ush_loop *loop, const struct decide_legs *legs, struct ush_event *event,
+	uint32_t channel)
+{
+	if (channel != 0) {
+		decide_channel_unclaim(loop, legs, event, channel);
+		return;
+	}
+	for (uint32_t i = 0; i < legs->count; i++)
+		ush_row_unclaim(event, &event->rows[legs->row[i]], legs->mask[i]);
 }

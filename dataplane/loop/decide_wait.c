@@ -54,8 +54,7 @@ struct ush_wait *decide_wait_describe(struct ush_loop *loop, const struct ush_re
 	if (wait == NULL)
 		return NULL;
 	if (wait->state == USH_WAIT_LISTED) {
-		reply->amount =
-			ush_wait_place(ush_wait_list(&engine->waits, request->event), wait);
+		reply->amount = ush_wait_place(ush_wait_list(&engine->waits, request->event), wait);
 		*rests_on = ush_max64(*rests_on, wait->sequence);
 		return wait;
 	}
@@ -97,7 +96,7 @@ static void look(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, const struct ush_event *event)
 {
 	uint32_t status = atomic_load_explicit(&event->status, memory_order_acquire);
-	bool over = status == USH_EVENT_STATUS_CLOSED || status == USH_EVENT_STATUS_CANCELLED;
+	bool over = status == USH_EVENT_STATUS_COMPLETED || status == USH_EVENT_STATUS_CANCELLED;
 	struct ush_reply reply;
 	struct ush_user *user;
 
@@ -107,8 +106,8 @@ static void look(struct ush_loop *loop, struct ush_packet *packet,
 		return;
 	if (user != NULL)
 		ush_user_unlock(user);
-	ush_admit_reply(&reply, &admitted->request,
-		over ? USH_STATUS_NOT_ON_SALE : USH_STATUS_NOT_ON_LIST);
+	ush_admit_reply(
+		&reply, &admitted->request, over ? USH_STATUS_NOT_ON_SALE : USH_STATUS_NOT_ON_LIST);
 	reply.detail = over ? status : 0;
 	/* That he is not may be news: who left, or whose offer ended. */
 	decide_reply_after_all(loop, packet, &reply);
@@ -119,8 +118,8 @@ static struct act *wait_act(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
 	struct ush_wait *wait)
 {
-	struct act *act = decide_event_act(loop, packet, admitted, event, ACT_WAIT_JOIN,
-		USH_RECORD_TYPE_WAIT_JOIN);
+	struct act *act = decide_event_act(
+		loop, packet, admitted, event, ACT_WAIT_JOIN, USH_RECORD_TYPE_WAIT_JOIN);
 	struct ush_record *record = &loop->records[act->record_first];
 
 	record->user = admitted->request.user;
@@ -194,7 +193,8 @@ static void try_join(struct ush_loop *loop, struct ush_packet *packet,
 		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_RETRY);
 		return;
 	}
-	/* Counted before the search for free seats: whoever gives seats back from here keeps them. */
+	/* Counted before the search for free seats: whoever gives seats back from here keeps them.
+	 */
 	atomic_store_explicit(&event->keeps, 1, memory_order_release);
 	atomic_fetch_add_explicit(&list->count, 1, memory_order_seq_cst);
 	status = join(loop, packet, admitted, event, user, list);
@@ -270,8 +270,8 @@ void decide_wait_list(
 		return;
 	}
 	status = atomic_load_explicit(&event->status, memory_order_acquire);
-	if (!decide_lock_user(loop, packet, admitted, joins && status == USH_EVENT_STATUS_ON_SALE,
-		    &user))
+	if (!decide_lock_user(
+		    loop, packet, admitted, joins && status == USH_EVENT_STATUS_ON_SALE, &user))
 		return;
 	if (user != NULL && decide_repeat(loop, packet, admitted, user))
 		return;

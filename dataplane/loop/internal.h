@@ -23,8 +23,9 @@
 /* Decided changes of one batch: they get their log slots with one fetch-add. */
 #define BATCH_ACTS USH_LOOP_BURST
 #define BATCH_RECORDS (BATCH_ACTS * 2u)
-/* The largest change: each leg, and two KEEP records for it. */
-#define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 3u)
+/* The largest change, SWAP: each leg that is given up, two KEEP records for it, each that is taken.
+ */
+#define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 4u)
 static_assert(BATCH_RECORDS >= ACT_RECORDS_MAX, "a batch holds the largest change");
 
 /* Lines and ticks of the wheel looked at in one turn. */
@@ -43,11 +44,15 @@ enum act_kind {
 	ACT_EXTEND,
 	/* HELD, some seats given back. */
 	ACT_CUT,
+	/* HELD, some seats given up for others. */
+	ACT_SWAP,
 	ACT_PAY_BEGIN,
 	/* PAYING -> SOLD, HELD, EXPIRED. */
 	ACT_PAY_SOLD,
 	ACT_PAY_FAILED,
 	ACT_PAY_EXPIRED,
+	/* NEW -> SOLD. */
+	ACT_LATE,
 	ACT_REFUND_BEGIN,
 	/* REFUNDING -> SOLD with all its seats, SOLD without some, REFUNDED. */
 	ACT_REFUND_FAILED,
@@ -77,6 +82,9 @@ struct act {
 	uint16_t record_count;
 	/* Of these the last ones are KEEP records. */
 	uint16_t keep_count;
+	/* SWAP: before those, records of seats that are taken, and those seats. */
+	uint16_t take_count;
+	uint16_t seats_taken;
 	uint16_t seats;
 	/* What the hold's `pending` becomes. */
 	uint16_t pending;
@@ -174,6 +182,7 @@ USH_INLINE struct act *loop_act(struct ush_loop *loop, uint32_t records)
 	act->record_first = (uint16_t)loop->record_count;
 	act->record_count = 0;
 	act->keep_count = 0;
+	act->take_count = 0;
 	act->seats = 0;
 	act->pending = 0;
 	act->hold = USH_HOLD_NONE;
@@ -355,11 +364,42 @@ void decide_reply(struct act *act, struct ush_packet *packet, const struct ush_r
 void decide_cut(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index);
 
+/* Claims the seats that a request names. in: given: seats given up for them, free for the orphan
+ * rule; NULL: that rule does not bind. ret: OK, with *legs; or the refusal with *place and *way. */
+enum ush_status decide_claim_named(struct ush_loop *loop, const struct ush_admitted *admitted,
+	struct ush_event *event, uint32_t channel, const struct ush_best_legs *given,
+	struct decide_legs *legs, uint32_t *place, uint64_t *way);
+
+/* Gives back what decide_claim_named has claimed: it gets no record. */
+void decide_unclaim(struct ush_loop *loop, const struct decide_legs *legs, struct ush_event *event,
+	uint32_t channel);
+
+/* Seats named by a request, row by row. */
+struct decide_named {
+	uint32_t count;
+	uint16_t row[USH_LEG_COUNT_MAX];
+	uint64_t mask[USH_LEG_COUNT_MAX];
+};
+
+uint32_t decide_named_seats(const struct decide_named *named);
+
+/* ret: the leg of a hold that has seats of a row, or NULL. */
+struct ush_hold *decide_leg_of(const struct ush_holds *holds, struct ush_hold *leg, uint16_t row);
+
+/* The act's records become one for each row named. what_is_left: amount is the price of what the
+ * leg keeps, else of what is named. ret: the price of what is named. */
+uint64_t decide_name_seats(struct ush_loop *loop, struct act *act, struct ush_hold *hold,
+	const struct decide_named *named, bool what_is_left);
+
+void decide_swap(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_extend(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_pay_begin(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_pay_end(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_pay_late(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_refund_begin(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
@@ -399,9 +439,16 @@ USH_INLINE bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
 uint64_t decide_channel_available(
 	const struct ush_loop *loop, const struct ush_event *event, uint32_t channel, uint32_t row);
 
+/* Gives back a claim of decide_channel_claim that gets no record. */
+void decide_channel_unclaim(struct ush_loop *loop, const struct decide_legs *legs,
+	struct ush_event *event, uint32_t channel);
+
 /* As decide_legs_claim; seats of the channel count as free. */
 enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_legs *legs,
 	struct ush_event *event, uint32_t channel, uint32_t *place, uint64_t *way);
+
+void decide_bookings(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
 void decide_channel_key(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
@@ -415,7 +462,8 @@ void decide_wait_list(
 struct ush_wait *decide_wait_describe(struct ush_loop *loop, const struct ush_request *request,
 	struct ush_reply *reply, uint64_t *rests_on);
 
-/* The answer to a JOIN or LEAVE that was done before. ret: what it rests on, at least `rests_on`. */
+/* The answer to a JOIN or LEAVE that was done before. ret: what it rests on, at least `rests_on`.
+ */
 uint64_t decide_wait_repeat(struct ush_loop *loop, const struct ush_admitted *admitted,
 	struct ush_reply *reply, uint64_t rests_on);
 
@@ -439,17 +487,17 @@ void decide_fill_hold(struct ush_loop *loop, struct act *act, const struct decid
 uint32_t match_lists(struct ush_loop *loop);
 
 /* ret: true with seats that are free for whoever waits for `seats` of a tier. */
-bool match_free(const struct ush_event *event, uint32_t tier, uint32_t seats,
-	struct ush_best_legs *legs);
+bool match_free(
+	const struct ush_event *event, uint32_t tier, uint32_t seats, struct ush_best_legs *legs);
 
 /* After replay: all lists are to be looked at. */
 void match_replayed(struct ush_engine *engine);
 
-/* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND, WAIT_LIST. */
+/* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND, SWAP, WAIT_LIST. */
 USH_INLINE bool decide_has_window(uint8_t op)
 {
 	return op == USH_OP_RESERVE || op == USH_OP_RELEASE || op == USH_OP_EXTEND ||
-	       op == USH_OP_RESERVE_BEST || op == USH_OP_RESERVE_AREA ||
+	       op == USH_OP_RESERVE_BEST || op == USH_OP_RESERVE_AREA || op == USH_OP_SWAP ||
 	       op == USH_OP_WAIT_LIST;
 }
 

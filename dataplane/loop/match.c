@@ -76,8 +76,8 @@ static void add_leg(struct decide_legs *legs, uint32_t row, uint64_t mask)
 }
 
 /* Seats set aside: side by side where there are such, else the first ones. ret: true if enough. */
-static bool choose(const struct ush_event *event, uint32_t tier, uint32_t seats,
-	struct decide_legs *legs)
+static bool choose(
+	const struct ush_event *event, uint32_t tier, uint32_t seats, struct decide_legs *legs)
 {
 	uint64_t mask;
 
@@ -198,8 +198,7 @@ static void offer(const struct match *m, struct ush_wait *wait, struct ush_user 
 	hold = ush_holds_line(&loop->engine->holds, act->hold);
 	hold->flags |= USH_HOLD_OFFER;
 	id = ush_hold_id(&loop->engine->holds, act->hold,
-		ush_hold_word_generation(
-			atomic_load_explicit(&hold->word, memory_order_relaxed)));
+		ush_hold_word_generation(atomic_load_explicit(&hold->word, memory_order_relaxed)));
 	decide_fill_hold(
 		loop, act, legs, &admitted, id, loop->now_ns + m->event->hold_ms * 1000000ull);
 	for (uint32_t i = 0; i < act->record_count; i++)
@@ -309,8 +308,8 @@ static enum served serve(const struct match *m, struct ush_wait *wait)
 	struct ush_user *user;
 	bool set_aside = choose(m->event, wait->tier, wait->seats, &legs);
 
-	if (!set_aside && (wait->prev != USH_WAIT_NONE ||
-				  ush_event_free_count(m->event) < wait->seats))
+	if (!set_aside &&
+		(wait->prev != USH_WAIT_NONE || ush_event_free_count(m->event) < wait->seats))
 		return SHORT;
 	if (!has_room(loop, USH_LEG_COUNT_MAX) || loop->pool->free_count < USH_LEG_COUNT_MAX)
 		return LATER;
@@ -406,8 +405,7 @@ static uint64_t end_list(const struct match *m)
 	list->walking = 0;
 	while (list->head != USH_WAIT_NONE) {
 		struct ush_wait *wait = ush_wait_at(&m->loop->engine->waits, list->head);
-		struct ush_user *user =
-			has_room(m->loop, 1) ? lock_waiting(m, wait) : NULL;
+		struct ush_user *user = has_room(m->loop, 1) ? lock_waiting(m, wait) : NULL;
 
 		if (user == NULL)
 			return m->loop->now_ns;
@@ -427,7 +425,7 @@ static uint64_t match(const struct match *m)
 	struct ush_wait_list *list = m->list;
 
 	switch (atomic_load_explicit(&m->event->status, memory_order_acquire)) {
-	case USH_EVENT_STATUS_CLOSED:
+	case USH_EVENT_STATUS_COMPLETED:
 	case USH_EVENT_STATUS_CANCELLED:
 		return end_list(m);
 	case USH_EVENT_STATUS_ON_SALE:

@@ -250,8 +250,8 @@ int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put_entry, 
 	}
 	if (error == 0)
 		error = save_channels(engine, &out);
-	for (uint32_t id = 1;
-		ush_waits_on(&engine->waits) && id <= USH_EVENT_ID_MAX && error == 0; id++) {
+	for (uint32_t id = 1; ush_waits_on(&engine->waits) && id <= USH_EVENT_ID_MAX && error == 0;
+		id++) {
 		const struct ush_event *event = ush_inventory_event(&engine->inventory, id);
 
 		if (event != NULL)
@@ -420,8 +420,9 @@ static int load_answer(
 	struct ush_users *users = &in->engine->users;
 	uint32_t loops = users->loop_count;
 	uint32_t start = ush_hold_id_index(entry->hold) % loops;
+	bool late = entry->op == USH_OP_PAY_LATE;
 
-	if (entry->request_id <= line->window_top &&
+	if (!late && entry->request_id <= line->window_top &&
 		line->window_top - entry->request_id >= USH_REQUEST_WINDOW)
 		return bad(in, "a request id below the window", line->user, entry->request_id);
 	for (uint32_t i = 0; i < loops; i++) {
@@ -430,8 +431,10 @@ static int load_answer(
 
 		if (!ush_answer_available(users, loop))
 			continue;
-		answer = ush_user_accept(
-			users, line, loop, entry->request_id, entry->digest, entry->op);
+		answer = late ? ush_user_accept_late(users, line, loop,
+					entry->request_id | (uint64_t)entry->digest << 32)
+			      : ush_user_accept(users, line, loop, entry->request_id, entry->digest,
+					entry->op);
 		answer->status = entry->status;
 		answer->hold = entry->hold;
 		answer->sequence = entry->sequence;
@@ -443,13 +446,14 @@ static int load_answer(
 
 static int load_user(const struct in *in, const struct ush_state_user *entry)
 {
-	/* 64 ids fit the window, and each may have two answers at most. */
-	struct ush_state_answer answers[USH_REQUEST_WINDOW * 2];
+	/* 64 ids fit the window, and each may have two answers at most; and some are of late
+	 * payments. */
+	struct ush_state_answer answers[USH_REQUEST_WINDOW * 2 + USH_USER_LATE_MAX];
 	struct ush_users *users = &in->engine->users;
 	struct ush_user *line;
 	int error = 0;
 
-	if (entry->user == 0 || entry->answer_count > USH_REQUEST_WINDOW * 2)
+	if (entry->user == 0 || entry->answer_count > sizeof(answers) / sizeof(answers[0]))
 		return bad(in, "a user", entry->user, entry->answer_count);
 	if (ush_user_enter(users, ush_user_hash(users, entry->user, entry->event), entry->user,
 		    entry->event, 0, 0, &line) != USH_USER_OK) {

@@ -84,17 +84,30 @@ USH_INLINE void finish(struct ush_loop *loop, const struct ush_packet *packet)
 	out->free[out->free_count++] = *packet;
 }
 
-void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
+/* The packet waits with its reply: a control message, or too long to leave it. */
+static __attribute__((noinline)) void wait_in_packet(struct ush_loop *loop,
+	const struct ush_packet *packet, const struct ush_reply *reply, uint64_t sequence)
+{
+	put_reply(loop, packet->data, ush_acks_push(&loop->acks, packet, sequence), reply);
+}
+
+USH_INLINE void reply_after(struct ush_loop *loop, const struct ush_packet *packet,
 	const struct ush_reply *reply, uint64_t sequence)
 {
 	/* What stands behind a longer reply's base is in the packet already. */
-	bool keep =
-		ush_likely(reply->size == USH_REPLY_BYTES && ush_acks_keeps(packet, reply->size));
-	struct ush_packet *waiting = ush_acks_push(&loop->acks, packet, sequence, keep);
+	if (ush_unlikely(
+		    reply->size != USH_REPLY_BYTES || !ush_acks_keeps(packet, USH_REPLY_BYTES))) {
+		wait_in_packet(loop, packet, reply, sequence);
+		return;
+	}
+	put_reply(loop, packet->data, ush_acks_push_kept(&loop->acks, packet, sequence), reply);
+	finish(loop, packet);
+}
 
-	put_reply(loop, packet->data, waiting, reply);
-	if (keep)
-		finish(loop, packet);
+void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_reply *reply, uint64_t sequence)
+{
+	reply_after(loop, packet, reply, sequence);
 }
 
 void loop_refuse(struct ush_loop *loop, struct ush_packet *packet,
@@ -170,6 +183,26 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 	ush_event_count_taken(act->event, loop->index, act->seats);
 	act->user->seats = (uint16_t)(act->user->seats + act->seats);
 	live_by(loop, 1);
+}
+
+/* A new hold that is sold already. */
+static void show_late(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	const struct ush_record *record = &loop->records[act->record_first];
+
+	for (uint32_t i = 0; i < act->record_count; i++, record++) {
+		struct ush_row *row = &act->event->rows[record->row];
+
+		ush_row_make_firm(row, record->mask);
+		ush_event_house_sold(act->event, row, record->mask);
+		ush_best_note(act->event, record->row);
+	}
+	first->sequence = last;
+	ush_event_count_taken(act->event, loop->index, act->seats);
+	ush_event_count_sold(act->event, act->seats, last);
+	act->user->seats = (uint16_t)(act->user->seats + act->seats);
+	set_state(first, USH_HOLD_STATE_SOLD, true);
 }
 
 /* The hold is over: its lines go back to the loop that dealt them out. */
@@ -261,7 +294,7 @@ static void cut_seats(struct ush_loop *loop, struct act *act, uint64_t last)
 	const struct ush_record *record = &loop->records[act->record_first];
 	struct ush_holds *holds = &loop->engine->holds;
 
-	for (uint32_t i = act->keep_count; i < act->record_count; i++, record++) {
+	for (uint32_t i = act->keep_count + act->take_count; i < act->record_count; i++, record++) {
 		struct ush_hold *leg = ush_holds_line(holds, act->hold);
 
 		while (leg->row != record->row || (leg->mask & record->mask) == 0)
@@ -271,6 +304,49 @@ static void cut_seats(struct ush_loop *loop, struct act *act, uint64_t last)
 		return_seats(loop, act, leg->row, record->mask, last);
 	}
 	give_seats_back(loop, act);
+}
+
+/* Seats join a hold: in a leg that has some of the row, in an empty one, or in a new one. */
+static void join_leg(struct ush_loop *loop, uint32_t index, const struct ush_record *record)
+{
+	struct ush_holds *holds = &loop->engine->holds;
+	struct ush_hold *first = ush_holds_line(holds, index), *last = first;
+	struct ush_hold *leg = ush_holds_line(holds, (uint32_t)record->hold);
+
+	while (last != leg && last->next != USH_HOLD_NONE)
+		last = ush_holds_line(holds, last->next);
+	if (last != leg) {
+		last->next = (uint32_t)record->hold;
+		leg->mask = 0;
+		leg->deadline_ns = first->deadline_ns;
+		leg->leg_count = ++first->leg_count;
+		__atomic_store_n(&leg->user, record->user, __ATOMIC_RELAXED);
+		__atomic_store_n(&leg->event, (uint16_t)record->event, __ATOMIC_RELAXED);
+	}
+	leg->row = record->row;
+	leg->mask |= record->mask;
+	leg->amount = record->amount;
+}
+
+/* SWAP, and a CUT, which takes nothing. */
+static void show_swap(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	const struct ush_record *record = &loop->records[act->record_first + act->record_count -
+							 act->keep_count - act->take_count];
+
+	cut_seats(loop, act, last);
+	if (act->take_count == 0)
+		return;
+	for (uint32_t i = 0; i < act->take_count; i++, record++) {
+		struct ush_row *row = &act->event->rows[record->row];
+
+		join_leg(loop, act->hold, record);
+		ush_row_make_firm(row, record->mask);
+		ush_event_house_sold(act->event, row, record->mask);
+		ush_best_note(act->event, record->row);
+	}
+	ush_event_count_taken(act->event, loop->index, act->seats_taken);
+	act->user->seats = (uint16_t)(act->user->seats + act->seats_taken);
 }
 
 static void show_extend(struct ush_loop *loop, struct act *act)
@@ -296,7 +372,21 @@ static void show_refunded(struct ush_loop *loop, struct act *act, uint64_t last)
 		end_lines(loop, act->hold, USH_HOLD_STATE_REFUNDED);
 }
 
-static void show_transfer(struct ush_loop *loop, struct act *act)
+/* A change after which the hold goes on. */
+static void show_step(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
+	uint32_t end = (uint32_t)act->record_first + act->record_count - act->keep_count;
+
+	first->sequence = last;
+	first->pending = act->kind == ACT_CUT || act->kind == ACT_SWAP || act->kind == ACT_EXTEND
+				 ? first->pending
+				 : act->pending;
+	/* Of a swap the first records tell of seats given up. */
+	set_state(first, loop->records[end - 1u].state, true);
+}
+
+static void show_transfer(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
 	uint64_t user = loop->records[act->record_first].mask;
@@ -309,17 +399,9 @@ static void show_transfer(struct ush_loop *loop, struct act *act)
 	USH_ASSERT(act->user->seats >= act->seats);
 	act->user->seats = (uint16_t)(act->user->seats - act->seats);
 	act->other->seats = (uint16_t)(act->other->seats + act->seats);
-}
-
-/* A change after which the hold goes on. */
-static void show_step(struct ush_loop *loop, struct act *act, uint64_t last)
-{
-	struct ush_hold *first = ush_holds_line(&loop->engine->holds, act->hold);
-
-	first->sequence = last;
-	first->pending =
-		act->kind == ACT_CUT || act->kind == ACT_EXTEND ? first->pending : act->pending;
-	set_state(first, loop->records[act->record_first].state, true);
+	show_step(loop, act, last);
+	/* Not before the sequence stands: a look by the new user waits for that. */
+	ush_user_unlock(act->other);
 }
 
 /* Blocked seats of a channel are from here for whoever has its key; unblocked ones its no more. */
@@ -392,8 +474,7 @@ static void show_open(struct ush_loop *loop, struct act *act)
 	const struct ush_record *record = &loop->records[act->record_first];
 
 	for (uint32_t i = 0; i < act->record_count; i++, record++) {
-		ush_event_house_remove(
-			act->event, &act->event->rows[record->row], record->mask);
+		ush_event_house_remove(act->event, &act->event->rows[record->row], record->mask);
 		ush_aside_unmark(act->event, record->row, record->mask);
 	}
 }
@@ -419,6 +500,25 @@ static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 		ush_wait_freed(&loop->engine->waits, act->event->id);
 }
 
+/* What is said of an event as a whole. */
+static void show_event(struct ush_loop *loop, struct act *act)
+{
+	const struct ush_record *record = &loop->records[act->record_first];
+
+	if (act->kind == ACT_EVENT) {
+		ush_event_publish(&loop->engine->inventory, act->event);
+		return;
+	}
+	if (act->kind == ACT_CHANNEL) {
+		atomic_store_explicit(&act->event->channel_key[record->state],
+			(uint8_t)record->amount, memory_order_release);
+		return;
+	}
+	atomic_store_explicit(&act->event->status, record->state, memory_order_release);
+	if (ush_event_keeps(act->event) && ush_waits_on(&loop->engine->waits))
+		ush_wait_poke(&loop->engine->waits, act->event->id);
+}
+
 static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	switch ((enum act_kind)act->kind) {
@@ -434,19 +534,20 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_PAY_SOLD:
 		show_sold(loop, act, last);
 		break;
+	case ACT_LATE:
+		show_late(loop, act, last);
+		break;
 	case ACT_EXTEND:
 		show_extend(loop, act);
 		show_step(loop, act, last);
 		break;
 	case ACT_CUT:
-		cut_seats(loop, act, last);
+	case ACT_SWAP:
+		show_swap(loop, act, last);
 		show_step(loop, act, last);
 		break;
 	case ACT_TRANSFER:
-		show_transfer(loop, act);
-		show_step(loop, act, last);
-		/* Not before the sequence stands: a look by the new user waits for that. */
-		ush_user_unlock(act->other);
+		show_transfer(loop, act, last);
 		break;
 	case ACT_REFUND_ALL:
 		show_refunded(loop, act, last);
@@ -465,15 +566,6 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_UNBLOCK:
 		show_house(loop, act, last);
 		break;
-	case ACT_EVENT:
-		ush_event_publish(&loop->engine->inventory, act->event);
-		break;
-	case ACT_EVENT_STATUS:
-		atomic_store_explicit(&act->event->status, loop->records[act->record_first].state,
-			memory_order_release);
-		if (ush_event_keeps(act->event) && ush_waits_on(&loop->engine->waits))
-			ush_wait_poke(&loop->engine->waits, act->event->id);
-		break;
 	case ACT_OFFER:
 		show_offer(loop, act, last);
 		break;
@@ -484,10 +576,10 @@ static void show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_WAIT_OPEN:
 		show_open(loop, act);
 		break;
+	case ACT_EVENT:
+	case ACT_EVENT_STATUS:
 	case ACT_CHANNEL:
-		atomic_store_explicit(
-			&act->event->channel_key[loop->records[act->record_first].state],
-			(uint8_t)loop->records[act->record_first].amount, memory_order_release);
+		show_event(loop, act);
 		break;
 	case ACT_WAIT_TURN:
 	case ACT_TICK:
@@ -514,7 +606,7 @@ void loop_flush(struct ush_loop *loop)
 			show(loop, act, last);
 			if (act->has_reply) {
 				act->reply.sequence = last;
-				loop_reply_after(loop, act->packet, &act->reply, last);
+				reply_after(loop, act->packet, &act->reply, last);
 			}
 		}
 		count_by(&loop->counters.records, loop->record_count);
@@ -590,13 +682,15 @@ static bool take(struct ush_loop *loop, struct ush_packet *packet, struct ush_ad
 }
 
 /* Brings near what deciding the request will need first. */
-static void fetch_lines(const struct ush_loop *loop, const struct ush_request *request)
+USH_INLINE void fetch_lines(const struct ush_loop *loop, struct ush_admitted *admitted)
 {
+	const struct ush_request *request = &admitted->request;
 	const struct ush_users *users = &loop->engine->users;
 	const struct ush_event *event =
 		ush_inventory_event(&loop->engine->inventory, request->event);
 	uint64_t hash = ush_user_hash(users, request->user, request->event);
 
+	admitted->user_hash = hash;
 	if (event == NULL)
 		return;
 	/* After the last seat most of those who ask never had a line. */
@@ -627,7 +721,7 @@ static void take_burst(
 	}
 	/* Close together, so that the walks through the page tables overlap. */
 	for (uint32_t i = 0; i < passed; i++)
-		fetch_lines(loop, &loop->admitted[i].request);
+		fetch_lines(loop, &loop->admitted[i]);
 	if (passed != 0)
 		ush_hold_prefetch(loop->pool, passed);
 	for (uint32_t i = 0; i < passed; i++) {

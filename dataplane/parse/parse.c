@@ -108,6 +108,12 @@ USH_INLINE bool mac_equal(const uint8_t *a, const uint8_t *b)
 	return ((load32(a) ^ load32(b)) | (uint32_t)(load16(a + 4) ^ load16(b + 4))) == 0;
 }
 
+/* The same for addresses behind which two more bytes can be read. */
+USH_INLINE bool mac_equal_8(const uint8_t *a, const uint8_t *b)
+{
+	return (ush_parse_load64(a) ^ ush_parse_load64(b)) << 16 == 0;
+}
+
 USH_INLINE bool ipv6_equal(const uint8_t *a, const uint8_t *b)
 {
 	uint64_t x[2], y[2];
@@ -270,7 +276,7 @@ USH_INLINE void ipv6_turn(uint8_t *ip, uint8_t protocol, uint32_t l4_bytes)
 	memcpy(ip + 24, client, 16);
 }
 
-static enum ush_parse_verdict parse_icmp4(
+USH_COLD static enum ush_parse_verdict parse_icmp4(
 	const struct ush_net *net, struct ush_packet *packet, uint32_t l4_bytes, uint32_t *detail)
 {
 	uint8_t *ip = packet->data + ETHER_BYTES;
@@ -444,13 +450,13 @@ USH_INLINE enum ush_parse_verdict parse_ipv4(const struct ush_net *net, struct u
 
 	if (ush_unlikely(packet->size < ETHER_BYTES + IPV4_BYTES))
 		return drop(detail, USH_DROP_FRAME_SHORT);
-	if (ush_unlikely(!mac_equal(packet->data, net->mac)))
+	if (ush_unlikely(!mac_equal_8(packet->data, net->mac)))
 		return drop(detail, USH_DROP_NOT_OURS);
 	total = swap16(load16(ip + 2));
 	if (ush_unlikely((ip[0] >> 4) != 4 || (ip[0] & 15) < 5 || total < (ip[0] & 15) * 4u ||
 			 total > packet->size - ETHER_BYTES))
 		return drop(detail, USH_DROP_IP_HEADER);
-	if (ush_unlikely((ip[0] & 15) != 5))
+	if (ush_unlikely(ip[0] != 0x45))
 		return drop(detail, USH_DROP_IP_OPTIONS);
 	if (ush_unlikely((packet->flags & USH_PACKET_IP_CHECKSUM_BAD) != 0) ||
 		((packet->flags & USH_PACKET_IP_CHECKSUM_GOOD) == 0 &&
@@ -458,7 +464,8 @@ USH_INLINE enum ush_parse_verdict parse_ipv4(const struct ush_net *net, struct u
 		return drop(detail, USH_DROP_IP_CHECKSUM);
 	if (ush_unlikely(!net->has_ipv4 || load32(ip + 16) != net->ipv4_be))
 		return drop(detail, USH_DROP_NOT_OURS);
-	if (ush_unlikely((swap16(load16(ip + 6)) & 0x3fff) != 0))
+	/* More fragments, or not the first. */
+	if (ush_unlikely((load16(ip + 6) & swap16(0x3fff)) != 0))
 		return drop(detail, USH_DROP_IP_FRAGMENT);
 	if (ush_unlikely(ipv4_source_bad(net, ip + 12)))
 		return drop(detail, USH_DROP_IP_SOURCE);
@@ -526,7 +533,7 @@ static enum ush_drop ipv6_next_header_drop(uint8_t next)
 	}
 }
 
-USH_INLINE enum ush_parse_verdict parse_ipv6(const struct ush_net *net, struct ush_packet *packet,
+static enum ush_parse_verdict parse_ipv6(const struct ush_net *net, struct ush_packet *packet,
 	uint32_t *payload_bytes, uint32_t *detail)
 {
 	const uint8_t *ip = packet->data + ETHER_BYTES;
@@ -556,6 +563,24 @@ USH_INLINE enum ush_parse_verdict parse_ipv6(const struct ush_net *net, struct u
 	return drop(detail, ipv6_next_header_drop(ip[6]));
 }
 
+/* ret: true if an answer would go to a group, or back to ourselves. */
+USH_INLINE bool ether_source_bad(const struct ush_net *net, const uint8_t *frame)
+{
+	return (frame[6] & 1) != 0 || mac_equal_8(frame + 6, net->mac);
+}
+
+static __attribute__((noinline)) enum ush_parse_verdict parse_not_ipv4(const struct ush_net *net,
+	struct ush_packet *packet, uint16_t type, uint32_t *payload_bytes, uint32_t *detail)
+{
+	if (ush_unlikely(type != TYPE_IPV6 && type != TYPE_ARP))
+		return drop(detail, USH_DROP_ETHER_TYPE);
+	if (ush_unlikely(ether_source_bad(net, packet->data)))
+		return drop(detail, USH_DROP_IP_SOURCE);
+	if (type == TYPE_IPV6)
+		return parse_ipv6(net, packet, payload_bytes, detail);
+	return parse_arp(net, packet, detail);
+}
+
 enum ush_parse_verdict ush_parse_frame(const struct ush_net *net, struct ush_packet *packet,
 	uint32_t *payload_bytes, uint32_t *detail)
 {
@@ -568,16 +593,11 @@ enum ush_parse_verdict ush_parse_frame(const struct ush_net *net, struct ush_pac
 	if (ush_unlikely(packet->size < ETHER_BYTES))
 		return drop(detail, USH_DROP_FRAME_SHORT);
 	type = swap16(load16(frame + 12));
-	if (ush_unlikely(type != TYPE_IPV4 && type != TYPE_IPV6 && type != TYPE_ARP))
-		return drop(detail, USH_DROP_ETHER_TYPE);
-	/* An answer must not go to a group, nor back to ourselves. */
-	if (ush_unlikely((frame[6] & 1) != 0 || mac_equal(frame + 6, net->mac)))
+	if (ush_unlikely(type != TYPE_IPV4))
+		return parse_not_ipv4(net, packet, type, payload_bytes, detail);
+	if (ush_unlikely(ether_source_bad(net, frame)))
 		return drop(detail, USH_DROP_IP_SOURCE);
-	if (ush_likely(type == TYPE_IPV4))
-		return parse_ipv4(net, packet, payload_bytes, detail);
-	if (type == TYPE_IPV6)
-		return parse_ipv6(net, packet, payload_bytes, detail);
-	return parse_arp(net, packet, detail);
+	return parse_ipv4(net, packet, payload_bytes, detail);
 }
 
 /* Addresses the frame at `to` back to where the one at `from` came from; they may be the same. */

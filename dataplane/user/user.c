@@ -215,7 +215,8 @@ static const struct ush_accepted *find_answer(
 	const struct ush_users *users, const struct ush_user *line, uint32_t request_id)
 {
 	for (uint32_t at = line->answer; at != USH_ANSWER_NONE; at = users->answers[at].next) {
-		if (users->answers[at].request_id == request_id)
+		if (users->answers[at].request_id == request_id &&
+			users->answers[at].op != USH_OP_PAY_LATE)
 			return &users->answers[at];
 	}
 	return NULL;
@@ -271,7 +272,7 @@ static void prune(
 	while (*link != USH_ANSWER_NONE) {
 		struct ush_accepted *answer = &users->answers[*link];
 		uint32_t index = *link;
-		if (answer->request_id > request_id ||
+		if (answer->op == USH_OP_PAY_LATE || answer->request_id > request_id ||
 			request_id - answer->request_id < USH_REQUEST_WINDOW) {
 			link = &answer->next;
 			continue;
@@ -314,6 +315,39 @@ struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *l
 	answer = &users->answers[index];
 	*answer = (struct ush_accepted){
 		.next = line->answer, .request_id = request_id, .digest = digest, .op = op};
+	line->answer = index;
+	line->answer_count++;
+	return answer;
+}
+
+const struct ush_accepted *ush_user_late(
+	const struct ush_users *users, const struct ush_user *line, uint64_t over, uint32_t *count)
+{
+	*count = 0;
+	for (uint32_t at = line->answer; at != USH_ANSWER_NONE; at = users->answers[at].next) {
+		const struct ush_accepted *answer = &users->answers[at];
+
+		if (answer->op != USH_OP_PAY_LATE)
+			continue;
+		if (answer->request_id == (uint32_t)over && answer->digest == over >> 32)
+			return answer;
+		++*count;
+	}
+	return NULL;
+}
+
+struct ush_accepted *ush_user_accept_late(
+	struct ush_users *users, struct ush_user *line, uint32_t loop, uint64_t over)
+{
+	uint32_t index = answer_take(users, loop);
+	struct ush_accepted *answer;
+
+	USH_ASSERT(index != USH_ANSWER_NONE);
+	answer = &users->answers[index];
+	*answer = (struct ush_accepted){.next = line->answer,
+		.request_id = (uint32_t)over,
+		.digest = (uint32_t)(over >> 32),
+		.op = USH_OP_PAY_LATE};
 	line->answer = index;
 	line->answer_count++;
 	return answer;

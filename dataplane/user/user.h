@@ -238,6 +238,19 @@ USH_INLINE bool ush_answer_available(const struct ush_users *users, uint32_t loo
 struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
 	uint32_t request_id, uint32_t digest, uint8_t op);
 
+/* Holds of one user and event that may be sold late. */
+#define USH_USER_LATE_MAX 32u
+
+/* ret: what a payment that came too late for the hold `over` was answered, or NULL; *count: others
+ * of this user. by: the holder of the lock. cost: O(answers of the user). */
+const struct ush_accepted *ush_user_late(
+	const struct ush_users *users, const struct ush_user *line, uint64_t over, uint32_t *count);
+
+/* Remembers it, for as long as the user's line: it goes out of no window.
+ * ret: the answer, to be completed; never NULL when available. */
+struct ush_accepted *ush_user_accept_late(
+	struct ush_users *users, struct ush_user *line, uint32_t loop, uint64_t over);
+
 /* Remembers a refusal, if it is of one of the 8 highest ids. */
 void ush_user_refuse(struct ush_user *line, uint32_t request_id, uint32_t digest, uint8_t status);
 

@@ -29,8 +29,7 @@ size_t ush_waits_bytes(uint32_t limit)
 	       USH_WAIT_EVENTS * sizeof(struct ush_wait_list);
 }
 
-void ush_waits_init(
-	struct ush_waits *waits, void *memory, uint32_t limit, uint32_t loop_count)
+void ush_waits_init(struct ush_waits *waits, void *memory, uint32_t limit, uint32_t loop_count)
 {
 	uint8_t *at = memory;
 
@@ -175,17 +174,15 @@ void ush_wait_again(struct ush_waits *waits, uint32_t event)
 	atomic_store_explicit(&waits->any, 1, memory_order_release);
 }
 
-uint32_t ush_wait_due(
-	const struct ush_waits *waits, uint32_t event, uint32_t loop)
+uint32_t ush_wait_due(const struct ush_waits *waits, uint32_t event, uint32_t loop)
 {
 	for (uint32_t top = event / 64 / 64; top < TOP_WORDS; top++) {
-		uint64_t words =
-			atomic_load_explicit(&waits->due_words[top], memory_order_acquire);
+		uint64_t words = atomic_load_explicit(&waits->due_words[top], memory_order_acquire);
 
 		for (; words != 0; words &= words - 1) {
 			uint32_t word = top * 64 + (uint32_t)__builtin_ctzll(words);
-			uint64_t due = atomic_load_explicit(
-				&waits->due[word], memory_order_acquire);
+			uint64_t due =
+				atomic_load_explicit(&waits->due[word], memory_order_acquire);
 
 			for (; due != 0; due &= due - 1) {
 				uint32_t found = word * 64 + (uint32_t)__builtin_ctzll(due);

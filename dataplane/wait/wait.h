@@ -8,7 +8,8 @@
  * what a list says before its record has a slot, so a loop keeps the lock until then.
  *
  * `count` is read without the lock by whoever gives seats back. It is raised before a join has its
- * slot and lowered after a leave has: seats may be kept for nobody, but are not freed past somebody.
+ * slot and lowered after a leave has: seats may be kept for nobody, but are not freed past
+ * somebody.
  *
  * Owns:  the entries, a list for each event, and which of them want to be looked at.
  * Reads: nothing else.
@@ -104,8 +105,7 @@ struct ush_waits {
 size_t ush_waits_bytes(uint32_t limit);
 
 /* in: memory: that many zeroed bytes, 64-byte aligned. */
-void ush_waits_init(
-	struct ush_waits *waits, void *memory, uint32_t limit, uint32_t loop_count);
+void ush_waits_init(struct ush_waits *waits, void *memory, uint32_t limit, uint32_t loop_count);
 
 /* ret: true if there are wait-lists. */
 USH_INLINE bool ush_waits_on(const struct ush_waits *waits)
@@ -122,9 +122,9 @@ USH_INLINE struct ush_wait_list *ush_wait_list(const struct ush_waits *waits, ui
 USH_INLINE uint32_t ush_wait_count(const struct ush_waits *waits, uint32_t event)
 {
 	/* Acquire: whoever meets a list that has emptied meets what emptied it. */
-	return waits->limit == 0 ? 0
-				 : atomic_load_explicit(&waits->lists[event].count,
-					   memory_order_acquire);
+	return waits->limit == 0
+		       ? 0
+		       : atomic_load_explicit(&waits->lists[event].count, memory_order_acquire);
 }
 
 /* Tries once. ret: true if the loop has it now, or had it. by: any loop. */
@@ -132,8 +132,8 @@ USH_INLINE bool ush_wait_lock(struct ush_wait_list *list, uint32_t loop)
 {
 	uint32_t owner = 0;
 
-	return atomic_compare_exchange_strong_explicit(&list->lock, &owner, loop + 1,
-		       memory_order_acquire, memory_order_relaxed) ||
+	return atomic_compare_exchange_strong_explicit(
+		       &list->lock, &owner, loop + 1, memory_order_acquire, memory_order_relaxed) ||
 	       owner == loop + 1;
 }
 
@@ -176,14 +176,14 @@ USH_INLINE void ush_wait_freed(struct ush_waits *waits, uint32_t event)
 	/* Total order with the count that a join raises before it looks for free seats: one of the
 	 * two sees the other. */
 	if (waits->limit != 0 && ush_unlikely(atomic_load_explicit(&waits->lists[event].count,
-					 memory_order_seq_cst) != 0))
+						      memory_order_seq_cst) != 0))
 		ush_wait_poke(waits, event);
 }
 
 /* ret: an event from `event` on that wants to be looked at, and is of the loop; 0: none. by: that
- * loop. cost: at most 16 lines and those that wait-lists have touched; one load when there are none. */
-uint32_t ush_wait_due(
-	const struct ush_waits *waits, uint32_t event, uint32_t loop);
+ * loop. cost: at most 16 lines and those that wait-lists have touched; one load when there are
+ * none. */
+uint32_t ush_wait_due(const struct ush_waits *waits, uint32_t event, uint32_t loop);
 
 /* As ush_wait_poke, but nothing has changed. */
 void ush_wait_again(struct ush_waits *waits, uint32_t event);

@@ -159,6 +159,8 @@ enum ush_op {
 	USH_OP_RESERVE_BEST = 7,
 	/* Hold places of a general admission area. */
 	USH_OP_RESERVE_AREA = 8,
+	/* A hold gives some seats up and takes others, all or nothing. */
+	USH_OP_SWAP = 9,
 	/* Join the wait-list of an event, leave it, or ask how one stands. */
 	USH_OP_WAIT_LIST = 13,
 	/* Load an event from a venue image passed as a file descriptor. Control port only. */
@@ -185,8 +187,12 @@ enum ush_op {
 	USH_OP_REFUND_END = 76,
 	/* The key of a channel, or a new one that ends the old. Control port only. */
 	USH_OP_CHANNEL_KEY = 78,
+	/* A payment succeeded after its hold was over: sells the same seats if they are still free. Control port only. */
+	USH_OP_PAY_LATE = 79,
+	/* A page of an event's bookings. Control port only. */
+	USH_OP_BOOKINGS = 81,
 };
-#define USH_OP_COUNT 79u
+#define USH_OP_COUNT 82u
 /* X(name, value) for each member. */
 #define USH_OP_EACH(X) \
 	X(STATUS, 1) \
@@ -197,6 +203,7 @@ enum ush_op {
 	X(EXTEND, 6) \
 	X(RESERVE_BEST, 7) \
 	X(RESERVE_AREA, 8) \
+	X(SWAP, 9) \
 	X(WAIT_LIST, 13) \
 	X(EVENT_LOAD, 64) \
 	X(EVENT_STATUS, 65) \
@@ -209,7 +216,9 @@ enum ush_op {
 	X(REFUND_BEGIN, 72) \
 	X(TRANSFER, 73) \
 	X(REFUND_END, 76) \
-	X(CHANNEL_KEY, 78)
+	X(CHANNEL_KEY, 78) \
+	X(PAY_LATE, 79) \
+	X(BOOKINGS, 81)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
 enum ush_status {
@@ -263,6 +272,8 @@ enum ush_status {
 	USH_STATUS_NONE = 33,
 	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
 	USH_STATUS_ORPHAN = 41,
+	/* The event's status does not allow this. `detail` is its status. */
+	USH_STATUS_WRONG_STATUS = 48,
 	/* The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the event does not have. Nothing was done. */
 	USH_STATUS_CHANNEL = 43,
 	/* Free seats fit what is waited for: book them. */
@@ -272,7 +283,7 @@ enum ush_status {
 	/* The user is not on the wait-list of this event. */
 	USH_STATUS_NOT_ON_LIST = 47,
 };
-#define USH_STATUS_COUNT 48u
+#define USH_STATUS_COUNT 49u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -300,6 +311,7 @@ enum ush_status {
 	X(CONTENDED, 32) \
 	X(NONE, 33) \
 	X(ORPHAN, 41) \
+	X(WRONG_STATUS, 48) \
 	X(CHANNEL, 43) \
 	X(NOT_SOLD_OUT, 45) \
 	X(ON_LIST, 46) \
@@ -315,9 +327,9 @@ enum ush_fault {
 	USH_FAULT_EXTENSION = 2,
 	/* A leg names no seat. */
 	USH_FAULT_LEG_EMPTY = 3,
-	/* Two legs name the same row: a seat twice, or a row twice. */
+	/* Two legs name the same row: a seat twice, or a row twice; or SWAP names a seat in both of its lists. */
 	USH_FAULT_LEG_TWICE = 4,
-	/* Too many legs. */
+	/* Too many legs; or SWAP would leave the hold with more rows than that. */
 	USH_FAULT_LEG_COUNT = 5,
 	/* Request id 0 in an operation that needs one. */
 	USH_FAULT_REQUEST_ID = 6,
@@ -353,7 +365,7 @@ enum ush_fault {
 
 /* Typed extensions after the base message. Each starts with an 8-byte header; size includes it and is a multiple of 8. */
 enum ush_extension {
-	/* Further legs of RESERVE, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
+	/* Further legs of RESERVE, SWAP, RELEASE, PAY_LATE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
 	USH_EXTENSION_LEGS = 1,
 	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value = 0. Carried, not used in this version. */
 	USH_EXTENSION_CLIENT = 2,
@@ -367,16 +379,20 @@ enum ush_extension {
 	USH_EXTENSION_WORK = 6,
 	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this version. */
 	USH_EXTENSION_TICKET = 7,
-	/* RESERVE, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
+	/* RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
 	USH_EXTENSION_CHANNEL = 8,
+	/* SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`. */
+	USH_EXTENSION_GIVE = 9,
 	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit i = seat i is free. */
 	USH_EXTENSION_ROWS = 16,
 	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in row order. */
 	USH_EXTENSION_SEATS = 18,
+	/* Bookings. value = number of entries; then so many `booking`, those of one hold together, its legs in order. */
+	USH_EXTENSION_BOOKINGS = 19,
 	/* UTF-8 text. value = length in bytes; padded with zeros. */
 	USH_EXTENSION_TEXT = 17,
 };
-#define USH_EXTENSION_COUNT 19u
+#define USH_EXTENSION_COUNT 20u
 /* X(name, value) for each member. */
 #define USH_EXTENSION_EACH(X) \
 	X(LEGS, 1) \
@@ -387,8 +403,10 @@ enum ush_extension {
 	X(WORK, 6) \
 	X(TICKET, 7) \
 	X(CHANNEL, 8) \
+	X(GIVE, 9) \
 	X(ROWS, 16) \
 	X(SEATS, 18) \
+	X(BOOKINGS, 19) \
 	X(TEXT, 17)
 
 /* Which of the places that fit is best. */
@@ -454,8 +472,8 @@ enum ush_event_status {
 	USH_EVENT_STATUS_PAUSED = 3,
 	/* As answered by STATUS when every seat is sold; never set by hand. */
 	USH_EVENT_STATUS_SOLD_OUT = 4,
-	/* Over. No new holds. */
-	USH_EVENT_STATUS_CLOSED = 5,
+	/* Over. No new holds; what is sold stays sold. */
+	USH_EVENT_STATUS_COMPLETED = 5,
 	/* Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded. */
 	USH_EVENT_STATUS_CANCELLED = 6,
 };
@@ -467,7 +485,7 @@ enum ush_event_status {
 	X(ON_SALE, 2) \
 	X(PAUSED, 3) \
 	X(SOLD_OUT, 4) \
-	X(CLOSED, 5) \
+	X(COMPLETED, 5) \
 	X(CANCELLED, 6)
 
 /* How a payment or a refund ended at its provider. */
@@ -629,7 +647,7 @@ enum ush_record_type {
 	USH_RECORD_TYPE_RESUME = 5,
 	/* Event loaded. hold = digest of the venue image, mask = number of seats, amount = number of rows. */
 	USH_RECORD_TYPE_EVENT = 6,
-	/* state = the new event status. */
+	/* state = the new event status, mask = the one before. mask 0, of older versions: not told, and any change but one of CANCELLED was allowed. */
 	USH_RECORD_TYPE_EVENT_STATUS = 7,
 	/* NEW -> HELD. One record per leg, a run. */
 	USH_RECORD_TYPE_HOLD = 8,
@@ -657,6 +675,10 @@ enum ush_record_type {
 	USH_RECORD_TYPE_REFUND_END = 19,
 	/* SOLD: mask = the new user. From here the hold is theirs. */
 	USH_RECORD_TYPE_TRANSFER = 20,
+	/* NEW -> SOLD: a payment that succeeded after its hold was over. One record per leg, a run, as HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the hold that is over. */
+	USH_RECORD_TYPE_LATE = 26,
+	/* HELD: some seats given up for others. One record per row of either, a run: first those given up, state = RELEASED, mask = the seats that are free again, amount = the price of what is left in that row; then those taken, state = HELD, hold = index of the line that keeps the row from here, mask = the seats, amount = the price of all the hold has in that row. */
+	USH_RECORD_TYPE_SWAP = 25,
 	/* After the records of a change that gives seats back, in the same run: of the seats given back these stay off sale. state = why (enum keep), row, mask. */
 	USH_RECORD_TYPE_KEEP = 23,
 	/* The key of a channel is replaced. state = the channel, amount = the number of its key from here. */
@@ -695,6 +717,8 @@ enum ush_record_type {
 	X(REFUND_BEGIN, 18) \
 	X(REFUND_END, 19) \
 	X(TRANSFER, 20) \
+	X(LATE, 26) \
+	X(SWAP, 25) \
 	X(KEEP, 23) \
 	X(CHANNEL, 24) \
 	X(WAIT_JOIN, 28) \
@@ -818,13 +842,13 @@ struct ush_request {
 	uint64_t mask;
 	/* 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section. */
 	uint16_t row;
-	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
+	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
 	uint16_t section;
 	/* 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -871,9 +895,9 @@ struct ush_reply {
 	uint64_t deadline_ns;
 	/* 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests on none. */
 	uint64_t sequence;
-	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. WAIT_LIST: see there. [minor units] */
+	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. BOOKINGS: holds in this page. WAIT_LIST: see there. [minor units] */
 	uint64_t amount;
-	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
+	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
 	uint32_t detail;
 	/* 60: State of the hold now. */
 	uint8_t state;
@@ -935,6 +959,47 @@ static_assert(offsetof(struct ush_leg, reserved0) == 2, "ush_leg.reserved0");
 static_assert(offsetof(struct ush_leg, reserved1) == 4, "ush_leg.reserved1");
 static_assert(offsetof(struct ush_leg, mask) == 8, "ush_leg.mask");
 
+/* One leg of a booking in a page of them. */
+struct ush_booking {
+	/* 0: Hold id. */
+	uint64_t hold;
+	/* 8: User. */
+	uint64_t user;
+	/* 16: Seats of this leg. Not 0. */
+	uint64_t mask;
+	/* 24: Hold's deadline, Unix time. [ns] */
+	uint64_t deadline_ns;
+	/* 32: Price of this leg. [minor units] */
+	uint32_t amount;
+	/* 36: Row. */
+	uint16_t row;
+	/* 38: Hold's version. */
+	uint16_t version;
+	/* 40: HELD, PAYING, SOLD or REFUNDING. */
+	uint8_t state;
+	/* 41: Place in the hold, from 0. */
+	uint8_t leg;
+	/* 42: Entries of this hold, all in this page. */
+	uint8_t legs;
+	/* 43: Zero. */
+	uint8_t reserved0;
+	/* 44: Zero. */
+	uint32_t reserved1;
+};
+static_assert(sizeof(struct ush_booking) == 48, "ush_booking size");
+static_assert(offsetof(struct ush_booking, hold) == 0, "ush_booking.hold");
+static_assert(offsetof(struct ush_booking, user) == 8, "ush_booking.user");
+static_assert(offsetof(struct ush_booking, mask) == 16, "ush_booking.mask");
+static_assert(offsetof(struct ush_booking, deadline_ns) == 24, "ush_booking.deadline_ns");
+static_assert(offsetof(struct ush_booking, amount) == 32, "ush_booking.amount");
+static_assert(offsetof(struct ush_booking, row) == 36, "ush_booking.row");
+static_assert(offsetof(struct ush_booking, version) == 38, "ush_booking.version");
+static_assert(offsetof(struct ush_booking, state) == 40, "ush_booking.state");
+static_assert(offsetof(struct ush_booking, leg) == 41, "ush_booking.leg");
+static_assert(offsetof(struct ush_booking, legs) == 42, "ush_booking.legs");
+static_assert(offsetof(struct ush_booking, reserved0) == 43, "ush_booking.reserved0");
+static_assert(offsetof(struct ush_booking, reserved1) == 44, "ush_booking.reserved1");
+
 /* One journal record. A change is one record or a run of them; a run never crosses a block. */
 struct ush_record {
 	/* 0: Its own sequence number: byte offset in the log divided by 64. Written last. */
@@ -951,7 +1016,7 @@ struct ush_record {
 	uint32_t event;
 	/* 16: User. */
 	uint64_t user;
-	/* 24: Hold id. In a HOLD record with run_index above 0: the index of the line that keeps this leg. */
+	/* 24: Hold id. In a HOLD or LATE record with run_index above 0, and in a SWAP record of seats taken: the index of the line that keeps this leg. */
 	uint64_t hold;
 	/* 32: Seats of this leg. */
 	uint64_t mask;
@@ -961,7 +1026,7 @@ struct ush_record {
 	uint32_t digest;
 	/* 48: Row of this leg. */
 	uint16_t row;
-	/* 50: Hold's version after it; 1 for HOLD, then one more each time. */
+	/* 50: Hold's version after it; 1 for HOLD and LATE, then one more each time. */
 	uint16_t version;
 	/* 52: Price of this leg. [minor units] */
 	uint32_t amount;

@@ -163,6 +163,8 @@ package usher_wire_pkg;
     OpReserveBest = 8'd7,
     // Hold places of a general admission area.
     OpReserveArea = 8'd8,
+    // A hold gives some seats up and takes others, all or nothing.
+    OpSwap = 8'd9,
     // Join the wait-list of an event, leave it, or ask how one stands.
     OpWaitList = 8'd13,
     // Load an event from a venue image passed as a file descriptor. Control port only.
@@ -189,7 +191,12 @@ package usher_wire_pkg;
     // How the refund ended; the seats of an accepted one are on sale again. Control port only.
     OpRefundEnd = 8'd76,
     // The key of a channel, or a new one that ends the old. Control port only.
-    OpChannelKey = 8'd78
+    OpChannelKey = 8'd78,
+    // A payment succeeded after its hold was over: sells the same seats if they are still free.
+    // Control port only.
+    OpPayLate = 8'd79,
+    // A page of an event's bookings. Control port only.
+    OpBookings = 8'd81
   } op_e;
 
   // How a request ended. Exactly one per reply. `done` says whether the request id is used up: a
@@ -251,6 +258,8 @@ package usher_wire_pkg;
     // The event does not allow a single free seat to be left between taken ones. `detail` is the
     // leg, `hold` the mask of the seats that would be.
     StatusOrphan = 8'd41,
+    // The event's status does not allow this. `detail` is its status.
+    StatusWrongStatus = 8'd48,
     // The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the
     // event does not have. Nothing was done.
     StatusChannel = 8'd43,
@@ -273,9 +282,10 @@ package usher_wire_pkg;
     FaultExtension = 8'd2,
     // A leg names no seat.
     FaultLegEmpty = 8'd3,
-    // Two legs name the same row: a seat twice, or a row twice.
+    // Two legs name the same row: a seat twice, or a row twice; or SWAP names a seat in both of its
+    // lists.
     FaultLegTwice = 8'd4,
-    // Too many legs.
+    // Too many legs; or SWAP would leave the hold with more rows than that.
     FaultLegCount = 8'd5,
     // Request id 0 in an operation that needs one.
     FaultRequestId = 8'd6,
@@ -296,8 +306,8 @@ package usher_wire_pkg;
   // Typed extensions after the base message. Each starts with an 8-byte header; size includes it
   // and is a multiple of 8.
   typedef enum logic [7:0] {
-    // Further legs of RESERVE, RELEASE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of
-    // legs (1 to 7); then so many `leg`.
+    // Further legs of RESERVE, SWAP, RELEASE, PAY_LATE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK.
+    // value = number of legs (1 to 7); then so many `leg`.
     ExtensionLegs = 8'd1,
     // The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value =
     // 0. Carried, not used in this version.
@@ -317,15 +327,20 @@ package usher_wire_pkg;
     // Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this
     // version.
     ExtensionTicket = 8'd7,
-    // RESERVE, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number
-    // << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0.
+    // RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel | key
+    // number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0.
     ExtensionChannel = 8'd8,
+    // SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`.
+    ExtensionGive = 8'd9,
     // Free seats. value = first row (counted within the event); then one u64 mask per row, bit i =
     // seat i is free.
     ExtensionRows = 8'd16,
     // Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in
     // row order.
     ExtensionSeats = 8'd18,
+    // Bookings. value = number of entries; then so many `booking`, those of one hold together, its
+    // legs in order.
+    ExtensionBookings = 8'd19,
     // UTF-8 text. value = length in bytes; padded with zeros.
     ExtensionText = 8'd17
   } extension_e;
@@ -374,8 +389,8 @@ package usher_wire_pkg;
     EventStatusPaused = 8'd3,
     // As answered by STATUS when every seat is sold; never set by hand.
     EventStatusSoldOut = 8'd4,
-    // Over. No new holds.
-    EventStatusClosed = 8'd5,
+    // Over. No new holds; what is sold stays sold.
+    EventStatusCompleted = 8'd5,
     // Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded.
     EventStatusCancelled = 8'd6
   } event_status_e;
@@ -490,7 +505,8 @@ package usher_wire_pkg;
     // Event loaded. hold = digest of the venue image, mask = number of seats, amount = number of
     // rows.
     RecordTypeEvent = 8'd6,
-    // state = the new event status.
+    // state = the new event status, mask = the one before. mask 0, of older versions: not told, and
+    // any change but one of CANCELLED was allowed.
     RecordTypeEventStatus = 8'd7,
     // NEW -> HELD. One record per leg, a run.
     RecordTypeHold = 8'd8,
@@ -522,6 +538,15 @@ package usher_wire_pkg;
     RecordTypeRefundEnd = 8'd19,
     // SOLD: mask = the new user. From here the hold is theirs.
     RecordTypeTransfer = 8'd20,
+    // NEW -> SOLD: a payment that succeeded after its hold was over. One record per leg, a run, as
+    // HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the hold
+    // that is over.
+    RecordTypeLate = 8'd26,
+    // HELD: some seats given up for others. One record per row of either, a run: first those given
+    // up, state = RELEASED, mask = the seats that are free again, amount = the price of what is
+    // left in that row; then those taken, state = HELD, hold = index of the line that keeps the row
+    // from here, mask = the seats, amount = the price of all the hold has in that row.
+    RecordTypeSwap = 8'd25,
     // After the records of a change that gives seats back, in the same run: of the seats given back
     // these stay off sale. state = why (enum keep), row, mask.
     RecordTypeKeep = 8'd23,
@@ -638,9 +663,10 @@ package usher_wire_pkg;
   localparam int unsigned RequestArgWidthBits = 64;
 
   typedef struct packed {
-    // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN:
-    // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new
-    // user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
+    // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS:
+    // where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was
+    // paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK,
+    // UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
     // RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
@@ -649,8 +675,8 @@ package usher_wire_pkg;
     // EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms]
     logic [31:0] hold_ms;
     // 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel.
-    // PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is
-    // meant.
+    // PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the
+    // version of the hold that is meant.
     logic [15:0] section;
     // 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section.
     logic [15:0] row;
@@ -725,11 +751,11 @@ package usher_wire_pkg;
     // 60: State of the hold now.
     logic [7:0] state;
     // 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 =
-    // that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of
-    // an answer given before.
+    // that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0
+    // = that was all. RESERVE OK: 1 = a repeat of an answer given before.
     logic [31:0] detail;
     // 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the
-    // section. WAIT_LIST: see there. [minor units]
+    // section. BOOKINGS: holds in this page. WAIT_LIST: see there. [minor units]
     logic [63:0] amount;
     // 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests on
     // none.
@@ -803,6 +829,60 @@ package usher_wire_pkg;
     logic [15:0] row;
   } leg_t;
 
+  // One leg of a booking in a page of them.
+  localparam int unsigned BookingSizeBytes = 48;
+  localparam int unsigned BookingHoldOffsetBytes = 0;
+  localparam int unsigned BookingHoldWidthBits = 64;
+  localparam int unsigned BookingUserOffsetBytes = 8;
+  localparam int unsigned BookingUserWidthBits = 64;
+  localparam int unsigned BookingMaskOffsetBytes = 16;
+  localparam int unsigned BookingMaskWidthBits = 64;
+  localparam int unsigned BookingDeadlineNsOffsetBytes = 24;
+  localparam int unsigned BookingDeadlineNsWidthBits = 64;
+  localparam int unsigned BookingAmountOffsetBytes = 32;
+  localparam int unsigned BookingAmountWidthBits = 32;
+  localparam int unsigned BookingRowOffsetBytes = 36;
+  localparam int unsigned BookingRowWidthBits = 16;
+  localparam int unsigned BookingVersionOffsetBytes = 38;
+  localparam int unsigned BookingVersionWidthBits = 16;
+  localparam int unsigned BookingStateOffsetBytes = 40;
+  localparam int unsigned BookingStateWidthBits = 8;
+  localparam int unsigned BookingLegOffsetBytes = 41;
+  localparam int unsigned BookingLegWidthBits = 8;
+  localparam int unsigned BookingLegsOffsetBytes = 42;
+  localparam int unsigned BookingLegsWidthBits = 8;
+  localparam int unsigned BookingReserved0OffsetBytes = 43;
+  localparam int unsigned BookingReserved0WidthBits = 8;
+  localparam int unsigned BookingReserved1OffsetBytes = 44;
+  localparam int unsigned BookingReserved1WidthBits = 32;
+
+  typedef struct packed {
+    // 44: Zero.
+    logic [31:0] reserved1;
+    // 43: Zero.
+    logic [7:0] reserved0;
+    // 42: Entries of this hold, all in this page.
+    logic [7:0] legs;
+    // 41: Place in the hold, from 0.
+    logic [7:0] leg;
+    // 40: HELD, PAYING, SOLD or REFUNDING.
+    logic [7:0] state;
+    // 38: Hold's version.
+    logic [15:0] version;
+    // 36: Row.
+    logic [15:0] row;
+    // 32: Price of this leg. [minor units]
+    logic [31:0] amount;
+    // 24: Hold's deadline, Unix time. [ns]
+    logic [63:0] deadline_ns;
+    // 16: Seats of this leg. Not 0.
+    logic [63:0] mask;
+    // 8: User.
+    logic [63:0] user;
+    // 0: Hold id.
+    logic [63:0] hold;
+  } booking_t;
+
   // One journal record. A change is one record or a run of them; a run never crosses a block.
   localparam int unsigned RecordSizeBytes = 64;
   localparam int unsigned RecordSequenceOffsetBytes = 0;
@@ -841,7 +921,7 @@ package usher_wire_pkg;
     logic [63:0] deadline_ns;
     // 52: Price of this leg. [minor units]
     logic [31:0] amount;
-    // 50: Hold's version after it; 1 for HOLD, then one more each time.
+    // 50: Hold's version after it; 1 for HOLD and LATE, then one more each time.
     logic [15:0] version;
     // 48: Row of this leg.
     logic [15:0] row;
@@ -851,8 +931,8 @@ package usher_wire_pkg;
     logic [31:0] request_id;
     // 32: Seats of this leg.
     logic [63:0] mask;
-    // 24: Hold id. In a HOLD record with run_index above 0: the index of the line that keeps this
-    // leg.
+    // 24: Hold id. In a HOLD or LATE record with run_index above 0, and in a SWAP record of seats
+    // taken: the index of the line that keeps this leg.
     logic [63:0] hold;
     // 16: User.
     logic [63:0] user;

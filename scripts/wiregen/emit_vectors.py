@@ -110,10 +110,11 @@ class Encoder:
         return b"".join(self.pack_field(f, fields[f["name"]]) for f in self.structs[name]["fields"])
 
     def pack_extension(self, extension: dict) -> bytes:
-        """Header and body; `extension` has type, value, and fields, legs, masks, text or zeros."""
+        """Header and body; `extension` has type, value, and fields, legs, bookings, masks, text or zeros."""
         body = self.bodies[extension["type"]]
         data = b"".join(self.pack_field(f, extension["fields"][f["name"]]) for f in body["fields"])
         data += b"".join(self.pack("leg", leg) for leg in extension.get("legs", []))
+        data += b"".join(self.pack("booking", entry) for entry in extension.get("bookings", []))
         data += b"".join(packing.pack("<Q", mask) for mask in extension.get("masks", []))
         data += extension.get("text", "").encode() + bytes(extension.get("zeros", 0))
         data += bytes(-len(data) % 8)
@@ -147,6 +148,10 @@ def legs(*pairs: tuple[int, int]) -> dict:
     return {"type": "LEGS", "value": len(pairs), "legs": [{"row": r, "mask": m} for r, m in pairs]}
 
 
+def giving(*pairs: tuple[int, int]) -> dict:
+    return legs(*pairs) | {"type": "GIVE"}
+
+
 def pad(zeros: int) -> dict:
     return {"type": "PAD", "value": 0, "zeros": zeros}
 
@@ -160,6 +165,10 @@ def channel(number: int, key_number: int, user: int, event: int) -> dict:
 
 def rows(first: int, *masks: int) -> dict:
     return {"type": "ROWS", "value": first, "masks": list(masks)}
+
+
+def bookings(*entries: dict) -> dict:
+    return {"type": "BOOKINGS", "value": len(entries), "bookings": list(entries)}
 
 
 def text(content: str) -> dict:
@@ -336,6 +345,7 @@ def event_vectors(e: Encoder) -> list:
         e.message("event_status_request", "request", [], arg=2, **sell),
         e.message("event_status_request_pause", "request", [], arg=3, **sell),
         e.message("event_status_reply_ok", "reply", [], sequence=70_004, detail=2, **sell),
+        e.message("event_status_reply_wrong_status", "reply", [], status="WRONG_STATUS", detail=6, **sell),
         e.message("event_status_reply_not_permitted", "reply", [], status="NOT_PERMITTED", **sell),
     ]
 
@@ -354,7 +364,9 @@ def confirm_vectors(e: Encoder) -> list:
 
 def money_vectors(e: Encoder) -> list:
     extend = {"op": "EXTEND", "event": 1, "request_id": 15, "hold": HOLD_A, "cookie": 0xC1}
+    swap = {"op": "SWAP", "event": 1, "request_id": 17, "hold": HOLD_A, "cookie": 0xC7}
     begin = {"op": "PAY_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC2}
+    late = {"op": "PAY_LATE", "event": 1, "hold": HOLD_A, "cookie": 0xC8}
     end = {"op": "PAY_END", "event": 1, "hold": HOLD_A, "cookie": 0xC3}
     refund = {"op": "REFUND_BEGIN", "event": 1, "hold": HOLD_A, "cookie": 0xC4}
     give = {"op": "TRANSFER", "event": 1, "hold": HOLD_A, "cookie": 0xC6}
@@ -365,6 +377,13 @@ def money_vectors(e: Encoder) -> list:
         e.message("extend_reply_wrong_state", "reply", [], status="WRONG_STATE", state="SOLD", **extend),
         e.message("extend_reply_ok", "reply", [], sequence=70_040, amount=9_000, state="HELD", hold_version=2,
                   deadline_ns=DEADLINE_NS, **extend),
+        e.message("swap_request", "request", [giving((0, 0x30))], user=7, row=1, mask=0xC0, **swap),
+        e.message("swap_request_two_rows", "request", [legs((2, 0x3)), giving((0, 0x10), (1, 0x20))], user=7, row=1,
+                  mask=0xC0, **swap),
+        e.message("swap_reply_changed", "reply", [], status="CHANGED", sequence=70_040, amount=9_000, state="HELD",
+                  hold_version=2, deadline_ns=DEADLINE_NS, **swap),
+        e.message("swap_reply_ok", "reply", [], sequence=70_046, amount=9_000, state="HELD", hold_version=3,
+                  deadline_ns=DEADLINE_NS, **swap),
         e.message("pay_begin_request", "request", [], user=7, section=2, arg=9_000, hold_ms=300_000, **begin),
         e.message("pay_begin_request_again", "request", [], user=7, section=4, arg=4_500, hold_ms=900_000, **begin),
         e.message("pay_begin_reply_ok", "reply", [], sequence=70_041, amount=9_000, state="PAYING", hold_version=3,
@@ -377,6 +396,12 @@ def money_vectors(e: Encoder) -> list:
                   deadline_ns=DEADLINE_NS, **end),
         e.message("pay_end_reply_ok", "reply", [], sequence=70_042, amount=9_000, state="SOLD", hold_version=4,
                   deadline_ns=DEADLINE_NS, **end),
+        e.message("pay_late_request", "request", [], user=7, row=1, mask=0xC0, arg=9_000, **late),
+        e.message("pay_late_request_channel", "request", [legs((2, 0x3))], user=7, section=2, row=1, mask=0xC0,
+                  arg=18_000, **late),
+        e.message("pay_late_reply_taken", "reply", [], status="TAKEN", **late | {"hold": 0x40}),
+        e.message("pay_late_reply_ok", "reply", [], sequence=70_047, amount=9_000, state="SOLD", hold_version=1,
+                  deadline_ns=DEADLINE_NS, **late | {"hold": HOLD_B}),
         e.message("refund_begin_request", "request", [], user=7, section=4, row=0, mask=0x10, **refund),
         e.message("refund_begin_request_all", "request", [], user=7, section=4, **refund),
         e.message("refund_begin_reply_changed", "reply", [], status="CHANGED", sequence=70_043, amount=9_000,
@@ -422,6 +447,21 @@ def house_vectors(e: Encoder) -> list:
     ]
 
 
+def bookings_vectors(e: Encoder) -> list:
+    ask = {"op": "BOOKINGS", "event": 1, "cookie": 0xB6}
+    paid = {"user": 7, "deadline_ns": DEADLINE_NS, "state": "SOLD", "version": 4}
+    two = [dict(paid, hold=HOLD_A, mask=0x30, amount=9_000, row=0, leg=0, legs=2),
+           dict(paid, hold=HOLD_A, mask=0x30, amount=9_000, row=1, leg=1, legs=2)]
+    one = dict(hold=HOLD_B, user=8, mask=0x1, deadline_ns=DEADLINE_NS, amount=4_500, row=0, version=1,
+               state="PAYING", leg=0, legs=1)
+    return [
+        e.message("bookings_request", "request", [], arg=1 << 32, **ask),
+        e.message("bookings_request_next", "request", [], arg=1_024 | 1 << 32, **ask),
+        e.message("bookings_reply", "reply", [bookings(*two, one)], sequence=70_050, amount=2, detail=1_024, **ask),
+        e.message("bookings_reply_last", "reply", [], sequence=70_051, **ask),
+    ]
+
+
 def other_vectors(e: Encoder) -> list:
     counters = "usher_status_OK 120345\nusher_drop_MAGIC 2\n"
     return [
@@ -455,7 +495,7 @@ def story(by_name: dict) -> list:
         ("record_open", {"type": "OPEN", "user": 3, "hold": FIRST - 1, "mask": 2, "deadline_ns": TIME_NS}),
         ("record_resume", {"type": "RESUME", "deadline_ns": TIME_NS + 1, "mask": 2 * SECOND_NS}),
         ("record_event", {"type": "EVENT", "state": 1, "event": 1, "hold": siphash(IMAGE_KEY, image), "mask": 62, "amount": 2}),
-        ("record_event_status", {"type": "EVENT_STATUS", "state": 2, "event": 1}),
+        ("record_event_status", {"type": "EVENT_STATUS", "state": 2, "event": 1, "mask": 1}),
         ("record_block", {"type": "BLOCK", "event": 1, "row": 1, "mask": 0xF}),
         ("record_block_channel", {"type": "BLOCK", "state": 2, "event": 1, "row": 1, "mask": 0xF0}),
         ("record_channel", {"type": "CHANNEL", "state": 2, "event": 1, "amount": 1}),
@@ -488,18 +528,26 @@ def story(by_name: dict) -> list:
                                  "version": 4, "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
         ("record_refund_end", {"type": "REFUND_END", "state": 9, "event": 1, "user": 18, "hold": HOLD_B,
                                "version": 5, "row": 0, "mask": 0x1, "amount": 0, "deadline_ns": DEADLINE_NS}),
+        ("record_late", {"type": "LATE", "state": 4, "event": 1, "user": 7, "hold": HOLD_B + (1 << 24), "row": 0,
+                         "version": 1, "mask": 0x1, "amount": 4_500, "deadline_ns": TIME_NS + 2,
+                         "request_id": HOLD_A & 0xFFFFFFFF, "digest": HOLD_A >> 32}),
         ("record_hold_short", {"type": "HOLD", "state": 2, "row": 0, "version": 1, "mask": 0x6, "amount": 9_000,
                                "request_id": 1, "digest": 0x05060708, **hold_c}),
         ("record_extend", {"type": "EXTEND", "state": 2, "row": 0, "version": 2, "mask": 0x6, "amount": 9_000,
                            "request_id": 2, "digest": 0x05060709, **hold_c}),
         ("record_cut", {"type": "CUT", "state": 2, "row": 0, "version": 3, "mask": 0x4, "amount": 4_500,
                         "request_id": 3, "digest": 0x0506070A, **hold_c}),
-        ("record_pay_begin", {"type": "PAY_BEGIN", "state": 7, "row": 1, "version": 4,
+        ("record_swap", {"type": "SWAP", "run_count": 2, "state": 5, "row": 0, "version": 4, "mask": 0x4, "amount": 0,
+                         "request_id": 4, "digest": 0x0506070B, **hold_c}),
+        ("record_swap_taken", {"type": "SWAP", "run_index": 1, "run_count": 2, "state": 2, "row": 0, "version": 4,
+                               "mask": 0x2, "amount": 4_500, "request_id": 4, "digest": 0x0506070B,
+                               **hold_c | {"hold": HOLD_C & 0xFFFFFF}}),
+        ("record_pay_begin", {"type": "PAY_BEGIN", "state": 7, "row": 1, "version": 5,
                               "mask": TIME_NS + 300 * SECOND_NS, "amount": 4_500, **hold_c}),
-        ("record_pay_end", {"type": "PAY_END", "state": 2, "row": 0, "version": 5, "mask": 0x2,
+        ("record_pay_end", {"type": "PAY_END", "state": 2, "row": 0, "version": 6, "mask": 0x2,
                             "amount": 4_500, **hold_c}),
         ("record_tick", {"type": "TICK", "deadline_ns": TIME_NS + SECOND_NS}),
-        ("record_expire", {"type": "EXPIRE", "state": 6, "row": 0, "version": 6, "mask": 0x2, "amount": 4_500,
+        ("record_expire", {"type": "EXPIRE", "state": 6, "row": 0, "version": 7, "mask": 0x2, "amount": 4_500,
                            **hold_c}),
         ("record_close", {"type": "CLOSE", "deadline_ns": TIME_NS + 3 * SECOND_NS}),
     ]
@@ -619,7 +667,7 @@ def check(wire: dict, contract: dict, vectors: list) -> None:
             allowed = {*contract["envelope"], *operation["uses"], *operation["optional"]}
             if wrong := [name for name in fields if fields[name] and name not in allowed]:
                 raise TableError(f"vector {vector['name']}: {wrong} unused by {operation['name']}")
-    wanted = [("struct", s["name"], 1) for s in wire["struct"] if s["name"] not in ("extension_header", "leg")]
+    wanted = [("struct", s["name"], 1) for s in wire["struct"] if s["name"] not in ("extension_header", "leg", "booking")]
     wanted += [(kind, op, 2) for op in op_of.values() for kind in ("request", "reply")]
     wanted += [("extension", name, 1) for name in contracts.names_of(wire, "extension")]
     wanted += [("status", value, 1) for value in contracts.names_of(wire, "status").values()]
@@ -636,8 +684,8 @@ def build(wire: dict) -> list:
     encoder = Encoder(wire)
     vectors = []
     for make in (status_vectors, reserve_requests, reserve_replies, best_vectors, release_vectors, query_vectors,
-                 wait_vectors, event_vectors, confirm_vectors, money_vectors, house_vectors, other_vectors,
-                 venue_vectors):
+                 wait_vectors, event_vectors, confirm_vectors, money_vectors, house_vectors, bookings_vectors,
+                 other_vectors, venue_vectors):
         vectors += make(encoder)
     vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
     vectors += ack_vectors(encoder)
@@ -670,6 +718,10 @@ def json_extension(encoder: Encoder, extension: dict) -> dict:
         result["fields"] = json_fields(encoder, encoder.bodies[extension["type"]]["fields"], extension["fields"])
     if "legs" in extension:
         result["legs"] = [{"row": leg["row"], "mask": f"{leg['mask']:#018x}"} for leg in extension["legs"]]
+    if "bookings" in extension:
+        fields = encoder.structs["booking"]["fields"]
+        result["bookings"] = [json_fields(encoder, fields, encoder.complete("booking", entry))
+                              for entry in extension["bookings"]]
     if "masks" in extension:
         result["masks"] = [f"{mask:#018x}" for mask in extension["masks"]]
     return result | {key: extension[key] for key in ("text", "zeros") if key in extension}
@@ -768,6 +820,9 @@ def c_extension(encoder: Encoder, at: int, extension: dict) -> tuple[list, int]:
     if "legs" in extension:
         for index, leg in enumerate(extension["legs"]):
             lines += c_struct(encoder, at + 8 + 16 * index, "leg", encoder.complete("leg", leg))
+    elif "bookings" in extension:
+        for index, entry in enumerate(extension["bookings"]):
+            lines += c_struct(encoder, at + 8 + 48 * index, "booking", encoder.complete("booking", entry))
     elif len(data) > 8:
         lines.append(f"\tstatic const uint8_t body_{at}[] = {{")
         lines += [c_bytes(data[8:], "\t\t"), "\t};", f"\tmemcpy(out + {at + 8}, body_{at}, sizeof(body_{at}));"]

@@ -38,7 +38,10 @@ enum mode {
 	MODE_CLAIM,
 	MODE_REFUSE,
 	MODE_TAKEN,
-	MODE_MIXED
+	MODE_MIXED,
+	/* All of one row; one seat of each row, in an order that caches do not guess. */
+	MODE_HOT,
+	MODE_UNIFORM
 };
 
 struct bench {
@@ -58,7 +61,12 @@ struct bench {
 	struct rte_mempool *pool;
 	uint8_t frame[FRAME_BYTES];
 	uint64_t sum_base;
+	/* Requests made, and those of them that the device has taken; the others are kept. */
+	uint64_t made;
 	uint64_t sent;
+	struct rte_mbuf *unsent[BURST];
+	uint32_t unsent_first;
+	uint32_t unsent_end;
 	uint64_t claims;
 	uint64_t received;
 	uint64_t lost;
@@ -129,7 +137,7 @@ struct fields {
 
 static struct fields choose(struct bench *b)
 {
-	uint64_t n = b->sent;
+	uint64_t n = b->made;
 	struct fields f = {.user = b->user_base + n, .event = b->event, .request_id = 1};
 	bool claim = b->mode == MODE_CLAIM || (b->mode == MODE_MIXED && n % 10 == 0);
 
@@ -139,6 +147,11 @@ static struct fields choose(struct bench *b)
 		f.user = b->user_base + (b->claims & (b->claim_users - 1));
 		f.request_id = (uint32_t)(1 + (b->claims >> b->claim_users_bits));
 		b->claims++;
+	} else if (b->mode == MODE_HOT) {
+		f.mask = 1ull << (n % b->row_seats);
+	} else if (b->mode == MODE_UNIFORM) {
+		f.row = (uint16_t)(n * 2654435761u % b->rows);
+		f.mask = 1;
 	} else if (b->mode == MODE_REFUSE || (b->mode == MODE_MIXED && n % 2 == 0)) {
 		f.event = b->event_refuse;
 		f.mask = 1ull << (n % b->row_seats);
@@ -170,30 +183,27 @@ static void fill(struct bench *b, struct rte_mbuf *m)
 	memcpy(data + 40, &check, sizeof(check));
 	m->data_len = FRAME_BYTES;
 	m->pkt_len = FRAME_BYTES;
-	b->sent++;
+	b->made++;
 }
 
+/* Sends a burst. What the ring has no room for is kept, and goes before anything new is made: a
+ * full ring costs the generator nothing. */
 static void send_burst(struct bench *b)
 {
-	struct rte_mbuf *m[BURST];
-	uint64_t sent_before = b->sent, claims_before = b->claims;
 	uint16_t done;
 
-	if (rte_pktmbuf_alloc_bulk(b->pool, m, BURST) != 0)
-		return;
-	for (uint32_t i = 0; i < BURST; i++)
-		fill(b, m[i]);
-	done = rte_eth_tx_burst(b->port, 0, m, BURST);
-	if (done == BURST)
-		return;
-	/* What did not fit is made again next time, the same seats included. */
-	rte_pktmbuf_free_bulk(m + done, BURST - done);
-	b->sent = sent_before;
-	b->claims = claims_before;
-	for (uint32_t i = 0; i < done; i++) {
-		choose(b);
-		b->sent++;
+	if (b->unsent_first == b->unsent_end) {
+		if (rte_pktmbuf_alloc_bulk(b->pool, b->unsent, BURST) != 0)
+			return;
+		for (uint32_t i = 0; i < BURST; i++)
+			fill(b, b->unsent[i]);
+		b->unsent_first = 0;
+		b->unsent_end = BURST;
 	}
+	done = rte_eth_tx_burst(b->port, 0, b->unsent + b->unsent_first,
+		(uint16_t)(b->unsent_end - b->unsent_first));
+	b->unsent_first += done;
+	b->sent += done;
 }
 
 static uint32_t receive_burst(struct bench *b)
@@ -332,15 +342,16 @@ static void learn_mac(struct bench *b, uint8_t *mac)
 }
 
 static const char usage[] =
-	"usage: bench-peer [--mode claim|refuse|taken|mixed] [--window N] [--ms N] [--requests N]\n"
+	"usage: bench-peer [--mode claim|refuse|taken|mixed|hot|uniform] [--window N] [--ms N]\n"
+	"                  [--requests N]\n"
 	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N]\n"
 	"                  [--user-base N] [--claim-users N] [--echo] -- EAL-ARGUMENT...\n";
 
 static enum mode parse_mode(const char *text)
 {
-	static const char *const names[] = {"claim", "refuse", "taken", "mixed"};
+	static const char *const names[] = {"claim", "refuse", "taken", "mixed", "hot", "uniform"};
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 6; i++) {
 		if (strcmp(text, names[i]) == 0)
 			return (enum mode)i;
 	}

@@ -67,3 +67,100 @@ const struct explore_scenario explore_hold_word = {
 	.thread = word_thread,
 	.oracle = word_oracle,
 };
+
+/* ---- SWAP ---- */
+
+/* Hold 0 of user 1 has seats 0 and 1 of row 0, to be swapped for seat 2; against that its expiry
+ * by the owner, its release, and somebody who wants what is given up or taken. */
+static void ask_swap(uint32_t index)
+{
+	struct {
+		struct ush_extension_header header;
+		struct ush_leg leg;
+	} give = {{.type = USH_EXTENSION_GIVE, .size = sizeof(give), .value = 1},
+		{.row = 0, .mask = 0x3}};
+	struct ush_request request = {.op = USH_OP_SWAP,
+		.event = PLAY_EVENT,
+		.user = 1,
+		.request_id = 5,
+		.hold = play->holds[0],
+		.row = 0,
+		.mask = 0x4};
+
+	play_ask_with(index, &request, &give, sizeof(give));
+}
+
+static void swap_setup(uint32_t threads)
+{
+	struct ush_request other = harness_reserve(PLAY_EVENT, 2, 5, 0, 0x6);
+
+	play_open(threads);
+	play->holds[0] = play_hold(1, 1, 0x3, 20);
+	/* The owner's turn finds it due; the others ask a moment before. */
+	play->actors[0].now_ns += 100000000;
+	ask_swap(1);
+	if (threads > 2)
+		play_ask(2, &other, NULL);
+	play_ready();
+}
+
+static void swap_oracle(void)
+{
+	uint32_t swapped;
+
+	play_judge();
+	swapped = play_status(1, 0);
+	EXPECT(swapped == USH_STATUS_OK || swapped == USH_STATUS_NO_HOLD ||
+		swapped == USH_STATUS_RETRY || swapped == USH_STATUS_TAKEN ||
+		swapped == USH_STATUS_TAKEN_NOW);
+}
+
+const struct explore_scenario explore_hold_swap = {
+	.name = "hold_swap",
+	.about = "SWAP against the expiry of the hold, and a RESERVE of a seat given and one taken",
+	.threads_max = 3,
+	.bound = {3, 2},
+	.setup = swap_setup,
+	.thread = play_thread,
+	.oracle = swap_oracle,
+};
+
+static void swap_release_setup(uint32_t threads)
+{
+	struct ush_request release = {
+		.op = USH_OP_RELEASE, .event = PLAY_EVENT, .user = 1, .request_id = 6};
+	struct ush_request other = harness_reserve(PLAY_EVENT, 2, 5, 0, 0x1);
+
+	play_open(threads);
+	play->holds[0] = play_hold(1, 1, 0x3, 0);
+	release.hold = play->holds[0];
+	ask_swap(0);
+	play_ask(1, &release, NULL);
+	if (threads > 2)
+		play_ask(2, &other, NULL);
+	play_ready();
+}
+
+static void swap_release_oracle(void)
+{
+	uint32_t swapped, released;
+
+	play_judge();
+	swapped = play_status(0, 0);
+	released = play_status(1, 0);
+	EXPECT(swapped == USH_STATUS_OK || swapped == USH_STATUS_NO_HOLD ||
+		swapped == USH_STATUS_RETRY || swapped == USH_STATUS_TAKEN ||
+		swapped == USH_STATUS_TAKEN_NOW);
+	EXPECT(released == USH_STATUS_OK || released == USH_STATUS_RETRY);
+	EXPECT(swapped != USH_STATUS_RETRY || released != USH_STATUS_RETRY);
+}
+
+const struct explore_scenario explore_hold_swap_release = {
+	.name = "hold_swap_release",
+	.about = "SWAP against the RELEASE of the same hold, and a RESERVE of a seat given up",
+	.threads_max = 3,
+	.bound = {3, 2},
+	.setup = swap_release_setup,
+	.thread = play_thread,
+	.oracle = swap_release_oracle,
+};

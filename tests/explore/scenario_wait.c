@@ -116,7 +116,8 @@ static void release_oracle(void)
 
 const struct explore_scenario explore_wait_release = {
 	.name = "wait_release",
-	.about = "RELEASE while a user waits; the public wants the seat; a third loop has him leave",
+	.about =
+		"RELEASE while a user waits; the public wants the seat; a third loop has him leave",
 	.threads_max = 3,
 	.bound = {3, 2},
 	.setup = release_setup,

@@ -379,6 +379,99 @@ static bool any_tier(struct wish *w, uint32_t k, uint32_t second, struct ush_bes
 	return any_row(w, k, second, out);
 }
 
+/* ---- whether anything fits at all ---- */
+
+/* Seats of a block that the group may have, by themselves. */
+static uint64_t group_seats(const struct wish *w, uint32_t row)
+{
+	uint64_t seats = 0;
+
+	for (uint32_t bit = 0; bit < width_of(w->h, row) && (w->h->rows[row].flags & 1) == 0;
+		bit++) {
+		if (is_free(w, row, bit) && !is_special(w->h, row, bit) &&
+			(!w->q->tier_given || tier_of(w->h, row, bit) == w->q->tier))
+			seats |= 1ull << bit;
+	}
+	return seats;
+}
+
+static uint32_t longest_run(uint64_t seats)
+{
+	uint32_t run = 0;
+
+	for (; seats != 0; seats &= seats >> 1)
+		run++;
+	return run;
+}
+
+/* Two blocks of which one is behind or before the other, by either's count. */
+static bool two_fit(const struct wish *w)
+{
+	uint32_t k = w->q->seats, least = k >= 4 ? 2 : 1;
+
+	for (uint32_t row = w->first; row < w->end; row++) {
+		for (uint32_t i = 0; i < 2; i++) {
+			uint32_t other, a = longest_run(group_seats(w, row)), b;
+
+			if (!other_row(w, row, i == 0, &other))
+				continue;
+			b = longest_run(group_seats(w, other));
+			for (uint32_t part = least; part + least <= k; part++) {
+				if (part <= a && k - part <= b && part <= USH_BEST_RUN_MAX &&
+					k - part <= USH_BEST_RUN_MAX)
+					return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* So many of the section's blocks as the answer may touch, the fullest ones. */
+static bool section_fits(const struct wish *w, uint32_t section)
+{
+	const struct hall *h = w->h;
+	uint32_t first = h->sections[section].row_first, have = 0;
+	bool used[ROWS_MAX] = {false};
+
+	for (uint32_t leg = 0; leg < w->q->leg_max; leg++) {
+		uint32_t most = 0, at = 0;
+
+		for (uint32_t row = first; row < first + h->sections[section].row_count; row++) {
+			uint32_t seats = ush_popcount64(group_seats(w, row));
+			if (!used[row] && seats > most) {
+				most = seats;
+				at = row;
+			}
+		}
+		used[at] = true;
+		have += most;
+	}
+	return have >= w->q->seats;
+}
+
+/* ret: true if the event's rule for splitting leaves a way, whichever the search takes. */
+static bool anything_fits(const struct hall *h, const struct ush_best_query *q)
+{
+	struct wish w = {.h = h, .q = q, .first = q->row_first, .end = q->row_end};
+	struct ush_best_legs unused;
+
+	w.joined = q->leg_max > 1;
+	w.clean = false;
+	if (q->seats <= USH_BEST_RUN_MAX && any_tier(&w, q->seats, 0, &unused))
+		return true;
+	if (q->seats < 2 || q->leg_max < 2 || q->accessible != 0 ||
+		q->split == USH_BEST_SPLIT_REFUSE)
+		return false;
+	if (q->split == USH_BEST_SPLIT_TWO_ROWS)
+		return two_fit(&w);
+	for (uint32_t i = 0; i < h->section_count; i++) {
+		if (h->sections[i].row_first >= q->row_first &&
+			h->sections[i].row_first < q->row_end && section_fits(&w, i))
+			return true;
+	}
+	return false;
+}
+
 static bool split_answer(struct wish *w, struct ush_best_legs *out)
 {
 	const struct hall *h = w->h;
@@ -389,8 +482,10 @@ static bool split_answer(struct wish *w, struct ush_best_legs *out)
 		for (int clean = w->q->avoid_orphans; clean >= 0; clean--) {
 			w->clean = clean;
 			for (uint32_t second = k / 2; second >= (k >= 4 ? 2 : 1); second--) {
-				if (k - second <= USH_BEST_RUN_MAX &&
-					any_tier(w, k - second, second, out))
+				if (k - second > USH_BEST_RUN_MAX)
+					break;
+				if (any_tier(w, k - second, second, out) ||
+					any_tier(w, second, k - second, out))
 					return true;
 			}
 		}
@@ -487,6 +582,24 @@ static void print_legs(const char *who, const struct ush_best_legs *legs, bool f
 }
 
 /* ret: true if search and oracle agree. *legs: what the search found. */
+/* ret: true if the legs are free seats of this group, as many as asked for, in no more rows. */
+static bool is_whole(
+	const struct hall *h, const struct ush_best_query *q, const struct ush_best_legs *legs)
+{
+	struct wish w = {.h = h, .q = q, .first = q->row_first, .end = q->row_end};
+	uint32_t seats = 0;
+
+	for (uint32_t i = 0; i < legs->count; i++) {
+		seats += ush_popcount64(legs->mask[i]);
+		if (legs->row[i] < q->row_first || legs->row[i] >= q->row_end ||
+			(i > 0 && legs->row[i] <= legs->row[i - 1]) ||
+			(q->accessible == 0 &&
+				(legs->mask[i] & ~group_seats(&w, legs->row[i])) != 0))
+			return false;
+	}
+	return seats == q->seats && legs->count <= q->leg_max;
+}
+
 static bool ask_both(
 	struct hall *h, const struct ush_best_query *q, struct ush_best_legs *legs, bool *found)
 {
@@ -494,9 +607,10 @@ static bool ask_both(
 	bool wanted = oracle(h, q, &want), agree;
 
 	*found = ush_best_find(h->event, q, legs);
-	agree = *found == wanted;
-	/* Which equal rows a group in parts is given decides whether its rows are too many. */
-	agree = agree || (q->turn != 0 && q->split == USH_BEST_SPLIT_SAME_SECTION);
+	/* NONE only where there is no way at all; and what is found is there, and as much as asked.
+	 */
+	agree = *found == anything_fits(h, q) && (!*found || is_whole(h, q, legs));
+	/* Where the oracle's greedy way ends nowhere, another one may be taken. */
 	if (agree && wanted && q->turn == 0)
 		agree = same_legs(legs, &want);
 	/* Another of the equal ones. A part taken elsewhere moves what comes after. */

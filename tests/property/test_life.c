@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of holds against a plain model: extended, cut, paid for, refunded, on two loops at
- * random, with restarts from the log in between. Every answer and, after each restart, every hold
- * is compared.
+ * The life of holds against a plain model: extended, cut, swapped, paid for, refunded, on two loops
+ * at random, with restarts from the log in between. Every answer and, after each restart, every
+ * hold is compared.
  *
  * USH_SEED=n repeats a run.
  *
@@ -10,192 +10,10 @@
  * Reads: USH_SEED.
  * Never: DPDK, files.
  */
-#include "../replay.h"
-#include "../tap.h"
+#include "../life.h"
 
 #define RUNS 60u
-#define STEPS 1500u
-#define EVENT 1u
-#define ROWS 6u
-#define SEATS 12u
-#define PRICE 2500u
-#define USERS 8u
-#define LIMIT 24u
-#define HOLDS 256u
-#define LOOPS 2u
-#define MS 1000000ull
-
-/* A hold as the model has it. Seats are one row after another, SEATS bits each. */
-struct model {
-	uint64_t id;
-	uint64_t user;
-	uint64_t mask[2];
-	uint64_t refunding[2];
-	uint64_t deadline_ns;
-	uint16_t row[2];
-	uint16_t version;
-	uint8_t legs;
-	uint8_t state;
-	uint8_t attempts;
-	bool extended;
-};
-
-struct life {
-	struct ush_random random;
-	struct harness engines[2];
-	struct harness *h;
-	struct replay replay;
-	struct model holds[HOLDS];
-	uint32_t hold_count;
-	uint32_t ids[USERS + 1];
-	uint64_t taken[ROWS];
-	uint64_t steps;
-	bool failed;
-};
-
-static struct life life;
-static uint64_t answers[256][USH_STATUS_COUNT];
-
-#define WANT(condition) \
-	do { \
-		if (!(condition) && !life.failed) { \
-			life.failed = true; \
-			printf("# step %llu line %d: %s\n", (unsigned long long)life.steps, \
-				__LINE__, #condition); \
-		} \
-	} while (0)
-
-static uint32_t below(uint32_t n)
-{
-	return (uint32_t)ush_random_below(&life.random, n);
-}
-
-static void settle(uint32_t loop)
-{
-	harness_make_durable(life.h);
-	replay_collect(&life.replay, ush_engine_log(life.h->engine));
-	harness_turn(life.h, loop, NULL, 0);
-}
-
-static struct ush_reply ask(struct ush_request request, const struct ush_leg *second)
-{
-	struct {
-		struct ush_extension_header header;
-		struct ush_leg leg;
-	} extra = {{.type = USH_EXTENSION_LEGS, .size = sizeof(extra), .value = 1}, {0}};
-	uint32_t loop = below(LOOPS);
-	struct ush_packet packet;
-	struct ush_reply none;
-
-	request.event = EVENT;
-	if (second != NULL)
-		extra.leg = *second;
-	packet = harness_packet(life.h, &request, &extra, second != NULL ? sizeof(extra) : 0);
-	harness_turn(life.h, loop, &packet, 1);
-	if (life.h->reply_count == 0)
-		settle(loop);
-	memset(&none, 0xff, sizeof(none));
-	WANT(life.h->reply_count == 1);
-	if (life.h->reply_count != 1)
-		return none;
-	answers[request.op][life.h->replies[0].status]++;
-	return life.h->replies[0];
-}
-
-static uint32_t seats_of(const struct model *m)
-{
-	return ush_popcount64(m->mask[0]) + ush_popcount64(m->mask[1]);
-}
-
-static void free_seats(struct model *m, const uint64_t *mask)
-{
-	for (uint32_t i = 0; i < m->legs; i++) {
-		life.taken[m->row[i]] &= ~mask[i];
-		m->mask[i] &= ~mask[i];
-	}
-}
-
-static void end(struct model *m, uint8_t state)
-{
-	uint64_t all[2] = {m->mask[0], m->mask[1]};
-
-	free_seats(m, all);
-	m->state = state;
-}
-
-static bool is_due(const struct model *m)
-{
-	return m->state == USH_HOLD_STATE_HELD && life.h->now_ns >= m->deadline_ns;
-}
-
-static bool is_over(const struct model *m)
-{
-	return m->state == USH_HOLD_STATE_RELEASED || m->state == USH_HOLD_STATE_EXPIRED ||
-	       m->state == USH_HOLD_STATE_REFUNDED;
-}
-
-static uint32_t seats_of_user(uint64_t user)
-{
-	uint32_t seats = 0;
-
-	for (uint32_t i = 0; i < life.hold_count; i++)
-		seats += life.holds[i].user == user ? seats_of(&life.holds[i]) : 0;
-	return seats;
-}
-
-/* All loops look at what is due; the model follows. */
-static void expire(void)
-{
-	for (uint32_t i = 0; i < LOOPS * 3; i++) {
-		harness_turn(life.h, i % LOOPS, NULL, 0);
-		settle(i % LOOPS);
-	}
-	for (uint32_t i = 0; i < life.hold_count; i++) {
-		if (is_due(&life.holds[i]) && life.h->now_ns >= life.holds[i].deadline_ns + 5 * MS)
-			end(&life.holds[i], USH_HOLD_STATE_EXPIRED);
-	}
-}
-
-/* Seats of a hold that is due may be free or not yet: let all of those be over. */
-static void let_due_end(void)
-{
-	for (uint32_t i = 0; i < life.hold_count; i++) {
-		if (!is_due(&life.holds[i]))
-			continue;
-		life.h->now_ns += 6 * MS;
-		expire();
-		i = UINT32_MAX;
-	}
-}
-
-static struct ush_request about(const struct model *m, uint8_t op)
-{
-	return (struct ush_request){.op = op, .user = m->user, .hold = m->id};
-}
-
-/* ret: true if the hold is over or due, and the answer says so. */
-static bool is_gone(struct model *m, const struct ush_reply *y)
-{
-	if (is_due(m)) {
-		/* What HELD does not allow is said before its deadline is looked at. */
-		if (y->status == USH_STATUS_WRONG_STATE && y->state == USH_HOLD_STATE_HELD)
-			return true;
-		WANT(y->status == USH_STATUS_EXPIRED || y->status == USH_STATUS_NO_HOLD);
-		end(m, USH_HOLD_STATE_EXPIRED);
-		return true;
-	}
-	if (is_over(m))
-		WANT(y->status == USH_STATUS_NO_HOLD);
-	return is_over(m);
-}
-
-static void check_hold(const struct model *m, const struct ush_reply *y)
-{
-	WANT(y->state == m->state);
-	WANT(y->hold_version == m->version);
-	WANT(y->amount == (uint64_t)seats_of(m) * PRICE);
-	WANT(y->deadline_ns == m->deadline_ns);
-}
+#define STEPS 2500u
 
 static void reserve(void)
 {
@@ -308,6 +126,105 @@ static void release(struct model *m)
 	}
 }
 
+/* Where the seats that a swap takes go: a leg that the model has, or its second. */
+static uint32_t draw_taken(const struct model *m, const uint64_t *give, struct ush_request *r)
+{
+	uint32_t leg = below(2);
+	bool empties = (m->mask[leg] & ~give[leg]) == 0;
+
+	r->row = m->row[leg];
+	if (leg >= m->legs || m->mask[leg] == 0 || (empties && below(2) == 0)) {
+		do
+			r->row = (uint16_t)below(ROWS);
+		while (r->row == m->row[0] || (m->legs == 2 && r->row == m->row[1]));
+	}
+	r->mask = (uint64_t)(1 + below(7)) << below(SEATS - 3);
+	if (r->row == m->row[leg] && below(8) != 0)
+		r->mask &= ~give[leg];
+	if (r->mask == 0)
+		r->mask = 1;
+	return leg;
+}
+
+static bool is_in_both(const struct model *m, const uint64_t *give, const struct ush_request *r)
+{
+	bool both = false;
+
+	for (uint32_t i = 0; i < m->legs; i++)
+		both |= r->row == m->row[i] && (r->mask & give[i]) != 0;
+	return both;
+}
+
+static void swapped(
+	struct model *m, const uint64_t *give, const struct ush_request *r, uint32_t leg)
+{
+	free_seats(m, give);
+	life.taken[r->row] |= r->mask;
+	m->mask[leg] |= r->mask;
+	m->row[leg] = r->row;
+	m->legs = (uint8_t)(leg >= m->legs ? leg + 1 : m->legs);
+	m->version++;
+}
+
+static void swap(struct model *m)
+{
+	struct {
+		struct ush_extension_header header;
+		struct ush_leg leg[2];
+	} extra = {{.type = USH_EXTENSION_GIVE}, {{0}, {0}}};
+	struct ush_request r = about(m, USH_OP_SWAP);
+	uint64_t give[2], seats;
+	struct ush_reply y;
+	uint32_t leg;
+	bool has;
+
+	let_due_end();
+	has = choose(m, give) && (give[0] | give[1]) != 0;
+	if ((give[0] | give[1]) == 0)
+		give[0] = 1;
+	for (uint32_t i = 0; i < 2; i++) {
+		if (give[i] != 0)
+			extra.leg[extra.header.value++] =
+				(struct ush_leg){.row = m->row[i], .mask = give[i]};
+	}
+	extra.header.size = (uint16_t)(8 + 16 * extra.header.value);
+	leg = draw_taken(m, give, &r);
+	r.request_id = ++life.ids[m->user];
+	y = ask_with(r, &extra, extra.header.size);
+	if (is_in_both(m, give, &r)) {
+		WANT(y.status == USH_STATUS_BAD_REQUEST && y.detail == USH_FAULT_LEG_TWICE);
+		return;
+	}
+	if (is_gone(m, &y))
+		return;
+	if (m->state != USH_HOLD_STATE_HELD) {
+		WANT(y.status == USH_STATUS_WRONG_STATE && y.state == m->state);
+		return;
+	}
+	if (!has) {
+		WANT(y.status == USH_STATUS_CHANGED);
+		return;
+	}
+	seats = seats_of_user(m->user) + ush_popcount64(r.mask) - ush_popcount64(give[0]) -
+		ush_popcount64(give[1]);
+	if (seats > LIMIT) {
+		WANT(y.status == USH_STATUS_LIMIT && y.detail == LIMIT);
+		return;
+	}
+	if ((life.taken[r.row] & r.mask) != 0) {
+		WANT(y.status == USH_STATUS_TAKEN && y.hold == (life.taken[r.row] & r.mask));
+		return;
+	}
+	WANT(y.status == USH_STATUS_OK);
+	swapped(m, give, &r, leg);
+	check_hold(m, &y);
+	if (below(2) == 0) {
+		y = ask_with(r, &extra, extra.header.size);
+		WANT(y.status == USH_STATUS_OK && y.detail == 1);
+		check_hold(m, &y);
+	}
+}
+
 static void extend(struct model *m)
 {
 	struct ush_request r = about(m, USH_OP_EXTEND);
@@ -404,6 +321,48 @@ static void pay_end(struct model *m)
 	y = ask(r, NULL);
 	WANT(y.status == USH_STATUS_OK);
 	check_hold(m, &y);
+}
+
+/* Paid for when it was over: one seat is sold, once. */
+static void pay_late(struct model *m)
+{
+	struct ush_request r = about(m, USH_OP_PAY_LATE);
+	struct model *sold = &life.holds[life.hold_count];
+	struct ush_reply y;
+
+	if (!is_over(m) || life.hold_count == HOLDS || below(5) != 0)
+		return;
+	let_due_end();
+	r.row = (uint16_t)below(ROWS);
+	r.mask = 1ull << below(SEATS);
+	r.arg = PRICE;
+	y = ask(r, NULL);
+	if (m->late != 0) {
+		WANT(y.status == USH_STATUS_OK && y.hold == m->late && y.detail == 1);
+		return;
+	}
+	if (seats_of_user(m->user) + 1 > LIMIT || life.late[m->user] == 32) {
+		WANT(y.status == USH_STATUS_LIMIT);
+		return;
+	}
+	if ((life.taken[r.row] & r.mask) != 0) {
+		WANT(y.status == USH_STATUS_TAKEN && y.hold == r.mask);
+		return;
+	}
+	WANT(y.status == USH_STATUS_OK && y.state == USH_HOLD_STATE_SOLD);
+	life.late[m->user]++;
+	m->late = y.hold;
+	*sold = (struct model){.id = y.hold,
+		.user = m->user,
+		.mask = {r.mask, 0},
+		.deadline_ns = life.h->now_ns,
+		.row = {r.row, 0},
+		.version = 1,
+		.legs = 1,
+		.state = USH_HOLD_STATE_SOLD};
+	life.taken[r.row] |= r.mask;
+	check_hold(sold, &y);
+	life.hold_count++;
 }
 
 static void refund_begin(struct model *m)
@@ -607,8 +566,9 @@ static void forget(void)
 
 static void step(void)
 {
-	static void (*const acts[])(struct model *) = {release, extend, pay_begin, pay_begin,
-		pay_end, pay_end, refund_begin, refund_end, refund_end, transfer, look};
+	static void (*const acts[])(struct model *) = {release, extend, swap, swap, pay_begin,
+		pay_begin, pay_end, pay_end, pay_late, pay_late, refund_begin, refund_end,
+		refund_end, transfer, look};
 
 	life.steps++;
 	if (below(3) == 0)
@@ -666,6 +626,10 @@ static void test_life_agrees_with_model(void)
 	/* A run in which nothing happens proves nothing. */
 	CHECK(answers[USH_OP_RELEASE][USH_STATUS_OK] > 800);
 	CHECK(answers[USH_OP_EXTEND][USH_STATUS_OK] > 500);
+	CHECK(answers[USH_OP_SWAP][USH_STATUS_OK] > 1000);
+	CHECK(answers[USH_OP_SWAP][USH_STATUS_TAKEN] > 300);
+	CHECK(answers[USH_OP_PAY_LATE][USH_STATUS_OK] > 300);
+	CHECK(answers[USH_OP_PAY_LATE][USH_STATUS_TAKEN] > 100);
 	CHECK(answers[USH_OP_PAY_BEGIN][USH_STATUS_OK] > 1000);
 	CHECK(answers[USH_OP_PAY_END][USH_STATUS_OK] > 1000);
 	CHECK(answers[USH_OP_REFUND_BEGIN][USH_STATUS_OK] > 500);

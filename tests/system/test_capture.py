@@ -315,6 +315,8 @@ def hold_session(udp, control):
     udp.query_hold(EVENT, user, held.hold)
     udp.call(Op.EXTEND, event=EVENT, user=user, request_id=5, hold=held.hold, hold_ms=900_000)
     udp.call(Op.EXTEND, event=EVENT, user=user, request_id=6, hold=5)
+    udp.swap(EVENT, user, held.hold, [(row + 1, 1)], [(row, 1)], request_id=7)
+    udp.swap(EVENT, user, held.hold, [(row + 1, 2), (row + 5, 2)], [(row, 2), (row + 1, 1)], request_id=8)
     best = udp.call(Op.RESERVE_BEST, event=EVENT, user=user + 2, request_id=1, arg=2,
                     extensions=[uc.pad(2)])
     udp.call(Op.RELEASE, event=EVENT, user=user + 2, request_id=2, hold=best.hold)

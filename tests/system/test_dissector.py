@@ -26,7 +26,8 @@ VERSION = 1
 # Complaints of Wireshark's group "malformed", for which it adds an entry of its own.
 MALFORMED = {"magic", "size", "extension"}
 EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, "TICKET": 7, "CHANNEL": 8,
-             "ROWS": 16, "TEXT": 17, "SEATS": 18}
+             "GIVE": 9, "ROWS": 16, "TEXT": 17, "SEATS": 18,
+             "BOOKINGS": 19}
 # How the header's value divides: (name, shift, bits).
 VALUE_PARTS = {
     "TOKEN": [("tier", 0, 8), ("key_id", 8, 24)],
@@ -140,6 +141,8 @@ def expected_extension(extension: dict, size: int) -> list[tuple]:
     for leg in extension.get("legs", []):
         result += [("usher.leg.row", leg["row"]), ("usher.leg.reserved0", 0), ("usher.leg.reserved1", 0),
                    ("usher.leg.mask", number(leg["mask"]))]
+    for entry in extension.get("bookings", []):
+        result += [("usher.booking." + name, number(field)) for name, field in entry.items()]
     result += [("usher.rows.mask", number(mask)) for mask in extension.get("masks", [])]
     if extension.get("text"):
         result.append(("usher.text", extension["text"]))
@@ -289,6 +292,7 @@ INFO = {
     "reserve_reply_bad_request": "RESERVE BAD_REQUEST LEG_TWICE id 9",
     "query_section_reply": "QUERY_SECTION OK next 4 4 rows",
     "event_status_request": "EVENT_STATUS event 1 ON_SALE id 2",
+    "bookings_request": "BOOKINGS event 1",
     "bad_op_reply": "op 200 BAD_OP id 15",
 }
 
@@ -306,7 +310,7 @@ def test_dissector_filters(report: Report, folder: pathlib.Path, vectors: list[d
     """Goal: filter names derive from field names. Method: count packets a filter leaves."""
     accepted = sum(v["struct"] == "reply" and v["fields"]["op"] == 2 and v["fields"]["status"] == 0 for v in vectors)
     filters = {"usher.op == 2 && usher.status == 0": accepted, "usher.mask == 0x30 && usher.row == 3": 2,
-               "usher.leg.mask == 0x30": 1, "usher.user == 18446744073709551614": 1,
+               "usher.leg.mask == 0x30": 2, "usher.user == 18446744073709551614": 1,
                "usher.client.address == ::ffff:192.0.2.7": 1}
     for text, count in filters.items():
         lines = run_tshark(folder / "vectors.pcap", "-Y", text, "-T", "fields", "-e", "frame.number")

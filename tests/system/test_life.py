@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from usher_box import Box, ON_SALE, Tap, run, venue_image  # noqa: E402
-from usher_client import Client, ControlPort, HoldState, Op, Status  # noqa: E402
+from usher_client import Client, ControlPort, HoldState, Op, Status, giving  # noqa: E402
 
 BUILD = sys.argv[1]
 USHER = os.path.join(BUILD, "tools", "usher")
@@ -27,8 +27,8 @@ ACK_MAGIC = 0x314B434148535355
 class Witness:
     """A port that writes down what was acknowledged."""
 
-    CHANGES = (Op.RESERVE, Op.RELEASE, Op.EXTEND, Op.CONFIRM, Op.PAY_BEGIN, Op.PAY_END,
-               Op.REFUND_BEGIN, Op.REFUND_END, Op.TRANSFER)
+    CHANGES = (Op.RESERVE, Op.RELEASE, Op.EXTEND, Op.SWAP, Op.CONFIRM, Op.PAY_BEGIN, Op.PAY_END,
+               Op.REFUND_BEGIN, Op.REFUND_END, Op.TRANSFER, Op.PAY_LATE)
 
     def __init__(self, port, sale):
         self.port, self.sale = port, sale
@@ -45,9 +45,13 @@ class Witness:
                 change not in self.sale.changes:
             self.sale.changes.add(change)
             self.sale.acked += 1
+            mask, row = struct.unpack_from("<QH", data, 32)
+            # LEGS, where there is one, comes first.
+            legs = 1 + (struct.unpack_from("<I", data, 68)[0] if data[64:65] == b"\1" else 0)
             with open(self.sale.acks, "ab") as file:
-                file.write(ACK.pack(0, user, reply.hold, reply.sequence, 0, EVENT,
-                                    reply.request_id, 0, reply.op, reply.status, 1, reply.amount))
+                file.write(ACK.pack(0, user, reply.hold, reply.sequence, mask, EVENT,
+                                    reply.request_id, row, reply.op, reply.status, legs,
+                                    reply.amount))
         return reply
 
 
@@ -188,6 +192,59 @@ def test_extend_and_give_back():
     s.end()
 
 
+# Goal: money that comes after the end buys the seats if they are free, once; else the payer is told.
+def test_paid_late():
+    s = Sale()
+    before = s.free()
+    held = s.reserve(7, [(0, 0b11)], hold_ms=200)
+    time.sleep(0.5)
+    assert s.look(7, held.hold).status == Status.NO_HOLD
+    sold = s.client.pay_late(EVENT, 7, held.hold, [(0, 0b11)], 2 * PRICE)
+    assert (sold.status, sold.state, sold.amount) == (Status.OK, HoldState.SOLD, 2 * PRICE), sold
+    s.kill()
+    again = s.client.pay_late(EVENT, 7, held.hold, [(0, 0b11)], 2 * PRICE)
+    assert (again.hold, again.detail, again.sequence) == (sold.hold, 1, sold.sequence), again
+    assert s.look(7, sold.hold).state == HoldState.SOLD and s.free() == before - 2
+    other = s.reserve(8, [(1, 0b11)], hold_ms=200)
+    time.sleep(0.5)
+    s.reserve(9, [(1, 0b10)])
+    reply = s.client.call(Op.PAY_LATE, event=EVENT, user=8, hold=other.hold, row=1, mask=0b11, arg=2 * PRICE)
+    assert (reply.status, reply.hold) == (Status.TAKEN, 0b10), reply
+    assert s.free() == before - 3
+    s.end()
+
+
+# Goal: a user moves to other seats in one step, asks again after a crash, and never has none.
+def test_swapped():
+    s = Sale()
+    before = s.free()
+    held = s.reserve(7, [(0, 0b111)], hold_ms=60_000)
+    other = s.reserve(8, [(1, 0b1)])
+    lost = s.client.call(Op.SWAP, event=EVENT, user=7, hold=held.hold, request_id=900, row=1, mask=0b11,
+                         extensions=[giving([(0, 0b111)])])
+    assert (lost.status, lost.hold) == (Status.TAKEN, 0b1)
+    assert s.look(7, held.hold).hold_version == 1 and s.free() == before - 4
+    moved = s.client.swap(EVENT, 7, held.hold, [(1, 0b110), (2, 0b1)], [(0, 0b110)], request_id=901)
+    assert (moved.state, moved.hold_version, moved.amount) == (HoldState.HELD, 2, 4 * PRICE), moved
+    assert moved.deadline_ns == held.deadline_ns
+    s.kill()
+    again = s.client.swap(EVENT, 7, held.hold, [(1, 0b110), (2, 0b1)], [(0, 0b110)], request_id=901)
+    assert (again.status, again.detail, again.sequence) == (Status.OK, 1, moved.sequence), again
+    assert s.free() == before - 5
+    assert s.reserve(9, [(0, 0b110)]).status == Status.OK
+    s.client.confirm(EVENT, 7, held.hold)
+    reply = s.client.call(Op.SWAP, event=EVENT, user=7, hold=held.hold, request_id=902, row=3, mask=1,
+                          extensions=[giving([(0, 1)])])
+    assert (reply.status, reply.state) == (Status.WRONG_STATE, HoldState.SOLD)
+    s.client.refund_begin(EVENT, 7, held.hold, 3)
+    end = s.client.refund_end(EVENT, 7, held.hold, 4, True, [(0, 0b1), (1, 0b110), (2, 0b1)])
+    assert end.state == HoldState.REFUNDED
+    s.client.swap(EVENT, 8, other.hold, [(3, 0b11)], [(1, 0b1)], request_id=900)
+    s.kill()
+    assert s.look(8, other.hold).amount == 2 * PRICE and s.free() == before - 4
+    s.end()
+
+
 def test_refunded_by_seat():
     s = Sale()
     before = s.free()
@@ -249,7 +306,8 @@ def test_cancelled():
                   s.client.call(Op.PAY_BEGIN, event=EVENT, user=2, hold=held.hold, section=1,
                                 arg=PRICE, hold_ms=1000),
                   s.client.call(Op.EVENT_STATUS, event=EVENT, arg=ON_SALE)):
-        assert reply.status == Status.NOT_ON_SALE and reply.detail == 6, reply
+        wanted = Status.WRONG_STATUS if reply.op == Op.EVENT_STATUS else Status.NOT_ON_SALE
+        assert reply.status == wanted and reply.detail == 6, reply
     s.kill()
     assert s.client.call(Op.STATUS, event=EVENT).detail == 6
     assert s.client.pay_end(EVENT, 3, paying.hold, 2, True).state == HoldState.SOLD
@@ -272,11 +330,14 @@ def test_tool():
     about = ("-e", "1", "-u", "7", "-h", held["hold"])
     assert held["version"] == 1
     assert usher("extend", *about, "-i", "2", "--hold-ms", "900000")["status"] == "OK"
-    begun = usher("pay-begin", *about, "--version", "2", "--amount", "5000", "--hold-ms", "60000")
-    assert begun["state"] == "PAYING" and begun["version"] == 3, begun
-    assert usher("pay-end", *about, "--version", "3", "--outcome", "succeeded")["state"] == "SOLD"
-    assert usher("refund-begin", *about, "--version", "4", "-r", "0", "-m", "1")["amount"] == 2500
-    end = usher("refund-end", *about, "--version", "5", "-r", "0", "-m", "1", "--outcome",
+    moved = usher("swap", *about, "-i", "3", "-r", "0", "-m", "0x8", "-l", "1:0x1", "-g", "0:0x3")
+    assert moved["status"] == "OK" and moved["version"] == 3, moved
+    moved = usher("swap", *about, "-i", "4", "-r", "0", "-m", "0x3", "-g", "0:0x8", "-g", "1:0x1")
+    begun = usher("pay-begin", *about, "--version", "4", "--amount", "5000", "--hold-ms", "60000")
+    assert begun["state"] == "PAYING" and begun["version"] == 5, begun
+    assert usher("pay-end", *about, "--version", "5", "--outcome", "succeeded")["state"] == "SOLD"
+    assert usher("refund-begin", *about, "--version", "6", "-r", "0", "-m", "1")["amount"] == 2500
+    end = usher("refund-end", *about, "--version", "7", "-r", "0", "-m", "1", "--outcome",
                 "succeeded")
     assert end["state"] == "SOLD" and end["amount"] == 2500, end
     s.acked = 0
@@ -287,7 +348,7 @@ def main():
     tap = Tap()
     wanted = sys.argv[2:]
     for test in (test_paid, test_versions_and_amounts, test_deadline_while_paying,
-                 test_extend_and_give_back, test_refunded_by_seat, test_transferred,
+                 test_extend_and_give_back, test_swapped, test_paid_late, test_refunded_by_seat, test_transferred,
                  test_cancelled, test_tool):
         if not wanted or any(part in test.__name__ for part in wanted):
             tap.run(test)

@@ -85,7 +85,7 @@ def check_granted(op, asked, reply):
     if op in (Op.RESERVE, Op.RELEASE, Op.EVENT_STATUS, Op.CONFIRM, Op.BLOCK, Op.UNBLOCK):
         assert reply.sequence != 0, "a change rests on a record"
     kinds = {Op.QUERY_SECTION: uc.Extension.ROWS, Op.STATS: uc.Extension.TEXT,
-             Op.CHANNEL_KEY: uc.Extension.TEXT}
+             Op.CHANNEL_KEY: uc.Extension.TEXT, Op.BOOKINGS: uc.Extension.BOOKINGS}
     assert all(kind == kinds.get(op) for kind, _, _ in reply.extensions)
 
 
@@ -226,8 +226,10 @@ def test_life_of_an_event(device):
     reply = s.udp.expect(Status.NOT_ON_SALE, Op.RESERVE, request_id=1, **seats)
     assert reply.detail == EventStatus.DRAFT
     last = 0
-    for status in (EventStatus.ON_SALE, EventStatus.ON_SALE, EventStatus.PAUSED, EventStatus.CLOSED,
-                   EventStatus.DRAFT, EventStatus.ON_SALE):
+    reply = s.control.expect(Status.WRONG_STATUS, Op.EVENT_STATUS, event=EVENT, arg=EventStatus.COMPLETED)
+    assert reply.detail == EventStatus.DRAFT
+    for status in (EventStatus.ON_SALE, EventStatus.ON_SALE, EventStatus.PAUSED, EventStatus.COMPLETED,
+                   EventStatus.PAUSED, EventStatus.ON_SALE):
         reply = s.control.event_status(EVENT, status)
         assert reply.sequence >= last
         last = reply.sequence
@@ -557,15 +559,17 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.CONFIRM: dict(event=EVENT, user=1, hold=5), Op.BLOCK: dict(event=EVENT, mask=1),
         Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {},
         Op.EXTEND: dict(event=EVENT, user=1, request_id=1, hold=5),
+        Op.SWAP: dict(event=EVENT, user=1, request_id=1, hold=5, mask=1),
         Op.PAY_BEGIN: dict(event=EVENT, user=1, hold=5, hold_ms=1),
         Op.PAY_END: dict(event=EVENT, user=1, hold=5, arg=1),
         Op.REFUND_BEGIN: dict(event=EVENT, user=1, hold=5),
         Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1),
+        Op.PAY_LATE: dict(event=EVENT, user=1, hold=5, mask=1, arg=1),
         Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
-        Op.CHANNEL_KEY: dict(event=EVENT, section=1)}
+        Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
-        Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg",
-        Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
+        Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg", Op.SWAP: "section hold_ms arg",
+        Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.PAY_LATE: "hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
         Op.REFUND_END: "hold_ms", Op.TRANSFER: "mask row hold_ms", Op.QUERY_HOLD: "mask row section hold_ms arg",
         Op.QUERY_SECTION: "user hold mask hold_ms arg",
         Op.RESERVE_BEST: "hold mask row", Op.RESERVE_AREA: "hold mask row",
@@ -575,7 +579,8 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
         Op.UNBLOCK: "user hold section hold_ms",
         Op.STATS: "event user hold mask row section hold_ms",
-        Op.CHANNEL_KEY: "user hold mask row hold_ms"}
+        Op.CHANNEL_KEY: "user hold mask row hold_ms",
+        Op.BOOKINGS: "user hold mask row section hold_ms"}
 
 
 def bad_extensions():
@@ -637,9 +642,21 @@ def test_bad_request(device):
         if op in (Op.RELEASE, Op.REFUND_BEGIN, Op.REFUND_END):
             bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1)])])
             bad(Fault.LEG_EMPTY, op, row=1)
-        elif op not in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
+        elif op not in (Op.RESERVE, Op.SWAP, Op.PAY_LATE, Op.BLOCK, Op.UNBLOCK):
             bad(Fault.EXTENSION, op, extensions=[uc.legs([(1, 1)])])
-    for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA, Op.WAIT_LIST):
+        if op != Op.SWAP:
+            bad(Fault.EXTENSION, op, extensions=[uc.giving([(1, 1)])])
+    give = uc.extension(9, 1, uc._LEG.pack(1, 0, 0, 1))
+    for fault, extensions in (
+            (Fault.EXTENSION, []), (Fault.LEG_COUNT, [uc.giving([])]),
+            (Fault.LEG_COUNT, [uc.giving([(i, 1) for i in range(9)])]),
+            (Fault.EXTENSION, [uc.extension(9, 2, bytes(16))]), (Fault.EXTENSION, [give, give]),
+            (Fault.LEG_EMPTY, [uc.giving([(1, 1), (2, 0)])]), (Fault.LEG_TWICE, [uc.giving([(1, 1), (1, 2)])]),
+            (Fault.LEG_TWICE, [uc.giving([(0, 1)])]), (Fault.LEG_TWICE, [uc.legs([(2, 6)]), uc.giving([(2, 12)])]),
+            (Fault.RESERVED, [uc.extension(9, 1, uc._LEG.pack(1, 1, 0, 1))]),
+            (Fault.RESERVED, [uc.extension(9, 1, uc._LEG.pack(1, 0, 1, 1))])):
+        bad(fault, Op.SWAP, extensions=extensions)
+    for op in (Op.RESERVE, Op.RELEASE, Op.RESERVE_BEST, Op.RESERVE_AREA, Op.SWAP, Op.WAIT_LIST):
         bad(Fault.REQUEST_ID, op, request_id=0)
     for arg in (0, 9, 1 << 8, 1 | 1 << 16, 1 | 2 << 24, 1 | 255 << 16 | 1 << 24, 1 << 32 | 1, 3 << 32, 1 << 63):
         bad(Fault.ARGUMENT, Op.WAIT_LIST, arg=arg)
@@ -652,7 +669,9 @@ def test_bad_request(device):
         bad(Fault.CHANNEL, Op.CHANNEL_KEY, section=channel)
     for arg in (2, 2**64 - 1):
         bad(Fault.ARGUMENT, Op.CHANNEL_KEY, arg=arg)
-    for op in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
+    for arg in (1 << 33, 1 << 63):
+        bad(Fault.ARGUMENT, Op.BOOKINGS, arg=arg)
+    for op in (Op.RESERVE, Op.SWAP, Op.PAY_LATE, Op.BLOCK, Op.UNBLOCK):
         bad(Fault.LEG_EMPTY, op, mask=0)
         bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1), (2, 0)])])
         bad(Fault.LEG_TWICE, op, extensions=[uc.legs([(0, 1)])])

@@ -24,13 +24,14 @@ _REQUEST = struct.Struct("<HBBHBBIIQQQHHIQQ")
 _REPLY = struct.Struct("<HBBHBBIIQQQQQIBBH")
 _HEADER = struct.Struct("<BBHI")
 _LEG = struct.Struct("<HHIQ")
+_BOOKING = struct.Struct("<QQQQIHHBBB5x")
 assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG.size == 16
 
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
-                             EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8, WAIT_LIST=13,
+                             EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8, SWAP=9, WAIT_LIST=13,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
-                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78))
+                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, PAY_LATE=79, BOOKINGS=81))
 CONTROL_OPS = [op for op in Op if op >= 64]
 _STATUS = (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
@@ -38,18 +39,19 @@ _STATUS = (
     "BAD_IMAGE CHANGED")
 Status = enum.IntEnum("Status", dict(
     {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, ORPHAN=41,
-    CHANNEL=43, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47))
+    CHANNEL=43, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47, WRONG_STATUS=48))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
 Fault = enum.IntEnum("Fault", ("NONE RESERVED EXTENSION LEG_EMPTY LEG_TWICE LEG_COUNT REQUEST_ID "
                                "USER HOLD_TIME UNUSED SECTION ARGUMENT CHANNEL"), start=0)
-EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED CANCELLED",
+EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT COMPLETED CANCELLED",
                            start=0)
 HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
                          "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
-                                           TICKET=7, CHANNEL=8, ROWS=16, TEXT=17, SEATS=18))
+                                           TICKET=7, CHANNEL=8, GIVE=9,
+                                           ROWS=16, TEXT=17, SEATS=18, BOOKINGS=19))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -59,6 +61,11 @@ Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD
 def extension(kind, value, body=b"", size=None):
     """Header and body; `size` only to tell a lie."""
     return _HEADER.pack(kind, 0, _HEADER.size + len(body) if size is None else size, value) + body
+
+
+def giving(pairs):
+    """Seats to be given up, as (row, mask)."""
+    return extension(Extension.GIVE, len(pairs), b"".join(_LEG.pack(r, 0, 0, m) for r, m in pairs))
 
 
 def legs(pairs):
@@ -143,6 +150,21 @@ def encode(op, event=0, request_id=0, user=0, hold=0, mask=0, row=0, section=0, 
 
 # ---------------------------------------------------------------------------------------------
 # Replies
+
+
+@dataclasses.dataclass
+class Booking:
+    """One leg of a booking."""
+    hold: int
+    user: int
+    mask: int
+    deadline_ns: int
+    amount: int
+    row: int
+    version: int
+    state: int
+    leg: int
+    legs: int
 
 
 class Violation(Exception):
@@ -252,6 +274,12 @@ class Reply:
         return found and [(r, m) for r, _, _, m in _LEG.iter_unpack(found[1])]
 
     @property
+    def bookings(self):
+        """Entries of BOOKINGS; none without it."""
+        found = self.body(Extension.BOOKINGS)
+        return [Booking(*entry) for entry in _BOOKING.iter_unpack(found[1])] if found else []
+
+    @property
     def text(self):
         found = self.body(Extension.TEXT)
         return found and found[1][:found[0]].decode()
@@ -292,6 +320,8 @@ def decode(data):
             need(value <= len(body) < value + 8 and not any(body[value:]), "text")
         if kind == Extension.SEATS:
             need(0 < value <= LEG_COUNT_MAX and len(body) == 16 * value, "seats")
+        if kind == Extension.BOOKINGS:
+            need(0 < value and len(body) == _BOOKING.size * value, "bookings")
         need(kind not in list(Extension) or kind >= 16, "extension of requests")
         reply.extensions.append((kind, value, body))
         at += size
@@ -514,6 +544,23 @@ class Client:
         finally:
             os.close(fd)
 
+    def bookings(self, event, refund=False, pages=None):
+        """{hold: [Booking, ...]} of an event, one entry a leg. pages: a list that gets their lengths."""
+        found, at = {}, 0
+        while True:
+            reply = self.patient(Op.BOOKINGS, event=event, arg=at | refund << 32)
+            holds = set()
+            for entry in reply.bookings:
+                holds.add(entry.hold)
+                found.setdefault(entry.hold, []).append(entry)
+            if len(holds) != reply.amount or any(len(found[h]) != found[h][0].legs for h in holds):
+                raise Violation(f"a page of {reply.amount} holds has {len(holds)}, or one of them twice or in part")
+            if pages is not None:
+                pages.append(len(reply.bookings))
+            at = reply.detail
+            if at == 0:
+                return found
+
     def event_status(self, event, status):
         return self.patient(Op.EVENT_STATUS, event=event, arg=status)
 
@@ -531,6 +578,15 @@ class Client:
         return self.patient(Op.RELEASE, event=event, user=user, request_id=request_id, hold=hold,
                             **self.spread(seats))
 
+    def swap(self, event, user, hold, take, give, request_id=None, key=None):
+        """Other seats for some of a hold's."""
+        request_id = request_id or self.next_id(user, event)
+        fields = self.spread(take)
+        fields["extensions"].append(giving(give))
+        if key:
+            fields["extensions"].append(channel(*key, user, event))
+        return self.patient(Op.SWAP, event=event, user=user, request_id=request_id, hold=hold, **fields)
+
     def pay_begin(self, event, user, hold, version, amount, pay_ms=60000):
         return self.patient(Op.PAY_BEGIN, event=event, user=user, hold=hold, section=version,
                             arg=amount, hold_ms=pay_ms)
@@ -538,6 +594,10 @@ class Client:
     def pay_end(self, event, user, hold, version, succeeded):
         return self.patient(Op.PAY_END, event=event, user=user, hold=hold, section=version,
                             arg=1 if succeeded else 2)
+
+    def pay_late(self, event, user, hold, seats, amount, channel_number=0):
+        return self.patient(Op.PAY_LATE, event=event, user=user, hold=hold, section=channel_number,
+                            arg=amount, **self.spread(seats))
 
     def refund_begin(self, event, user, hold, version, seats=()):
         return self.patient(Op.REFUND_BEGIN, event=event, user=user, hold=hold, section=version,

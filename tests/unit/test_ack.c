@@ -34,7 +34,7 @@ static void push(uint64_t n, uint64_t sequence)
 {
 	struct ush_packet p = packet(n);
 
-	ush_acks_push(&acks, &p, sequence, false);
+	ush_acks_push(&acks, &p, sequence);
 }
 
 /* Goal: a reply leaves when its sequence is below the durable one, not at it. */
@@ -124,7 +124,7 @@ static void test_ack_kept_frames_come_out_whole(void)
 		CHECK(ush_acks_keeps(&p, 64));
 		for (uint32_t k = 0; k < 3 + round % 5 && ush_acks_room(&acks) != 0;
 			k++, pushed++) {
-			struct ush_packet *to = ush_acks_push(&acks, &p, pushed, true);
+			struct ush_packet *to = ush_acks_push_kept(&acks, &p, pushed);
 
 			CHECK(to->handle == NULL && to->capacity == USH_PACKET_KEPT_BYTES);
 			memset(to->data, (int)(pushed & 0xff), USH_PACKET_KEPT_BYTES);
@@ -147,7 +147,7 @@ static void test_ack_few_use_little_memory(void)
 
 	ush_acks_init(&acks, memory, COUNT);
 	for (uint32_t i = 0; i < 1000 * USH_ACK_CHUNK; i++) {
-		const struct ush_packet *to = ush_acks_push(&acks, &p, i, true);
+		const struct ush_packet *to = ush_acks_push_kept(&acks, &p, i);
 
 		CHECK(to->data < (const uint8_t *)&chunks[2]);
 		if (i >= 9)

@@ -295,7 +295,8 @@ static void test_apply_type_or_run_wrong_is_refused(void)
 		if (type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_BLOCK ||
 			type == USH_RECORD_TYPE_UNBLOCK || type == USH_RECORD_TYPE_CUT ||
 			type == USH_RECORD_TYPE_REFUND_BEGIN ||
-			type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_KEEP ||
+			type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
+			type == USH_RECORD_TYPE_LATE || type == USH_RECORD_TYPE_KEEP ||
 			type == USH_RECORD_TYPE_OFFER || type == USH_RECORD_TYPE_WAIT_OPEN)
 			continue;
 		legs[0] = legs[1] = (struct ush_record){.type = type, .event = EVENT};

@@ -290,6 +290,32 @@ static void test_best_room_is_that_of_the_request(void)
 	CHECK_EQ(decide_best_room(&packet, &admitted), USH_LEG_COUNT_MAX);
 }
 
+/* Goal: while a claim on several rows is under way, which may give back what it took, nothing found
+ * is CONTENDED; NONE when there is none. A contended request is done, and its repeat is told the
+ * same. Method: the mark that another loop sets for as long as such a claim takes. */
+static void test_best_contended_while_seats_may_come_back(void)
+{
+	_Atomic uint32_t *open;
+	struct ush_reply y;
+
+	start();
+	for (uint32_t row = 0; row < ROWS; row++)
+		CHECK_EQ(house(USH_OP_BLOCK, (uint16_t)row, 0x3fe).status, USH_STATUS_OK);
+	open = &ush_inventory_event(&h.engine->inventory, EVENT)->best->open;
+	CHECK_EQ(best(7, 1, 4).status, USH_STATUS_NONE);
+	atomic_fetch_add(open, 1);
+	y = best(7, 2, 4);
+	CHECK_EQ(y.status, USH_STATUS_CONTENDED);
+	CHECK_EQ(y.sequence, 0);
+	atomic_fetch_sub(open, 1);
+	CHECK_EQ(best(7, 2, 4).status, USH_STATUS_CONTENDED);
+	CHECK_EQ(best(7, 3, 4).status, USH_STATUS_NONE);
+	/* What is there is had all the same. */
+	atomic_fetch_add(open, 1);
+	CHECK_EQ(best(7, 4, 1).status, USH_STATUS_OK);
+	atomic_fetch_sub(open, 1);
+}
+
 int main(void)
 {
 	TAP_RUN(test_best_reply_names_the_seats);
@@ -301,5 +327,6 @@ int main(void)
 	TAP_RUN(test_best_objective_is_the_events);
 	TAP_RUN(test_best_orphan_of_exact_seats);
 	TAP_RUN(test_best_room_is_that_of_the_request);
+	TAP_RUN(test_best_contended_while_seats_may_come_back);
 	return tap_end();
 }

@@ -26,8 +26,7 @@ static struct ush_reply wait_list(uint64_t user, uint64_t arg)
 
 static struct ush_reply join(uint64_t user, uint32_t seats, uint32_t tier)
 {
-	return wait_list(
-		user, seats | (tier == ANY ? 0 : (uint64_t)tier << 16 | 1ull << 24));
+	return wait_list(user, seats | (tier == ANY ? 0 : (uint64_t)tier << 16 | 1ull << 24));
 }
 
 static struct ush_reply leave(uint64_t user)
@@ -169,7 +168,8 @@ static void test_wait_join_with_seats_free_is_refused(void)
 	CHECK(audit_is_clean());
 }
 
-/* Goal: seats that come back are offered in order and never free; an offer is a hold like others. */
+/* Goal: seats that come back are offered in order and never free; an offer is a hold like others.
+ */
 static void test_wait_released_seats_are_offered_in_order(void)
 {
 	struct ush_reply reply;
@@ -280,7 +280,8 @@ static void test_wait_user_over_the_limit_is_skipped(void)
 /* Goal: unblocked house seats and refunds are for the list, too; aside seats are no house seats. */
 static void test_wait_unblock_and_refund_feed_the_list(void)
 {
-	struct ush_request r = {.op = USH_OP_REFUND_BEGIN, .event = EVENT, .user = 901, .section = 2};
+	struct ush_request r = {
+		.op = USH_OP_REFUND_BEGIN, .event = EVENT, .user = 901, .section = 2};
 
 	start_full();
 	CHECK_EQ(give_back(900, owned[0], 0, 0x7).status, USH_STATUS_OK);
@@ -322,17 +323,18 @@ static void test_wait_ends_with_the_event(void)
 	CHECK_EQ(set_status(USH_EVENT_STATUS_ON_SALE).status, USH_STATUS_OK);
 	CHECK(look(1).hold != 0);
 	CHECK_EQ(give_back(900, owned[0], 0, 0x4).status, USH_STATUS_OK);
-	CHECK_EQ(set_status(USH_EVENT_STATUS_CLOSED).status, USH_STATUS_OK);
+	CHECK_EQ(set_status(USH_EVENT_STATUS_COMPLETED).status, USH_STATUS_OK);
 	pass(200 * MS);
 	CHECK_EQ(look(100).status, USH_STATUS_NOT_ON_SALE);
-	CHECK_EQ(look(100).detail, USH_EVENT_STATUS_CLOSED);
+	CHECK_EQ(look(100).detail, USH_EVENT_STATUS_COMPLETED);
 	CHECK_EQ(ush_wait_count(&h.engine->waits, EVENT), 0);
 	CHECK_EQ(aside(), 0);
 	CHECK(audit_is_clean());
 	check_replay();
 }
 
-/* Goal: a repeat of a join says how it stands; another body is a mismatch; a start forgets nothing. */
+/* Goal: a repeat of a join says how it stands; another body is a mismatch; a start forgets nothing.
+ */
 static void test_wait_repeats_and_restart(void)
 {
 	struct ush_request r = {
@@ -452,9 +454,10 @@ static void test_wait_apply_refuses_contradictions(void)
 		r.event = EVENT;
 		r.run_count = 1;
 		message.text[0] = 0;
-		CHECK_EQ(replay_open(&history, history.count - 1, &to, &h.limits, h.now_ns, &message), 0);
-		CHECK_EQ(ush_engine_apply(to.engine, &r, 1, &message),
-			i == 11 ? 0 : -USH_ECORRUPT);
+		CHECK_EQ(replay_open(
+				 &history, history.count - 1, &to, &h.limits, h.now_ns, &message),
+			0);
+		CHECK_EQ(ush_engine_apply(to.engine, &r, 1, &message), i == 11 ? 0 : -USH_ECORRUPT);
 		if (strstr(message.text, what) == NULL)
 			printf("# %u: %s\n", i, message.text);
 		CHECK(strstr(message.text, what) != NULL);
@@ -660,8 +663,8 @@ static void random_step(struct ush_random *random)
 
 			if (ush_hold_word_state(word) == USH_HOLD_STATE_HELD &&
 				entry->user == user && entry->event == EVENT)
-				hold = ush_hold_id(&h.engine->holds, i,
-					ush_hold_word_generation(word));
+				hold = ush_hold_id(
+					&h.engine->holds, i, ush_hold_word_generation(word));
 		}
 		if (hold != 0)
 			release(user, hold, ++next_id[user]);
