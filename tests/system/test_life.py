@@ -5,6 +5,7 @@ refund; with kill -9 between the steps.
 
 usage: test_life.py BUILD [NAME-PART...]
 """
+import atexit
 import json
 import os
 import signal
@@ -60,7 +61,9 @@ class Sale:
 
     def __init__(self):
         self.acked, self.changes = 0, set()
-        self.acks = tempfile.NamedTemporaryFile(prefix="usher-acks-").name
+        handle, self.acks = tempfile.mkstemp(prefix="usher-acks-")
+        os.close(handle)
+        atexit.register(lambda: os.path.exists(self.acks) and os.unlink(self.acks))
         with open(self.acks, "wb") as file:
             file.write(ACK.pack(ACK_MAGIC, *[0] * 11))
         self.box = Box(BUILD, sets=("memory.prefault=no", "limits.rows=4096")).start()
