@@ -34,18 +34,15 @@ static uint32_t key_number(const struct ush_event *event, uint32_t channel)
 	return atomic_load_explicit(&event->channel_key[channel], memory_order_acquire);
 }
 
-bool decide_channel_key_good(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, const struct ush_event *event)
+bool decide_channel_key_good(const struct ush_loop *loop, const struct ush_admitted *admitted,
+	const struct ush_event *event)
 {
 	uint32_t channel = admitted->channel;
 	struct ush_key key = channel_key(loop->engine, event->id, channel, admitted->channel_key);
 	uint64_t tag = ush_siphash_2(
 		&key, admitted->request.user, (uint64_t)event->id | (uint64_t)channel << 32);
 
-	if (admitted->channel_key == key_number(event, channel) && tag == admitted->channel_tag)
-		return true;
-	loop_refuse(loop, packet, admitted, USH_STATUS_CHANNEL, 0);
-	return false;
+	return admitted->channel_key == key_number(event, channel) && tag == admitted->channel_tag;
 }
 
 uint64_t decide_channel_available(

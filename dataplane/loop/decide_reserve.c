@@ -318,6 +318,11 @@ USH_INLINE bool begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 	*detail = 0;
 	*user = NULL;
 	*takes = event_takes_holds(loop, event, detail);
+	/* A key that was replaced since does not undo what it bought: see the repeat below. */
+	if (event != NULL && ush_unlikely(!decide_channel(loop, admitted, event))) {
+		*takes = USH_STATUS_CHANNEL;
+		*detail = 0;
+	}
 	/* Seats of a channel are off public sale. */
 	if (ush_unlikely(*takes == USH_STATUS_SOLD_OUT) && admitted->channel != 0)
 		*takes = USH_STATUS_OK;
@@ -362,11 +367,9 @@ void decide_reserve(
 	struct ush_user *user;
 	struct decide_legs legs;
 	enum ush_status takes;
-	uint32_t detail, channel = 0;
+	uint32_t detail;
 
 	event = ush_inventory_event(&engine->inventory, admitted->request.event);
-	if (event != NULL && !decide_channel(loop, packet, admitted, event, &channel))
-		return;
 	if (!begin_hold(loop, packet, admitted, event, &user, &takes, &detail))
 		return;
 	if (ush_likely(takes == USH_STATUS_OK)) {
@@ -383,7 +386,7 @@ void decide_reserve(
 		loop_refuse(loop, packet, admitted, takes, takes == USH_STATUS_BUSY ? 0 : detail);
 		return;
 	}
-	try_claim(loop, packet, admitted, event, user, &legs, channel);
+	try_claim(loop, packet, admitted, event, user, &legs, admitted->channel);
 }
 
 enum ush_status decide_claim_named(struct ush_loop *loop, const struct ush_admitted *admitted,

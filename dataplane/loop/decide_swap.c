@@ -253,9 +253,7 @@ void decide_swap(
 	uint32_t detail;
 
 	swap.event = ush_inventory_event(&engine->inventory, admitted->request.event);
-	if (swap.event != NULL &&
-		!decide_channel(loop, packet, admitted, swap.event, &swap.channel))
-		return;
+	swap.channel = admitted->channel;
 	if (admitted->give_count == 0) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_EXTENSION);
 		return;
@@ -263,6 +261,11 @@ void decide_swap(
 	swap.hold = decide_open_hold(loop, packet, admitted, true, &swap.user, &swap.index);
 	if (swap.hold == NULL)
 		return;
+	/* After the repeat: a key that was replaced since does not undo what it bought. */
+	if (!decide_channel(loop, admitted, swap.event)) {
+		decide_answer_unlocked(loop, packet, admitted, swap.user, USH_STATUS_CHANNEL);
+		return;
+	}
 	if (ush_hold_word_state(atomic_load_explicit(&swap.hold->word, memory_order_acquire)) !=
 		USH_HOLD_STATE_HELD) {
 		decide_answer_state(

@@ -423,16 +423,15 @@ struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
  */
 void decide_keep(struct ush_loop *loop, struct act *act);
 
-/* ret: true if the request has a key of the channel it names; false: answered CHANNEL. */
-bool decide_channel_key_good(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, const struct ush_event *event);
+/* ret: true if the request has the key of the channel it names. */
+bool decide_channel_key_good(const struct ush_loop *loop, const struct ush_admitted *admitted,
+	const struct ush_event *event);
 
-/* The channel that a request may buy from. ret: false: answered CHANNEL. out: *channel: 0: none. */
-USH_INLINE bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, const struct ush_event *event, uint32_t *channel)
+/* ret: false if the request names a channel and does not have its key. */
+USH_INLINE bool decide_channel(const struct ush_loop *loop, const struct ush_admitted *admitted,
+	const struct ush_event *event)
 {
-	*channel = admitted->channel;
-	return ush_likely(*channel == 0) || decide_channel_key_good(loop, packet, admitted, event);
+	return ush_likely(admitted->channel == 0) || decide_channel_key_good(loop, admitted, event);
 }
 
 /* ret: seats of a row that are free for those who have the channel's key only. */
