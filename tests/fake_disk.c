@@ -95,10 +95,20 @@ static int64_t end(struct fake_disk *fake, enum fate fate, int64_t result)
 /* Large files are mapped, so that only what is written costs anything. */
 #define MAPPED_BYTES (64u << 10)
 
+/* Of files that are gone, all zero again: a simulation makes and forgets thousands a second. */
+#define SPARES_MAX 8u
+static _Thread_local struct {
+	uint8_t *data[SPARES_MAX];
+	uint64_t size;
+	uint32_t count;
+} spares;
+
 static uint8_t *data_make(uint64_t size)
 {
 	uint8_t *data;
 
+	if (size == spares.size && spares.count != 0)
+		return spares.data[--spares.count];
 	if (size < MAPPED_BYTES)
 		data = calloc(1, size != 0 ? size : 1);
 	else
@@ -110,10 +120,18 @@ static uint8_t *data_make(uint64_t size)
 
 static void data_free(struct fake_file *file)
 {
-	if (file->size < MAPPED_BYTES)
+	if (file->size < MAPPED_BYTES) {
 		free(file->data);
-	else
+		return;
+	}
+	if (spares.count == 0)
+		spares.size = file->size;
+	if (spares.count == SPARES_MAX || file->size != spares.size) {
 		munmap(file->data, file->size);
+		return;
+	}
+	memset(file->data, 0, (size_t)ush_min64(file->touched, file->size));
+	spares.data[spares.count++] = file->data;
 }
 
 /* Bytes below `end` may be other than zero. */

@@ -70,7 +70,7 @@ void decide_query_section(
 		ush_inventory_event(&loop->engine->inventory, request->event);
 	const struct ush_venue_section *section;
 	struct ush_reply reply;
-	uint32_t room = admitted->size, rows, fit, channel;
+	uint32_t room = admitted->size, rows, fit, channel = admitted->channel;
 
 	if (event == NULL) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
@@ -81,8 +81,10 @@ void decide_query_section(
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_SECTION);
 		return;
 	}
-	if (!decide_channel(loop, packet, admitted, event, &channel))
+	if (!decide_channel(loop, admitted, event)) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_CHANNEL, 0);
 		return;
+	}
 	section = &event->sections[request->section];
 	ush_admit_reply(&reply, request, USH_STATUS_OK);
 	reply.amount = section->row_count;

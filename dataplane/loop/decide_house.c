@@ -34,22 +34,19 @@ static uint32_t key_number(const struct ush_event *event, uint32_t channel)
 	return atomic_load_explicit(&event->channel_key[channel], memory_order_acquire);
 }
 
-bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, const struct ush_event *event, uint32_t *channel)
+bool decide_channel(const struct ush_loop *loop, const struct ush_admitted *admitted,
+	const struct ush_event *event)
 {
+	uint32_t channel = admitted->channel;
 	struct ush_key key;
 	uint64_t tag;
 
-	*channel = admitted->channel;
-	if (ush_likely(*channel == 0))
+	if (ush_likely(channel == 0))
 		return true;
-	key = channel_key(loop->engine, event->id, *channel, admitted->channel_key);
+	key = channel_key(loop->engine, event->id, channel, admitted->channel_key);
 	tag = ush_siphash_2(
-		&key, admitted->request.user, (uint64_t)event->id | (uint64_t)*channel << 32);
-	if (admitted->channel_key == key_number(event, *channel) && tag == admitted->channel_tag)
-		return true;
-	loop_refuse(loop, packet, admitted, USH_STATUS_CHANNEL, 0);
-	return false;
+		&key, admitted->request.user, (uint64_t)event->id | (uint64_t)channel << 32);
+	return admitted->channel_key == key_number(event, channel) && tag == admitted->channel_tag;
 }
 
 uint64_t decide_channel_available(

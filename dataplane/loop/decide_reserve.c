@@ -278,6 +278,11 @@ bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 	*user = NULL;
 	*event = ush_inventory_event(&loop->engine->inventory, request->event);
 	*takes = event_takes_holds(loop, *event, detail);
+	/* A key that was replaced since does not undo what it bought: see the repeat below. */
+	if (*event != NULL && !decide_channel(loop, admitted, *event)) {
+		*takes = USH_STATUS_CHANNEL;
+		*detail = 0;
+	}
 	/* Seats of a channel are off public sale. */
 	if (*takes == USH_STATUS_SOLD_OUT && admitted->channel != 0)
 		*takes = USH_STATUS_OK;
@@ -308,11 +313,8 @@ void decide_reserve(
 	struct ush_user *user;
 	struct decide_legs legs;
 	enum ush_status takes;
-	uint32_t detail, channel = 0;
+	uint32_t detail;
 
-	event = ush_inventory_event(&engine->inventory, admitted->request.event);
-	if (event != NULL && !decide_channel(loop, packet, admitted, event, &channel))
-		return;
 	if (!decide_begin_hold(loop, packet, admitted, &event, &user, &takes, &detail))
 		return;
 	if (takes == USH_STATUS_OK) {
@@ -329,5 +331,5 @@ void decide_reserve(
 		loop_refuse(loop, packet, admitted, takes, takes == USH_STATUS_BUSY ? 0 : detail);
 		return;
 	}
-	try_claim(loop, packet, admitted, event, user, &legs, channel);
+	try_claim(loop, packet, admitted, event, user, &legs, admitted->channel);
 }

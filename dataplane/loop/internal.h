@@ -317,9 +317,9 @@ struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
  */
 void decide_keep(struct ush_loop *loop, struct act *act);
 
-/* The channel that a request may buy from. ret: false: answered CHANNEL. out: *channel: 0: none. */
-bool decide_channel(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, const struct ush_event *event, uint32_t *channel);
+/* ret: false if the request names a channel and does not have its key. */
+bool decide_channel(const struct ush_loop *loop, const struct ush_admitted *admitted,
+	const struct ush_event *event);
 
 /* ret: seats of a row that are free for those who have the channel's key only. */
 uint64_t decide_channel_available(

@@ -130,6 +130,35 @@ static void test_channel_tag_wrong_is_refused(void)
 	CHECK_EQ(block(USH_OP_BLOCK, 16, 1, 1).detail, USH_FAULT_CHANNEL);
 }
 
+/* Goal: what was bought stays told when its key is replaced: the client asks again with what it
+ * sent. usher-sim found it answered CHANNEL (seed 384). */
+static void test_channel_repeat_after_new_key_is_told_again(void)
+{
+	struct ush_request request = harness_reserve(EVENT, 7, 1, 1, 0x1);
+	struct channel_ticket sent;
+	struct ush_reply first, again;
+	uint32_t number;
+	struct ush_key key;
+
+	start();
+	block(USH_OP_BLOCK, FAN, 1, 0xf);
+	key = channel_told(FAN, 0, &number);
+	sent = channel_ticket(key, number, 7, EVENT, FAN);
+	first = harness_ask_with(&h, &request, &sent, sizeof(sent), NULL);
+	CHECK_EQ(first.status, USH_STATUS_OK);
+	channel_told(FAN, 1, &number);
+	again = harness_ask_with(&h, &request, &sent, sizeof(sent), NULL);
+	CHECK_EQ(again.status, USH_STATUS_OK);
+	CHECK_EQ(again.detail, 1);
+	CHECK_EQ(again.hold, first.hold);
+	/* A new request with the old key gets nothing. */
+	request.request_id = 2;
+	request.mask = 2;
+	CHECK_EQ(harness_ask_with(&h, &request, &sent, sizeof(sent), NULL).status,
+		USH_STATUS_CHANNEL);
+	CHECK(audit_is_clean());
+}
+
 /* Goal: seats of a channel that come back are the channel's: released, cut, expired, refunded. */
 static void test_channel_seats_come_back_to_it(void)
 {
@@ -422,6 +451,7 @@ int main(void)
 	TAP_RUN(test_channel_key_buys_public_does_not);
 	TAP_RUN(test_channel_claim_is_all_or_nothing);
 	TAP_RUN(test_channel_tag_wrong_is_refused);
+	TAP_RUN(test_channel_repeat_after_new_key_is_told_again);
 	TAP_RUN(test_channel_seats_come_back_to_it);
 	TAP_RUN(test_channel_blocks_and_unblocks_its_own);
 	TAP_RUN(test_channel_sells_when_the_rest_is_sold);
