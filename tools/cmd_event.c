@@ -641,6 +641,24 @@ static const char *option_name(int letter)
 	return "?";
 }
 
+/* What an option with a value takes. */
+static const char *option_wants(int letter)
+{
+	switch (letter) {
+	case 'e':
+		return "a number from 1 to 65535";
+	case 'C':
+		return "a number from 1 to 15";
+	case 'd':
+		return "minor units, from 0 to 67108863";
+	default:
+		return "CATEGORY=MINOR-UNITS, from 0 to 67108863";
+	}
+}
+static_assert(
+	USH_EVENT_ID_MAX == 65535 && USH_CHANNEL_COUNT_MAX == 15 && USH_VENUE_PRICE_MAX == 67108863,
+	"option_wants() says so");
+
 /* Parses what follows the action. ret: USHER_OK to go on, USHER_USAGE, or -1: help was printed. */
 static int parse(const struct action *action, int argc, char **argv, struct arguments *arguments)
 {
@@ -659,8 +677,8 @@ static int parse(const struct action *action, int argc, char **argv, struct argu
 			return USHER_USAGE;
 		}
 		if (!take_option(arguments, letter)) {
-			fprintf(stderr, "usher event %s: --%s `%s` makes no sense; see --help\n",
-				action->name, option_name(letter), optarg);
+			fprintf(stderr, "usher event %s: --%s `%s`: want %s\n", action->name,
+				option_name(letter), optarg, option_wants(letter));
 			return USHER_USAGE;
 		}
 	}
@@ -681,6 +699,7 @@ static int parse(const struct action *action, int argc, char **argv, struct argu
 int cmd_event(int argc, char **argv)
 {
 	static struct arguments arguments;
+	static char name[40];
 	int ret;
 
 	if (argc < 2 || argv[1][0] == '-') {
@@ -695,6 +714,9 @@ int cmd_event(int argc, char **argv)
 			continue;
 		memset(&arguments, 0, sizeof(arguments));
 		optind = 1;
+		/* getopt() begins what it says with this. */
+		snprintf(name, sizeof(name), "usher event %s", actions[i].name);
+		argv[1] = name;
 		ret = parse(&actions[i], argc - 1, argv + 1, &arguments);
 		if (ret != USHER_OK)
 			return ret < 0 ? USHER_OK : ret;

@@ -135,6 +135,8 @@ static uint8_t type_of_op(uint8_t op)
 {
 	static const uint8_t types[256] = {
 		[USH_OP_RESERVE] = USH_RECORD_TYPE_HOLD,
+		[USH_OP_RESERVE_BEST] = USH_RECORD_TYPE_HOLD,
+		[USH_OP_RESERVE_AREA] = USH_RECORD_TYPE_HOLD,
 		[USH_OP_RELEASE] = USH_RECORD_TYPE_RELEASE,
 		[USH_OP_EXTEND] = USH_RECORD_TYPE_EXTEND,
 		[USH_OP_CONFIRM] = USH_RECORD_TYPE_CONFIRM,
@@ -161,6 +163,21 @@ static bool has_request_id(uint8_t type)
 	       type == USH_RECORD_TYPE_EXTEND;
 }
 
+/* The hold has the seats that were asked for: a leg is the request's base leg, and there are as
+ * many. */
+static bool has_seats(const struct ledger_entry *entry, const struct ush_ack_entry *ack)
+{
+	if (ack->op != USH_OP_RESERVE)
+		return true;
+	if (ack->leg_count != entry->legs)
+		return false;
+	for (uint32_t i = 0; i < entry->legs; i++) {
+		if (entry[i].row == ack->row && entry[i].mask == ack->mask)
+			return true;
+	}
+	return false;
+}
+
 static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
 {
 	uint8_t type = type_of_op(ack->op);
@@ -181,7 +198,8 @@ static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
 	}
 	if (is_of_type(entry, type) && entry->hold == ack->hold && entry->user == ack->user &&
 		entry->event == ack->event &&
-		(!has_request_id(type) || entry->request_id == ack->request_id))
+		(!has_request_id(type) || entry->request_id == ack->request_id) &&
+		has_seats(entry, ack))
 		return;
 	v->acks_wrong++;
 	if (v->problem.text[0] == '\0')
@@ -213,6 +231,7 @@ static int measure_acks(struct verify *v, struct acks *acks)
 
 static int check_acks(struct verify *v, const struct acks *acks)
 {
+	static const struct ush_ack_entry first = {.magic = USH_ACK_MAGIC};
 	const char *path = acks->path;
 	struct ush_ack_entry ack;
 	FILE *file = fopen(path, "rb");
@@ -224,7 +243,7 @@ static int check_acks(struct verify *v, const struct acks *acks)
 		return -USH_ENOENT;
 	}
 	if (left < sizeof(ack) || fread(&ack, sizeof(ack), 1, file) != 1 ||
-		ack.magic != USH_ACK_MAGIC) {
+		memcmp(&ack, &first, sizeof(ack)) != 0) {
 		ush_message_set(&v->problem, "%s is no acknowledgement file", path);
 		fclose(file);
 		return -USH_EPARSE;
@@ -233,7 +252,13 @@ static int check_acks(struct verify *v, const struct acks *acks)
 		got = fread(&ack, 1, ush_min64(sizeof(ack), left), file);
 		if (got != sizeof(ack))
 			break;
-		check_ack(v, &ack);
+		if (ack.magic != 0 && v->problem.text[0] == '\0')
+			ush_message_set(&v->problem,
+				"%s: the entry at byte %" PRIu64
+				" is no acknowledgement: the file is damaged, or two were put together",
+				path, acks->bytes - left);
+		if (ack.magic == 0)
+			check_ack(v, &ack);
 	}
 	fclose(file);
 	if (left != 0)

@@ -84,6 +84,7 @@ static int cmd_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	static char name[32];
 	const struct command *command;
 
 	if (argc < 2) {
@@ -101,5 +102,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usher: no command `%s`; `usher help` lists them\n", argv[1]);
 		return USHER_USAGE;
 	}
+	/* getopt() begins what it says with this. */
+	snprintf(name, sizeof(name), "usher %s", command->name);
+	argv[1] = name;
 	return command->run(argc - 1, argv + 1);
 }

@@ -34,6 +34,18 @@ static const uint32_t entry_bytes[SECTIONS] = {
 	[USH_STATE_SECTION_CHANNEL - 1] = sizeof(struct ush_state_channel),
 };
 
+/* Where the entries of a section have a reserved field. */
+static const struct {
+	uint32_t at;
+	uint32_t bytes;
+} reserved[SECTIONS] = {
+	[USH_STATE_SECTION_TOTAL - 1] = {offsetof(struct ush_state_total, reserved0), 4},
+	[USH_STATE_SECTION_HOLD - 1] = {offsetof(struct ush_state_hold, reserved0), 2},
+	[USH_STATE_SECTION_USER - 1] = {offsetof(struct ush_state_user, reserved0), 4},
+	[USH_STATE_SECTION_ANSWER - 1] = {offsetof(struct ush_state_answer, reserved0), 6},
+	[USH_STATE_SECTION_CHANNEL - 1] = {offsetof(struct ush_state_channel, reserved0), 6},
+};
+
 static void snapshot_name(char *name, uint64_t sequence)
 {
 	snprintf(name, USH_DISK_NAME_MAX, "snap-%016" PRIx64 ".ush", sequence);
@@ -227,6 +239,29 @@ struct ush_snapshot {
 	uint64_t taken[SECTIONS];
 };
 
+static bool is_zero(const void *field, size_t bytes)
+{
+	const uint8_t *byte = field;
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		any |= byte[i];
+	return any == 0;
+}
+
+/* What is reserved in the section's line of the table and in each of its entries is zero. */
+static bool section_reserved_is_zero(const struct ush_snapshot *s, uint32_t section)
+{
+	const struct ush_snapshot_section *t = &s->table[section];
+	bool zero = t->reserved0 == 0;
+
+	if (reserved[section].bytes == 0)
+		return zero;
+	for (uint64_t at = reserved[section].at; at < t->bytes; at += t->entry_bytes)
+		zero &= is_zero(s->file + t->offset + at, reserved[section].bytes);
+	return zero;
+}
+
 /* ret: NULL if it is whole, else what is wrong. */
 static const char *check_file(struct ush_snapshot *s, uint64_t file_bytes)
 {
@@ -245,6 +280,8 @@ static const char *check_file(struct ush_snapshot *s, uint64_t file_bytes)
 	if (header.file_bytes != file_bytes || header.sequence % USH_BLOCK_SLOTS != 0 ||
 		header.sequence <= USH_LOG_SEQUENCE_FIRST)
 		return "it is not as long as it says";
+	if (header.reserved0 != 0 || !is_zero(header.reserved1, sizeof(header.reserved1)))
+		return "what is reserved in its header is not zero";
 	for (uint32_t i = 0; i < SECTIONS; i++) {
 		const struct ush_snapshot_section *t = &s->table[i];
 
@@ -254,6 +291,8 @@ static const char *check_file(struct ush_snapshot *s, uint64_t file_bytes)
 			return "its sections are not where they should be";
 		if (ush_crc32c(0, s->file + t->offset, t->bytes) != t->crc)
 			return "the checksum of a section is wrong";
+		if (!section_reserved_is_zero(s, i))
+			return "what is reserved in a section is not zero";
 	}
 	s->point = (struct ush_snapshot_point){
 		.box = header.box,

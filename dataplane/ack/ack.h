@@ -1,111 +1,123 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replies that wait for durability: a first-in first-out ring per loop.
+ * Replies that wait for durability: a first-in first-out queue per loop.
  *
- * Owns:  the ring.
+ * Owns:  the queue.
  * Reads: the durable sequence handed in.
  * Never: I/O.
  */
 #ifndef USH_ACK_H
 #define USH_ACK_H
 
-#include <string.h>
-
 #include "base/base.h"
 #include "base/packet.h"
 
-/* Headers in front of a reply that waits in the ring: at most these bytes are copied. */
-#define USH_ACK_HEADER_BYTES 64u
+/* Replies in a chunk. */
+#define USH_ACK_CHUNK 64u
 
 struct ush_ack_waiting {
+	/* Without handle when the frame stands beside it. */
+	struct ush_packet packet;
 	/* Leaves when everything up to and including this sequence is durable. */
 	uint64_t sequence;
-	/* NULL: the frame is below. */
-	void *handle;
-	uint8_t *data;
-	uint16_t size;
-	uint16_t payload_at;
-	uint16_t port;
-	uint8_t flags;
-	uint8_t family;
-	uint8_t frame[USH_PACKET_KEPT_BYTES];
 };
-static_assert(sizeof(struct ush_ack_waiting) == 160, "five entries take 25 cache lines");
+static_assert(sizeof(struct ush_ack_waiting) == 48, "four entries take three cache lines");
+
+/* Chunks of a queue are taken from a stack as it grows and put back as it shrinks: however many
+ * may wait, only memory for those that do is touched, and touched again while it is warm. */
+struct ush_ack_chunk {
+	struct ush_ack_waiting waiting[USH_ACK_CHUNK];
+	uint8_t frame[USH_ACK_CHUNK][USH_PACKET_KEPT_BYTES];
+	/* The one behind it: in the queue, or on the stack. */
+	_Alignas(USH_CACHE_LINE) struct ush_ack_chunk *next;
+};
 
 struct ush_acks {
-	struct ush_ack_waiting *ring;
-	uint32_t mask;
-	uint32_t head;
-	uint32_t tail;
+	struct ush_ack_chunk *head;
+	struct ush_ack_chunk *tail;
+	/* Entry of `head` that leaves next; entry of `tail` that is filled next. */
+	uint32_t head_at;
+	uint32_t tail_at;
+	uint32_t count;
+	uint32_t count_max;
+	struct ush_ack_chunk *free;
 };
 
-/* in: ring: `count` entries, a power of two. */
-USH_INLINE void ush_acks_init(struct ush_acks *acks, void *ring, uint32_t count)
+/* ret: bytes for `count` entries: they may begin and end in the middle of a chunk. */
+USH_INLINE size_t ush_acks_bytes(uint32_t count)
 {
-	USH_ASSERT((count & (count - 1)) == 0);
-	acks->ring = ring;
-	acks->mask = count - 1;
-	acks->head = acks->tail = 0;
+	return ((size_t)count / USH_ACK_CHUNK + 2) * sizeof(struct ush_ack_chunk);
+}
+
+/* in: memory: ush_acks_bytes(count), 64-byte aligned. */
+USH_INLINE void ush_acks_init(struct ush_acks *acks, void *memory, uint32_t count)
+{
+	struct ush_ack_chunk *chunks = memory;
+
+	acks->free = NULL;
+	/* Downwards, so that low ones are used first and memory stays dense. */
+	for (uint32_t i = count / USH_ACK_CHUNK + 1; i > 0; i--) {
+		chunks[i].next = acks->free;
+		acks->free = &chunks[i];
+	}
+	acks->head = acks->tail = chunks;
+	acks->head_at = acks->tail_at = 0;
+	acks->count = 0;
+	acks->count_max = count;
 }
 
 USH_INLINE uint32_t ush_acks_count(const struct ush_acks *acks)
 {
-	return acks->tail - acks->head;
+	return acks->count;
 }
 
 USH_INLINE uint32_t ush_acks_room(const struct ush_acks *acks)
 {
-	return acks->mask + 1 - ush_acks_count(acks);
+	return acks->count_max - acks->count;
 }
 
-/* Room must have been found. ret: the entry that the next push will fill. */
-USH_INLINE struct ush_ack_waiting *ush_acks_next(struct ush_acks *acks)
+/* ret: true if a reply of so many bytes may leave its packet: it stands in the queue then, and the
+ * packet is free at once. The buffer of a reply would be cold, and its page out of the TLB, after a
+ * disk write. false: too long, or a control message. */
+USH_INLINE bool ush_acks_keeps(const struct ush_packet *packet, uint32_t reply_bytes)
 {
-	USH_ASSERT(acks->tail - acks->head <= acks->mask);
-	return &acks->ring[acks->tail & acks->mask];
+	return packet->payload_at + reply_bytes <= USH_PACKET_KEPT_BYTES &&
+	       (packet->flags & USH_PACKET_CONTROL) == 0;
 }
 
 /*
- * ret: true, with the packet's headers copied to the next entry and *moved a packet without handle
- *      that stands there: write the reply of `reply_bytes` into it and push it; the old packet is
- *      free at once. The buffer of a reply would be cold, and its page out of the TLB, after a disk
- *      write. false: too long, or a control message: it must keep its packet.
+ * Room must have been found. A lower sequence than the one before waits as long as that one.
+ * in:  keep: the reply's frame will stand in the queue (ush_acks_keeps).
+ * ret: the packet in the queue; keep: its frame, USH_PACKET_KEPT_BYTES at `data`, is to be written.
  */
-USH_INLINE bool ush_acks_move(struct ush_acks *acks, const struct ush_packet *packet,
-	uint32_t reply_bytes, struct ush_packet *moved)
+USH_INLINE struct ush_packet *ush_acks_push(
+	struct ush_acks *acks, const struct ush_packet *packet, uint64_t sequence, bool keep)
 {
-	struct ush_ack_waiting *entry = ush_acks_next(acks);
+	struct ush_ack_chunk *chunk = acks->tail;
+	struct ush_ack_waiting *entry;
+	uint32_t at = acks->tail_at++;
 
-	if (packet->payload_at > USH_ACK_HEADER_BYTES ||
-		packet->payload_at + reply_bytes > USH_PACKET_KEPT_BYTES ||
-		packet->capacity < USH_ACK_HEADER_BYTES ||
-		(packet->flags & USH_PACKET_CONTROL) != 0)
-		return false;
-	/* More than the headers, but of a size known here. */
-	memcpy(entry->frame, packet->data, USH_ACK_HEADER_BYTES);
-	*moved = *packet;
-	moved->data = entry->frame;
-	moved->capacity = USH_PACKET_KEPT_BYTES;
-	moved->handle = NULL;
-	return true;
-}
+	USH_ASSERT(acks->count < acks->count_max);
+	acks->count++;
+	if (ush_unlikely(at == USH_ACK_CHUNK)) {
+		struct ush_ack_chunk *next = acks->free;
 
-/* Room must have been found. A lower sequence than the one before waits as long as that one. */
-USH_INLINE void ush_acks_push(
-	struct ush_acks *acks, const struct ush_packet *packet, uint64_t sequence)
-{
-	struct ush_ack_waiting *entry = ush_acks_next(acks);
-
-	acks->tail++;
+		USH_ASSERT(next != NULL);
+		acks->free = next->next;
+		chunk->next = next;
+		acks->tail = chunk = next;
+		at = 0;
+		acks->tail_at = 1;
+	}
+	entry = &chunk->waiting[at];
+	entry->packet = *packet;
 	entry->sequence = sequence;
-	entry->handle = packet->handle;
-	entry->data = packet->data;
-	USH_ASSERT(packet->size <= UINT16_MAX);
-	entry->size = (uint16_t)packet->size;
-	entry->payload_at = packet->payload_at;
-	entry->port = packet->port;
-	entry->flags = (uint8_t)packet->flags;
-	entry->family = packet->family;
+	if (ush_likely(keep)) {
+		entry->packet.data = chunk->frame[at];
+		entry->packet.capacity = USH_PACKET_KEPT_BYTES;
+		entry->packet.handle = NULL;
+	}
+	return &entry->packet;
 }
 
 /* Moves up to `max` replies that rest on sequences below `durable` to out; those without handle
@@ -115,27 +127,33 @@ USH_INLINE uint32_t ush_acks_pop(
 {
 	uint32_t count = 0;
 
-	while (count < max && acks->head != acks->tail) {
-		const struct ush_ack_waiting *entry = &acks->ring[acks->head & acks->mask];
+	if (max > acks->count)
+		max = acks->count;
+	while (count < max) {
+		if (ush_unlikely(acks->head_at == USH_ACK_CHUNK)) {
+			struct ush_ack_chunk *done = acks->head;
+
+			acks->head = done->next;
+			acks->head_at = 0;
+			done->next = acks->free;
+			acks->free = done;
+		}
+		const struct ush_ack_waiting *entry = &acks->head->waiting[acks->head_at];
 		if (entry->sequence >= durable)
 			break;
-		if (ush_unlikely(entry->handle != NULL)) {
+		if (ush_unlikely(entry->packet.handle != NULL)) {
 			/* Written a disk write ago, so out of the near caches by now. */
-			USH_PREFETCH_WRITE(entry->handle);
-			USH_PREFETCH(entry->data);
-			USH_PREFETCH(entry->data + USH_CACHE_LINE);
+			USH_PREFETCH_WRITE(entry->packet.handle);
+			USH_PREFETCH(entry->packet.data);
+			USH_PREFETCH(entry->packet.data + USH_CACHE_LINE);
 		}
-		out[count++] = (struct ush_packet){
-			.data = entry->data,
-			.size = entry->size,
-			.handle = entry->handle,
-			.flags = entry->flags,
-			.port = entry->port,
-			.payload_at = entry->payload_at,
-			.family = entry->family,
-		};
-		acks->head++;
+		out[count++] = entry->packet;
+		acks->head_at++;
 	}
+	acks->count -= count;
+	/* Nobody waits: begin again with the same entries. */
+	if (acks->count == 0 && acks->head == acks->tail)
+		acks->head_at = acks->tail_at = 0;
 	return count;
 }
 

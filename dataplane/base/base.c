@@ -106,77 +106,33 @@ uint32_t ush_crc32c(uint32_t crc, const void *data, size_t size)
 	return ~crc_bytes(~crc, data, size);
 }
 
-#define ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
-
-struct sip {
-	uint64_t v0, v1, v2, v3;
-};
-
-USH_INLINE void sip_round(struct sip *s)
-{
-	s->v0 += s->v1;
-	s->v1 = ROTL(s->v1, 13) ^ s->v0;
-	s->v0 = ROTL(s->v0, 32);
-	s->v2 += s->v3;
-	s->v3 = ROTL(s->v3, 16) ^ s->v2;
-	s->v0 += s->v3;
-	s->v3 = ROTL(s->v3, 21) ^ s->v0;
-	s->v2 += s->v1;
-	s->v1 = ROTL(s->v1, 17) ^ s->v2;
-	s->v2 = ROTL(s->v2, 32);
-}
-
-USH_INLINE void sip_init(struct sip *s, const struct ush_key *key)
-{
-	s->v0 = key->k0 ^ 0x736f6d6570736575ull;
-	s->v1 = key->k1 ^ 0x646f72616e646f6dull;
-	s->v2 = key->k0 ^ 0x6c7967656e657261ull;
-	s->v3 = key->k1 ^ 0x7465646279746573ull;
-}
-
-USH_INLINE void sip_word(struct sip *s, uint64_t m)
-{
-	s->v3 ^= m;
-	sip_round(s);
-	sip_round(s);
-	s->v0 ^= m;
-}
-
-USH_INLINE uint64_t sip_finish(struct sip *s)
-{
-	s->v2 ^= 0xff;
-	for (int i = 0; i < 4; i++)
-		sip_round(s);
-	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
-}
-
 uint64_t ush_siphash(const struct ush_key *key, const void *data, size_t size)
 {
 	const uint8_t *p = data;
 	uint64_t last = (uint64_t)size << 56;
-	struct sip s;
+	struct ush_sip s;
 
-	sip_init(&s, key);
+	ush_sip_init(&s, key);
 	for (; size >= 8; size -= 8, p += 8) {
 		uint64_t word;
 		memcpy(&word, p, 8);
-		sip_word(&s, word);
+		ush_sip_word(&s, word);
 	}
 	for (size_t i = 0; i < size; i++)
 		last |= (uint64_t)p[i] << (8 * i);
-	sip_word(&s, last);
-	return sip_finish(&s);
+	ush_sip_word(&s, last);
+	return ush_sip_finish(&s);
 }
 
 uint64_t ush_siphash_2(const struct ush_key *key, uint64_t a, uint64_t b)
 {
-	struct sip s;
+	struct ush_sip s;
 
-	sip_init(&s, key);
-	sip_word(&s, a);
-	sip_word(&s, b);
-	sip_word(&s, 16ull << 56);
-	return sip_finish(&s);
+	ush_sip_init(&s, key);
+	ush_sip_word(&s, a);
+	ush_sip_word(&s, b);
+	ush_sip_word(&s, 16ull << 56);
+	return ush_sip_finish(&s);
 }
 
 void ush_random_init(struct ush_random *random, uint64_t seed)

@@ -150,6 +150,62 @@ uint64_t ush_siphash(const struct ush_key *key, const void *data, size_t size);
 /* SipHash-2-4 of the 16 bytes (a, b), without the byte loop. */
 uint64_t ush_siphash_2(const struct ush_key *key, uint64_t a, uint64_t b);
 
+#define USH_ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
+
+/* State of a SipHash under way; use the functions below. */
+struct ush_sip {
+	uint64_t v0, v1, v2, v3;
+};
+
+USH_INLINE void ush_sip_round(struct ush_sip *s)
+{
+	s->v0 += s->v1;
+	s->v1 = USH_ROTL(s->v1, 13) ^ s->v0;
+	s->v0 = USH_ROTL(s->v0, 32);
+	s->v2 += s->v3;
+	s->v3 = USH_ROTL(s->v3, 16) ^ s->v2;
+	s->v0 += s->v3;
+	s->v3 = USH_ROTL(s->v3, 21) ^ s->v0;
+	s->v2 += s->v1;
+	s->v1 = USH_ROTL(s->v1, 17) ^ s->v2;
+	s->v2 = USH_ROTL(s->v2, 32);
+}
+
+USH_INLINE void ush_sip_init(struct ush_sip *s, const struct ush_key *key)
+{
+	s->v0 = key->k0 ^ 0x736f6d6570736575ull;
+	s->v1 = key->k1 ^ 0x646f72616e646f6dull;
+	s->v2 = key->k0 ^ 0x6c7967656e657261ull;
+	s->v3 = key->k1 ^ 0x7465646279746573ull;
+}
+
+USH_INLINE void ush_sip_word(struct ush_sip *s, uint64_t m)
+{
+	s->v3 ^= m;
+	ush_sip_round(s);
+	ush_sip_round(s);
+	s->v0 ^= m;
+}
+
+USH_INLINE uint64_t ush_sip_finish(struct ush_sip *s)
+{
+	s->v2 ^= 0xff;
+	for (int i = 0; i < 4; i++)
+		ush_sip_round(s);
+	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+/* SipHash-2-4 of the lowest `size` bytes of `value`, 0 to 7; the others are 0. cost: about half of
+ * ush_siphash_2. */
+USH_INLINE uint64_t ush_siphash_short(const struct ush_key *key, uint64_t value, uint32_t size)
+{
+	struct ush_sip s;
+
+	ush_sip_init(&s, key);
+	ush_sip_word(&s, value | (uint64_t)size << 56);
+	return ush_sip_finish(&s);
+}
+
 /* Small seeded generator (xorshift64*, Vigna 2014) for tests and load; never for secrets. */
 struct ush_random {
 	uint64_t state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claim/best.h"
 
-static enum ush_claim lost(const struct ush_row *row, uint64_t way)
+enum ush_claim ush_row_lost(const struct ush_row *row, uint64_t way)
 {
 	uint64_t firm = atomic_load_explicit(&row->firm, memory_order_relaxed);
 	uint64_t house = atomic_load_explicit(&row->house, memory_order_relaxed);
@@ -14,22 +14,7 @@ enum ush_claim ush_row_test(const struct ush_row *row, uint64_t mask, uint64_t *
 	uint64_t free = atomic_load_explicit(&row->free, memory_order_relaxed);
 
 	*way = mask & ~free;
-	return *way == 0 ? USH_CLAIM_WON : lost(row, *way);
-}
-
-enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way)
-{
-	uint64_t free = atomic_load_explicit(&row->free, memory_order_relaxed);
-
-	do {
-		*way = mask & ~free;
-		if (*way != 0)
-			return lost(row, *way);
-		/* Fails only when another core changed this row: someone made progress. Acquire
-		 * pairs with the release of whoever gave the seats back. */
-	} while (!atomic_compare_exchange_weak_explicit(
-		&row->free, &free, free & ~mask, memory_order_acq_rel, memory_order_relaxed));
-	return USH_CLAIM_WON;
+	return *way == 0 ? USH_CLAIM_WON : ush_row_lost(row, *way);
 }
 
 void ush_row_unclaim(struct ush_event *event, struct ush_row *row, uint64_t mask)
@@ -46,7 +31,8 @@ void ush_row_return(struct ush_event *event, struct ush_row *row, uint64_t mask)
 	ush_best_note(event, (uint32_t)(row - event->rows));
 }
 
-uint64_t ush_event_price(const struct ush_event *event, const struct ush_row *row, uint64_t mask)
+uint64_t ush_event_price_tiers(
+	const struct ush_event *event, const struct ush_row *row, uint64_t mask)
 {
 	uint64_t rest = mask, price = 0;
 
@@ -56,25 +42,6 @@ uint64_t ush_event_price(const struct ush_event *event, const struct ush_row *ro
 		rest &= ~part;
 	}
 	return price + (uint64_t)ush_popcount64(rest) * event->price[row->tier[0]];
-}
-
-static void bump(_Atomic uint64_t *word, uint64_t by)
-{
-	/* One writer. Release: who reads the sum also sees that the log slot behind it is
-	 * reserved. */
-	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
-
-	atomic_store_explicit(word, value + by, memory_order_release);
-}
-
-void ush_event_count_taken(struct ush_event *event, uint32_t loop, uint32_t seats)
-{
-	bump(&event->tally[loop].taken, seats);
-}
-
-void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t seats)
-{
-	bump(&event->tally[loop].returned, seats);
 }
 
 /* Seats came off sale by the record at `sequence`. The highest of these sequences counts: loops

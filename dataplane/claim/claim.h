@@ -139,8 +139,24 @@ enum ush_claim {
 /* ret: how a claim would end now; *way: seats in the way. cost: two loads. */
 enum ush_claim ush_row_test(const struct ush_row *row, uint64_t mask, uint64_t *way);
 
+/* ret: what to say of seats in the way. */
+enum ush_claim ush_row_lost(const struct ush_row *row, uint64_t way);
+
 /* Takes all of `mask` or nothing, by compare-and-swap. by: any loop. */
-enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way);
+USH_INLINE enum ush_claim ush_row_claim(struct ush_row *row, uint64_t mask, uint64_t *way)
+{
+	uint64_t free = atomic_load_explicit(&row->free, memory_order_relaxed);
+
+	do {
+		*way = mask & ~free;
+		if (*way != 0)
+			return ush_row_lost(row, *way);
+		/* Fails only when another core changed this row: someone made progress. Acquire
+		 * pairs with the release of whoever gave the seats back. */
+	} while (!atomic_compare_exchange_weak_explicit(
+		&row->free, &free, free & ~mask, memory_order_acq_rel, memory_order_relaxed));
+	return USH_CLAIM_WON;
+}
 
 /* Gives back seats of a claim that got no record. */
 USH_INLINE void ush_row_put_back(struct ush_row *row, uint64_t mask)
@@ -178,12 +194,40 @@ USH_INLINE uint64_t ush_row_available(const struct ush_row *row)
 				    atomic_load_explicit(&row->house, memory_order_acquire));
 }
 
-/* ret: price of the seats in minor units. */
-uint64_t ush_event_price(const struct ush_event *event, const struct ush_row *row, uint64_t mask);
+/* The same as ush_event_price, for seats of any tiers. */
+uint64_t ush_event_price_tiers(
+	const struct ush_event *event, const struct ush_row *row, uint64_t mask);
 
-/* Counts seats made firm (taken) or returned by loop `loop`. */
-void ush_event_count_taken(struct ush_event *event, uint32_t loop, uint32_t seats);
-void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t seats);
+/* ret: price of the seats in minor units. */
+USH_INLINE uint64_t ush_event_price(
+	const struct ush_event *event, const struct ush_row *row, uint64_t mask)
+{
+	/* Most rows have one tier. */
+	if (ush_likely((mask & (row->tier_mask[0] | row->tier_mask[1] | row->tier_mask[2])) == 0))
+		return (uint64_t)ush_popcount64(mask) * event->price[row->tier[0]];
+	return ush_event_price_tiers(event, row, mask);
+}
+
+USH_INLINE void ush_tally_bump(_Atomic uint64_t *word, uint64_t by)
+{
+	/* One writer. Release: who reads the sum also sees that the log slot behind it is
+	 * reserved. */
+	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+
+	atomic_store_explicit(word, value + by, memory_order_release);
+}
+
+/* Counts seats made firm by loop `loop`. */
+USH_INLINE void ush_event_count_taken(struct ush_event *event, uint32_t loop, uint32_t seats)
+{
+	ush_tally_bump(&event->tally[loop].taken, seats);
+}
+
+/* Counts seats returned by loop `loop`. */
+USH_INLINE void ush_event_count_returned(struct ush_event *event, uint32_t loop, uint32_t seats)
+{
+	ush_tally_bump(&event->tally[loop].returned, seats);
+}
 
 /* Counts seats sold by the record at `sequence`. */
 void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequence);

@@ -3,10 +3,6 @@
 
 #include "hold/hold.h"
 
-static_assert(USH_HOLD_INDEX_BITS + USH_HOLD_GENERATION_BITS < 64, "room for a tag");
-
-#define TAG_SHIFT (USH_HOLD_INDEX_BITS + USH_HOLD_GENERATION_BITS)
-
 static size_t lines_bytes(uint32_t hold_count)
 {
 	return (size_t)hold_count * sizeof(struct ush_hold);
@@ -110,13 +106,6 @@ uint32_t ush_holds_replayed(struct ush_holds *holds, uint64_t now_ns)
 	return live;
 }
 
-uint64_t ush_hold_id(const struct ush_holds *holds, uint32_t index, uint16_t generation)
-{
-	uint64_t low = (uint64_t)index | (uint64_t)generation << USH_HOLD_INDEX_BITS;
-
-	return low | ush_siphash_2(&holds->key, low, 0) >> TAG_SHIFT << TAG_SHIFT;
-}
-
 uint32_t ush_hold_id_check(const struct ush_holds *holds, uint64_t id)
 {
 	uint32_t index = ush_hold_id_index(id);
@@ -124,31 +113,6 @@ uint32_t ush_hold_id_check(const struct ush_holds *holds, uint64_t id)
 	if (index == USH_HOLD_NONE || index >= holds->count)
 		return USH_HOLD_NONE;
 	return ush_hold_id(holds, index, ush_hold_id_generation(id)) == id ? index : USH_HOLD_NONE;
-}
-
-uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs)
-{
-	uint32_t next = USH_HOLD_NONE;
-
-	USH_ASSERT(legs >= 1);
-	if (pool->free_count < legs)
-		return USH_HOLD_NONE;
-	for (uint32_t i = 0; i < legs; i++) {
-		uint32_t index = pool->free[--pool->free_count];
-		struct ush_hold *hold = &pool->lines[index];
-		hold->next = next;
-		hold->leg_count = (uint8_t)legs;
-		next = index;
-	}
-	struct ush_hold *first = &pool->lines[next];
-	first->pending = 0;
-	first->flags = 0;
-	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
-	USH_ASSERT(ush_hold_word_state(word) == USH_HOLD_STATE_FREE);
-	word = ush_hold_word(
-		USH_HOLD_STATE_NEW, pool->loop, 0, (uint16_t)(ush_hold_word_generation(word) + 1));
-	atomic_store_explicit(&first->word, word, memory_order_relaxed);
-	return next;
 }
 
 void ush_hold_give(struct ush_hold_pool *pool, uint32_t index)

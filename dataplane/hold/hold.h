@@ -149,8 +149,18 @@ USH_INLINE struct ush_hold *ush_holds_line(const struct ush_holds *holds, uint32
 	return &holds->lines[index];
 }
 
-/* ret: the id of a line of that generation. cost: one SipHash. */
-uint64_t ush_hold_id(const struct ush_holds *holds, uint32_t index, uint16_t generation);
+/* An id: index, generation, tag. */
+#define USH_HOLD_LOW_BITS (USH_HOLD_INDEX_BITS + USH_HOLD_GENERATION_BITS)
+static_assert(USH_HOLD_LOW_BITS == 40, "the tag is over five bytes");
+
+/* ret: the id of a line of that generation. cost: one SipHash of five bytes. */
+USH_INLINE uint64_t ush_hold_id(const struct ush_holds *holds, uint32_t index, uint16_t generation)
+{
+	uint64_t low = (uint64_t)index | (uint64_t)generation << USH_HOLD_INDEX_BITS;
+	uint64_t tag = ush_siphash_short(&holds->key, low, USH_HOLD_LOW_BITS / 8);
+
+	return low | tag >> USH_HOLD_LOW_BITS << USH_HOLD_LOW_BITS;
+}
 
 /* ret: the index an id claims, unchecked. */
 USH_INLINE uint32_t ush_hold_id_index(uint64_t id)
@@ -169,7 +179,32 @@ uint32_t ush_hold_id_check(const struct ush_holds *holds, uint64_t id);
 
 /* Takes `legs` lines chained by next, leg 0 first; ret: first index, or USH_HOLD_NONE. The first
  * has state NEW and a fresh generation. by: the owning loop. cost: O(legs). */
-uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs);
+USH_INLINE uint32_t ush_hold_take(struct ush_hold_pool *pool, uint32_t legs)
+{
+	uint32_t next = USH_HOLD_NONE, i = legs;
+	struct ush_hold *first;
+	uint64_t word;
+
+	USH_ASSERT(legs >= 1);
+	if (pool->free_count < legs)
+		return USH_HOLD_NONE;
+	do {
+		uint32_t index = pool->free[--pool->free_count];
+
+		first = &pool->lines[index];
+		first->next = next;
+		first->leg_count = (uint8_t)legs;
+		next = index;
+	} while (ush_unlikely(--i != 0));
+	first->pending = 0;
+	first->flags = 0;
+	word = atomic_load_explicit(&first->word, memory_order_relaxed);
+	USH_ASSERT(ush_hold_word_state(word) == USH_HOLD_STATE_FREE);
+	word = ush_hold_word(
+		USH_HOLD_STATE_NEW, pool->loop, 0, (uint16_t)(ush_hold_word_generation(word) + 1));
+	atomic_store_explicit(&first->word, word, memory_order_relaxed);
+	return next;
+}
 
 /* Gives a chain back: state FREE. It must not hang in the wheel. by: the owning loop. */
 void ush_hold_give(struct ush_hold_pool *pool, uint32_t index);

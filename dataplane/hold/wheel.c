@@ -46,20 +46,21 @@ static uint64_t deadline_tick(const struct ush_hold *hold)
 static void hang_by_tick(struct ush_hold_pool *pool, uint32_t index, uint64_t tick)
 {
 	struct ush_wheel *wheel = &pool->wheel;
-	uint32_t level = 0;
+	uint32_t level, shift;
 
 	/* What is due already comes up at the next tick. */
-	if (tick <= wheel->tick)
+	if (ush_unlikely(tick <= wheel->tick))
 		tick = wheel->tick + 1;
-	while (level < USH_WHEEL_LEVELS - 1 &&
-		(tick ^ wheel->tick) >> (LEVEL_BITS * (level + 1)) != 0)
-		level++;
+	/* The highest byte that differs; it does somewhere. */
+	level = (63u - (uint32_t)__builtin_clzll(tick ^ wheel->tick)) / LEVEL_BITS;
+	if (ush_unlikely(level > USH_WHEEL_LEVELS - 1))
+		level = USH_WHEEL_LEVELS - 1;
 	/* The top level goes round: it holds every slot but the current one. What is beyond hangs
 	 * as far as it reaches, and moves on when it comes up. */
 	if ((tick >> TOP_SHIFT) - (wheel->tick >> TOP_SHIFT) >= USH_WHEEL_SLOTS)
 		tick = wheel->tick + ((USH_WHEEL_SLOTS - 1ull) << TOP_SHIFT);
-	hang(pool, level << LEVEL_BITS | ((tick >> (LEVEL_BITS * level)) & (USH_WHEEL_SLOTS - 1)),
-		index);
+	shift = LEVEL_BITS * level;
+	hang(pool, level << LEVEL_BITS | (uint32_t)(tick >> shift & (USH_WHEEL_SLOTS - 1)), index);
 }
 
 void ush_wheel_start(struct ush_wheel *wheel, uint64_t now_ns)

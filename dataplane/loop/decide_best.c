@@ -175,7 +175,8 @@ void decide_best(
 	uint32_t detail;
 	enum ush_status takes;
 
-	if (!decide_begin_hold(loop, packet, admitted, &event, &user, &takes, &detail))
+	event = ush_inventory_event(&engine->inventory, request->event);
+	if (!decide_begin_hold(loop, packet, admitted, event, &user, &takes, &detail))
 		return;
 	if (takes == USH_STATUS_OK) {
 		detail = request->op == USH_OP_RESERVE_BEST ? read_best(request, event, &q)

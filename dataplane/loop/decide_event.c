@@ -121,7 +121,7 @@ struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
 	act->kind = (uint8_t)kind;
 	act->has_reply = 1;
 	act->event = event;
-	act->packet = *packet;
+	act->packet = packet;
 	ush_admit_reply(&act->reply, &admitted->request, USH_STATUS_OK);
 	record->type = (uint8_t)type;
 	record->event = event->id;

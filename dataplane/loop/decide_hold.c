@@ -236,10 +236,10 @@ struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_
 	return act;
 }
 
-void decide_reply(struct act *act, const struct ush_packet *packet, const struct ush_reply *reply)
+void decide_reply(struct act *act, struct ush_packet *packet, const struct ush_reply *reply)
 {
 	act->has_reply = 1;
-	act->packet = *packet;
+	act->packet = packet;
 	act->reply = *reply;
 }
 

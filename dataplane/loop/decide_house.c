@@ -34,18 +34,14 @@ static uint32_t key_number(const struct ush_event *event, uint32_t channel)
 	return atomic_load_explicit(&event->channel_key[channel], memory_order_acquire);
 }
 
-bool decide_channel(const struct ush_loop *loop, const struct ush_admitted *admitted,
+bool decide_channel_key_good(const struct ush_loop *loop, const struct ush_admitted *admitted,
 	const struct ush_event *event)
 {
 	uint32_t channel = admitted->channel;
-	struct ush_key key;
-	uint64_t tag;
-
-	if (ush_likely(channel == 0))
-		return true;
-	key = channel_key(loop->engine, event->id, channel, admitted->channel_key);
-	tag = ush_siphash_2(
+	struct ush_key key = channel_key(loop->engine, event->id, channel, admitted->channel_key);
+	uint64_t tag = ush_siphash_2(
 		&key, admitted->request.user, (uint64_t)event->id | (uint64_t)channel << 32);
+
 	return admitted->channel_key == key_number(event, channel) && tag == admitted->channel_tag;
 }
 
@@ -387,7 +383,7 @@ void decide_house(
 		return;
 	}
 	act->has_reply = 1;
-	act->packet = *packet;
+	act->packet = packet;
 	act->reply = reply;
 	loop_act_done(loop, act);
 	loop_flush(loop);

@@ -227,8 +227,8 @@ static void answer_again(struct ush_loop *loop, struct ush_packet *packet, struc
 	loop_reply_after(loop, packet, reply, reply->sequence);
 }
 
-static void finish(struct ush_loop *loop, struct act *act, const struct ush_packet *packet,
-	struct ush_reply *reply)
+static void finish(
+	struct ush_loop *loop, struct act *act, struct ush_packet *packet, struct ush_reply *reply)
 {
 	reply->state = loop->records[act->record_first].state;
 	reply->hold_version++;

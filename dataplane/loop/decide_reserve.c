@@ -13,9 +13,16 @@
 
 #include "loop/internal.h"
 
-static void legs_read(struct decide_legs *legs, const struct ush_admitted *admitted)
+USH_INLINE void legs_read(struct decide_legs *legs, const struct ush_admitted *admitted)
 {
 	legs->count = admitted->leg_count;
+	if (ush_likely(legs->count == 1)) {
+		legs->row[0] = admitted->request.row;
+		legs->mask[0] = admitted->request.mask;
+		legs->place[0] = 0;
+		legs->seats = ush_popcount64(legs->mask[0]);
+		return;
+	}
 	legs->seats = 0;
 	for (uint32_t i = 0; i < legs->count; i++) {
 		uint16_t row;
@@ -36,7 +43,7 @@ static void legs_read(struct decide_legs *legs, const struct ush_admitted *admit
 }
 
 /* ret: true if every seat exists; else *place is the leg that has one that does not. */
-static bool legs_exist(
+USH_INLINE bool legs_exist(
 	const struct decide_legs *legs, const struct ush_event *event, uint32_t *place)
 {
 	for (uint32_t i = 0; i < legs->count; i++) {
@@ -70,7 +77,7 @@ static enum ush_claim legs_test(const struct decide_legs *legs, const struct ush
 	return result;
 }
 
-static enum ush_claim claim_each(
+USH_INLINE enum ush_claim claim_each(
 	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	enum ush_claim claim;
@@ -99,7 +106,7 @@ void decide_legs_chosen(struct decide_legs *legs, const struct ush_best_legs *ch
 	}
 }
 
-enum ush_claim decide_legs_claim(
+USH_INLINE enum ush_claim claim_legs(
 	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	enum ush_claim claim;
@@ -116,9 +123,15 @@ enum ush_claim decide_legs_claim(
 	return claim;
 }
 
+enum ush_claim decide_legs_claim(
+	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way)
+{
+	return claim_legs(legs, event, place, way);
+}
+
 /* ret: true if the event minds that the claim leaves a single seat; *place: beside which leg, *way:
  * which seats of its row. */
-static bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_event *event,
+USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_event *event,
 	uint32_t *place, uint64_t *way)
 {
 	struct ush_best_legs taken = {.count = legs->count};
@@ -143,7 +156,7 @@ static bool legs_leave_orphan(const struct decide_legs *legs, const struct ush_e
 }
 
 /* ret: OK, or why no new hold is taken now. */
-static enum ush_status event_takes_holds(
+USH_INLINE enum ush_status event_takes_holds(
 	const struct ush_loop *loop, const struct ush_event *event, uint32_t *detail)
 {
 	uint32_t status;
@@ -160,77 +173,92 @@ static enum ush_status event_takes_holds(
 	return USH_STATUS_OK;
 }
 
-static void fill_hold(struct ush_loop *loop, struct act *act, const struct decide_legs *legs,
-	const struct ush_admitted *admitted, uint64_t deadline_ns)
+/* Fills in the hold's lines and the records, which the act's slots are to hold. */
+USH_INLINE void fill_hold(struct ush_loop *loop, struct act *act, const struct decide_legs *legs,
+	const struct ush_admitted *admitted, uint64_t id, uint64_t deadline_ns)
 {
-	struct ush_engine *engine = loop->engine;
-	uint32_t index = act->hold;
-	struct ush_hold *first = ush_holds_line(&engine->holds, index);
-	uint64_t word = atomic_load_explicit(&first->word, memory_order_relaxed);
-	uint64_t id = ush_hold_id(&engine->holds, index, ush_hold_word_generation(word));
-	uint64_t total = 0;
+	struct ush_event *event = act->event;
+	uint64_t total = 0, user = admitted->request.user;
+	uint32_t index = act->hold, i = 0;
 
-	for (uint32_t i = 0; i < legs->count; i++) {
-		struct ush_hold *line = ush_holds_line(&engine->holds, index);
-		struct ush_record *record = loop_act_record(loop, act);
-		uint64_t price =
-			ush_event_price(act->event, &act->event->rows[legs->row[i]], legs->mask[i]);
+	do {
+		struct ush_hold *line = ush_holds_line(&loop->engine->holds, index);
+		struct ush_record *record = loop_act_next(loop, act);
+		uint64_t mask = legs->mask[i];
+		uint64_t price = ush_event_price(event, &event->rows[legs->row[i]], mask);
 
-		__atomic_store_n(&line->user, admitted->request.user, __ATOMIC_RELAXED);
-		__atomic_store_n(&line->event, (uint16_t)act->event->id, __ATOMIC_RELAXED);
-		line->mask = legs->mask[i];
+		__atomic_store_n(&line->user, user, __ATOMIC_RELAXED);
+		__atomic_store_n(&line->event, (uint16_t)event->id, __ATOMIC_RELAXED);
+		line->mask = mask;
 		__atomic_store_n(&line->deadline_ns, deadline_ns, __ATOMIC_RELAXED);
 		line->row = legs->row[i];
 		line->amount = (uint32_t)price;
 		total += price;
-		record->type = USH_RECORD_TYPE_HOLD;
-		record->state = USH_HOLD_STATE_HELD;
-		record->event = act->event->id;
-		record->user = admitted->request.user;
-		record->hold = i == 0 ? id : index;
-		record->mask = legs->mask[i];
-		record->request_id = admitted->request.request_id;
-		record->digest = admitted->digest;
-		record->row = legs->row[i];
-		record->version = 1;
-		record->amount = (uint32_t)price;
-		record->deadline_ns = deadline_ns;
+		*record = (struct ush_record){
+			.type = USH_RECORD_TYPE_HOLD,
+			.run_index = (uint8_t)i,
+			.run_count = 1,
+			.state = USH_HOLD_STATE_HELD,
+			.event = event->id,
+			.user = user,
+			.hold = i == 0 ? id : index,
+			.mask = mask,
+			.request_id = admitted->request.request_id,
+			.digest = admitted->digest,
+			.row = legs->row[i],
+			.version = 1,
+			.amount = (uint32_t)price,
+			.deadline_ns = deadline_ns,
+		};
 		index = line->next;
-	}
-	act->reply.hold = id;
+	} while (ush_unlikely(++i < legs->count));
 	act->reply.amount = total;
-	act->reply.deadline_ns = deadline_ns;
-	act->reply.state = USH_HOLD_STATE_HELD;
-	act->reply.hold_version = 1;
 }
 
-struct act *decide_grant(struct ush_loop *loop, struct ush_packet *packet,
+USH_INLINE struct act *grant(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
 	const struct decide_legs *legs)
 {
+	struct ush_engine *engine = loop->engine;
 	uint32_t hold_ms = admitted->request.hold_ms;
+	uint64_t deadline_ns =
+		loop->now_ns + (uint64_t)(hold_ms != 0 ? hold_ms : event->hold_ms) * 1000000u;
 	struct act *act = loop_act(loop, legs->count);
+	uint64_t word, id;
 
 	act->kind = ACT_HOLD;
 	act->has_reply = 1;
 	act->seats = (uint16_t)legs->seats;
 	act->user = user;
 	act->event = event;
-	act->packet = *packet;
+	act->packet = packet;
 	act->hold = ush_hold_take(loop->pool, legs->count);
 	USH_ASSERT(act->hold != USH_HOLD_NONE);
+	word = atomic_load_explicit(
+		&ush_holds_line(&engine->holds, act->hold)->word, memory_order_relaxed);
+	id = ush_hold_id(&engine->holds, act->hold, ush_hold_word_generation(word));
 	ush_admit_reply(&act->reply, &admitted->request, USH_STATUS_OK);
-	fill_hold(loop, act, legs, admitted,
-		loop->now_ns + (uint64_t)(hold_ms != 0 ? hold_ms : event->hold_ms) * 1000000u);
-	act->answer = ush_user_accept(&loop->engine->users, user, loop->index,
+	act->reply.hold = id;
+	act->reply.deadline_ns = deadline_ns;
+	act->reply.state = USH_HOLD_STATE_HELD;
+	act->reply.hold_version = 1;
+	fill_hold(loop, act, legs, admitted, id, deadline_ns);
+	act->answer = ush_user_accept(&engine->users, user, loop->index,
 		admitted->request.request_id, admitted->digest, USH_OP_RESERVE);
-	act->answer->hold = act->reply.hold;
+	act->answer->hold = id;
 	loop_act_done(loop, act);
 	return act;
 }
 
+struct act *decide_grant(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
+	const struct decide_legs *legs)
+{
+	return grant(loop, packet, admitted, event, user, legs);
+}
+
 /* The user's line is locked and the id is new. */
-static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
+USH_INLINE void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
 	const struct decide_legs *legs, uint32_t channel)
 {
@@ -256,9 +284,9 @@ static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	}
 	claim = ush_unlikely(channel != 0)
 			? decide_channel_claim(loop, legs, event, channel, &place, &way)
-			: decide_legs_claim(legs, event, &place, &way);
+			: claim_legs(legs, event, &place, &way);
 	if (claim == USH_CLAIM_WON) {
-		decide_grant(loop, packet, admitted, event, user, legs);
+		grant(loop, packet, admitted, event, user, legs);
 		return;
 	}
 	ush_admit_reply(&reply, &admitted->request,
@@ -268,25 +296,24 @@ static void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	decide_refuse_done(loop, packet, admitted, user, &reply);
 }
 
-bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, struct ush_event **event, struct ush_user **user,
+USH_INLINE bool begin_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event, struct ush_user **user,
 	enum ush_status *takes, uint32_t *detail)
 {
 	const struct ush_request *request = &admitted->request;
 
 	*detail = 0;
 	*user = NULL;
-	*event = ush_inventory_event(&loop->engine->inventory, request->event);
-	*takes = event_takes_holds(loop, *event, detail);
+	*takes = event_takes_holds(loop, event, detail);
 	/* A key that was replaced since does not undo what it bought: see the repeat below. */
-	if (*event != NULL && !decide_channel(loop, admitted, *event)) {
+	if (event != NULL && ush_unlikely(!decide_channel(loop, admitted, event))) {
 		*takes = USH_STATUS_CHANNEL;
 		*detail = 0;
 	}
 	/* Seats of a channel are off public sale. */
-	if (*takes == USH_STATUS_SOLD_OUT && admitted->channel != 0)
+	if (ush_unlikely(*takes == USH_STATUS_SOLD_OUT) && admitted->channel != 0)
 		*takes = USH_STATUS_OK;
-	if (*takes == USH_STATUS_UNKNOWN_EVENT) {
+	if (ush_unlikely(*takes == USH_STATUS_UNKNOWN_EVENT)) {
 		loop_refuse(loop, packet, admitted, *takes, *detail);
 		return false;
 	}
@@ -294,15 +321,23 @@ bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
 	 * refusal of the event as a whole leaves no trace of the user. */
 	if (!decide_lock_user(loop, packet, admitted, *takes == USH_STATUS_OK, user))
 		return false;
-	if (*user != NULL && decide_repeat(loop, packet, admitted, *user))
+	if (*user != NULL && !ush_user_is_ahead(*user, request->request_id) &&
+		decide_repeat(loop, packet, admitted, *user))
 		return false;
 	if (*takes == USH_STATUS_OK &&
-		(request->hold_ms > (*event)->hold_ms_max ||
-			(request->hold_ms != 0 && request->hold_ms < USH_HOLD_MS_MIN))) {
+		ush_unlikely(request->hold_ms > event->hold_ms_max ||
+			     (request->hold_ms != 0 && request->hold_ms < USH_HOLD_MS_MIN))) {
 		*takes = USH_STATUS_BAD_REQUEST;
 		*detail = USH_FAULT_HOLD_TIME;
 	}
 	return true;
+}
+
+bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event, struct ush_user **user,
+	enum ush_status *takes, uint32_t *detail)
+{
+	return begin_hold(loop, packet, admitted, event, user, takes, detail);
 }
 
 void decide_reserve(
@@ -315,9 +350,10 @@ void decide_reserve(
 	enum ush_status takes;
 	uint32_t detail;
 
-	if (!decide_begin_hold(loop, packet, admitted, &event, &user, &takes, &detail))
+	event = ush_inventory_event(&engine->inventory, admitted->request.event);
+	if (!begin_hold(loop, packet, admitted, event, &user, &takes, &detail))
 		return;
-	if (takes == USH_STATUS_OK) {
+	if (ush_likely(takes == USH_STATUS_OK)) {
 		legs_read(&legs, admitted);
 		if (!legs_exist(&legs, event, &detail))
 			takes = USH_STATUS_NO_SUCH_SEAT;
@@ -325,7 +361,7 @@ void decide_reserve(
 			 !ush_answer_available(&engine->users, loop->index))
 			takes = USH_STATUS_BUSY;
 	}
-	if (takes != USH_STATUS_OK) {
+	if (ush_unlikely(takes != USH_STATUS_OK)) {
 		if (user != NULL)
 			ush_user_unlock(user);
 		loop_refuse(loop, packet, admitted, takes, takes == USH_STATUS_BUSY ? 0 : detail);

@@ -72,7 +72,7 @@ static size_t loops_bytes(const struct ush_engine_limits *limits)
 
 static size_t acks_bytes(const struct ush_engine_limits *limits)
 {
-	return page_up((size_t)limits->ack_count * sizeof(struct ush_ack_waiting));
+	return page_up(ush_acks_bytes(limits->ack_count));
 }
 
 size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *message)

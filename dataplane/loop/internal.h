@@ -79,7 +79,8 @@ struct act {
 	struct ush_user *other;
 	struct ush_event *event;
 	struct ush_accepted *answer;
-	struct ush_packet packet;
+	/* With has_reply: the request, where it stays until the batch is flushed. */
+	struct ush_packet *packet;
 	struct ush_reply reply;
 };
 
@@ -138,16 +139,66 @@ void loop_flush(struct ush_loop *loop);
 
 /* Flushes if the batch could not take one more change of any size. Called before anything about a
  * request is decided, so that the room found for a batch covers all that is claimed in it. */
-void loop_make_room(struct ush_loop *loop);
+USH_INLINE void loop_make_room(struct ush_loop *loop)
+{
+	if (ush_unlikely(loop->act_count == BATCH_ACTS ||
+			 loop->record_count + ACT_RECORDS_MAX > BATCH_RECORDS))
+		loop_flush(loop);
+}
 
 /* ret: a new act with room for `records` records, which loop_make_room found. The act is part of
  * the batch only after loop_act_done. */
-struct act *loop_act(struct ush_loop *loop, uint32_t records);
+USH_INLINE struct act *loop_act(struct ush_loop *loop, uint32_t records)
+{
+	struct act *act;
 
-/* ret: the next record of the act, zeroed but for type, run and what all records carry. */
-struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act);
+	USH_ASSERT(loop->act_count < BATCH_ACTS);
+	USH_ASSERT(loop->record_count + records <= BATCH_RECORDS);
+	act = &loop->acts[loop->act_count];
+	act->has_reply = 0;
+	act->record_first = (uint16_t)loop->record_count;
+	act->record_count = 0;
+	act->keep_count = 0;
+	act->seats = 0;
+	act->pending = 0;
+	act->hold = USH_HOLD_NONE;
+	act->user = NULL;
+	act->other = NULL;
+	act->event = NULL;
+	act->answer = NULL;
+	return act;
+}
 
-void loop_act_done(struct ush_loop *loop, struct act *act);
+/* ret: the next record of the act, to be filled in from end to end; its run is
+ * {.run_index = place in the act, .run_count = 1} until loop_act_done. */
+USH_INLINE struct ush_record *loop_act_next(struct ush_loop *loop, struct act *act)
+{
+	act->record_count++;
+	return &loop->records[loop->record_count++];
+}
+
+/* ret: the next record of the act, zeroed but for its run. */
+USH_INLINE struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act)
+{
+	uint8_t place = (uint8_t)act->record_count;
+	struct ush_record *record = loop_act_next(loop, act);
+
+	*record = (struct ush_record){.run_index = place, .run_count = 1};
+	return record;
+}
+
+/* Completes an act of several records, or of seats that may have to stay off sale. */
+void loop_act_run(struct ush_loop *loop, struct act *act);
+
+USH_INLINE void loop_act_done(struct ush_loop *loop, struct act *act)
+{
+	USH_ASSERT(act == &loop->acts[loop->act_count]);
+	USH_ASSERT(act->record_count >= 1);
+	if (ush_unlikely(
+		    act->record_count > 1 || (act->event != NULL && ush_event_keeps(act->event))))
+		loop_act_run(loop, act);
+	loop->act_count++;
+}
 
 /* Sends a reply at once: it reveals no change. */
 void loop_reply_now(
@@ -187,11 +238,11 @@ void decide_legs_chosen(struct decide_legs *legs, const struct ush_best_legs *ch
 enum ush_claim decide_legs_claim(
 	const struct decide_legs *legs, struct ush_event *event, uint32_t *place, uint64_t *way);
 
-/* What every request for a new hold begins with: event, user's line, repeat, life of the hold.
- * ret: false: answered. out: *takes: OK with the user's line locked, or why there is no new hold;
- * *user may be locked then, too. */
+/* What every request for a new hold begins with: user's line, repeat, life of the hold.
+ * in: event: as found; may be NULL. ret: false: answered. out: *takes: OK with the user's line
+ * locked, or why there is no new hold; *user may be locked then, too. */
 bool decide_begin_hold(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted, struct ush_event **event, struct ush_user **user,
+	const struct ush_admitted *admitted, const struct ush_event *event, struct ush_user **user,
 	enum ush_status *takes, uint32_t *detail);
 
 /* The seats are claimed, lines and answer are there: the hold joins the batch. ret: its act. */
@@ -283,7 +334,7 @@ void decide_expire_and_answer(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_user *user, uint32_t index);
 
 /* Gives an act the reply that names its sequence. */
-void decide_reply(struct act *act, const struct ush_packet *packet, const struct ush_reply *reply);
+void decide_reply(struct act *act, struct ush_packet *packet, const struct ush_reply *reply);
 
 /* Gives back some seats of a hold: RELEASE with legs. */
 void decide_cut(struct ush_loop *loop, struct ush_packet *packet,
@@ -317,9 +368,16 @@ struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
  */
 void decide_keep(struct ush_loop *loop, struct act *act);
 
-/* ret: false if the request names a channel and does not have its key. */
-bool decide_channel(const struct ush_loop *loop, const struct ush_admitted *admitted,
+/* ret: true if the request has the key of the channel it names. */
+bool decide_channel_key_good(const struct ush_loop *loop, const struct ush_admitted *admitted,
 	const struct ush_event *event);
+
+/* ret: false if the request names a channel and does not have its key. */
+USH_INLINE bool decide_channel(const struct ush_loop *loop, const struct ush_admitted *admitted,
+	const struct ush_event *event)
+{
+	return ush_likely(admitted->channel == 0) || decide_channel_key_good(loop, admitted, event);
+}
 
 /* ret: seats of a row that are free for those who have the channel's key only. */
 uint64_t decide_channel_available(

@@ -23,7 +23,7 @@
  * Copies the base reply word by word and sums it on the way. The words must not be loaded in larger
  * pieces than they were stored in a moment ago, hence the barrier against vectorisation.
  */
-static uint64_t put_words(uint8_t *to, const struct ush_reply *reply)
+USH_INLINE uint64_t put_words(uint8_t *to, const struct ush_reply *reply)
 {
 	const uint8_t *from = (const uint8_t *)reply;
 	uint64_t sum = 0;
@@ -33,13 +33,14 @@ static uint64_t put_words(uint8_t *to, const struct ush_reply *reply)
 		memcpy(&word, from + i, sizeof(word));
 		__asm__("" : "+r"(word));
 		memcpy(to + i, &word, sizeof(word));
-		sum += (word & 0xffffffff) + (word >> 32);
+		sum = ush_parse_sum_word(sum, word);
 	}
-	return sum;
+	return ush_parse_sum_end(sum);
 }
 
-static void put_reply(
-	struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
+/* Writes the reply to the request at `frame` into `packet`, which may still hold that frame. */
+USH_INLINE void put_reply(struct ush_loop *loop, const uint8_t *frame, struct ush_packet *packet,
+	const struct ush_reply *reply)
 {
 	uint8_t *payload = loop_payload(packet);
 	uint64_t sum;
@@ -47,16 +48,19 @@ static void put_reply(
 	USH_ASSERT(reply->size <= packet->capacity - packet->payload_at);
 	sum = put_words(payload, reply);
 	count(&loop->counters.status[reply->status]);
-	if ((packet->flags & USH_PACKET_CONTROL) != 0) {
+	if (ush_unlikely((packet->flags & USH_PACKET_CONTROL) != 0)) {
 		packet->size = reply->size;
 		return;
 	}
-	if (ush_unlikely(reply->size > USH_REPLY_BYTES))
-		sum = ush_parse_sum(sum, payload + USH_REPLY_BYTES, reply->size - USH_REPLY_BYTES);
-	ush_parse_reply(loop->net, packet, reply->size, sum);
+	if (ush_likely(reply->size == USH_REPLY_BYTES)) {
+		ush_parse_reply(loop->net, frame, packet, USH_REPLY_BYTES, sum);
+		return;
+	}
+	sum = ush_parse_sum(sum, payload + USH_REPLY_BYTES, reply->size - USH_REPLY_BYTES);
+	ush_parse_reply(loop->net, frame, packet, reply->size, sum);
 }
 
-static void send_now(struct ush_loop *loop, const struct ush_packet *packet)
+USH_INLINE void send_now(struct ush_loop *loop, const struct ush_packet *packet)
 {
 	struct ush_loop_out *out = loop->out;
 
@@ -66,12 +70,12 @@ static void send_now(struct ush_loop *loop, const struct ush_packet *packet)
 
 void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
 {
-	put_reply(loop, packet, reply);
+	put_reply(loop, packet->data, packet, reply);
 	send_now(loop, packet);
 }
 
 /* Hands a packet back that nobody needs any more. */
-static void finish(struct ush_loop *loop, const struct ush_packet *packet)
+USH_INLINE void finish(struct ush_loop *loop, const struct ush_packet *packet)
 {
 	struct ush_loop_out *out = loop->out;
 
@@ -82,18 +86,14 @@ static void finish(struct ush_loop *loop, const struct ush_packet *packet)
 void loop_reply_after(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_reply *reply, uint64_t sequence)
 {
-	struct ush_packet moved;
-
 	/* What stands behind a longer reply's base is in the packet already. */
-	if (ush_likely(reply->size == USH_REPLY_BYTES &&
-		       ush_acks_move(&loop->acks, packet, reply->size, &moved))) {
-		put_reply(loop, &moved, reply);
-		ush_acks_push(&loop->acks, &moved, sequence);
+	bool keep =
+		ush_likely(reply->size == USH_REPLY_BYTES && ush_acks_keeps(packet, reply->size));
+	struct ush_packet *waiting = ush_acks_push(&loop->acks, packet, sequence, keep);
+
+	put_reply(loop, packet->data, waiting, reply);
+	if (keep)
 		finish(loop, packet);
-		return;
-	}
-	put_reply(loop, packet, reply);
-	ush_acks_push(&loop->acks, packet, sequence);
 }
 
 void loop_refuse(struct ush_loop *loop, struct ush_packet *packet,
@@ -126,54 +126,14 @@ static void batch_begin(struct ush_loop *loop)
 	loop->room_new = ush_log_has_room(&engine->log, slots, loops, USH_LOG_NEW);
 }
 
-void loop_make_room(struct ush_loop *loop)
+void loop_act_run(struct ush_loop *loop, struct act *act)
 {
-	if (loop->act_count == BATCH_ACTS || loop->record_count + ACT_RECORDS_MAX > BATCH_RECORDS)
-		loop_flush(loop);
-}
-
-struct act *loop_act(struct ush_loop *loop, uint32_t records)
-{
-	struct act *act;
-
-	USH_ASSERT(loop->act_count < BATCH_ACTS);
-	USH_ASSERT(loop->record_count + records <= BATCH_RECORDS);
-	act = &loop->acts[loop->act_count];
-	act->has_reply = 0;
-	act->record_first = (uint16_t)loop->record_count;
-	act->record_count = 0;
-	act->keep_count = 0;
-	act->seats = 0;
-	act->pending = 0;
-	act->hold = USH_HOLD_NONE;
-	act->user = NULL;
-	act->other = NULL;
-	act->event = NULL;
-	act->answer = NULL;
-	return act;
-}
-
-struct ush_record *loop_act_record(struct ush_loop *loop, struct act *act)
-{
-	struct ush_record *record = &loop->records[loop->record_count++];
-
-	memset(record, 0, sizeof(*record));
-	record->run_index = (uint8_t)act->record_count++;
-	record->run_count = 1;
-	return record;
-}
-
-void loop_act_done(struct ush_loop *loop, struct act *act)
-{
-	USH_ASSERT(act == &loop->acts[loop->act_count]);
-	USH_ASSERT(act->record_count >= 1);
-	if (act->event != NULL && ush_unlikely(ush_event_keeps(act->event)))
+	if (act->event != NULL && ush_event_keeps(act->event))
 		decide_keep(loop, act);
 	if (act->record_count > 1) {
 		for (uint32_t i = 0; i < act->record_count; i++)
 			loop->records[act->record_first + i].run_count = (uint8_t)act->record_count;
 	}
-	loop->act_count++;
 }
 
 static void set_state(struct ush_hold *hold, uint32_t state, bool step)
@@ -472,7 +432,7 @@ void loop_flush(struct ush_loop *loop)
 			show(loop, act, last);
 			if (act->has_reply) {
 				act->reply.sequence = last;
-				loop_reply_after(loop, &act->packet, &act->reply, last);
+				loop_reply_after(loop, act->packet, &act->reply, last);
 			}
 		}
 		count_by(&loop->counters.records, loop->record_count);

@@ -21,14 +21,14 @@
 #include "wire/wire.h"
 
 enum {
-	ETHER_BYTES = 14,
+	ETHER_BYTES = USH_ETHER_BYTES,
 	/* Shortest frame without its check sequence (IEEE 802.3 clause 3.2.8). */
 	ETHER_BYTES_MIN = 60,
 	ARP_BYTES = 28,
-	IPV4_BYTES = 20,
-	IPV6_BYTES = 40,
+	IPV4_BYTES = USH_IPV4_BYTES,
+	IPV6_BYTES = USH_IPV6_BYTES,
 	ICMP_BYTES = 8,
-	UDP_BYTES = 8,
+	UDP_BYTES = USH_UDP_BYTES,
 	/* Solicitation without options, advertisement with our link-layer address. */
 	SOLICITATION_BYTES = 24,
 	ADVERTISEMENT_BYTES = 32,
@@ -41,7 +41,7 @@ enum {
 
 	PROTOCOL_HOP_BY_HOP = 0,
 	PROTOCOL_ICMP = 1,
-	PROTOCOL_UDP = 17,
+	PROTOCOL_UDP = USH_UDP_PROTOCOL,
 	PROTOCOL_ROUTING = 43,
 	PROTOCOL_FRAGMENT = 44,
 	PROTOCOL_ESP = 50,
@@ -61,7 +61,7 @@ enum {
 	ICMP6_SOLICITATION = 135,
 	ICMP6_ADVERTISEMENT = 136,
 
-	REPLY_TTL = 64,
+	REPLY_TTL = USH_REPLY_TTL,
 	NEIGHBOUR_HOP_LIMIT = 255,
 };
 
@@ -117,17 +117,17 @@ USH_INLINE bool ipv6_equal(const uint8_t *a, const uint8_t *b)
 	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
 }
 
-/* Adds `size` bytes to a ones' complement sum. The sum stays below 2^33 per 8 bytes added, so that
- * 64 bits cannot overflow below 2^31 of them. */
+/* Adds `size` bytes to a ones' complement sum below 2^63. ret: below 2^34 more. */
 USH_INLINE uint64_t sum_bytes(uint64_t sum, const uint8_t *data, uint32_t size)
 {
-	uint64_t word;
+	uint64_t words = 0, word;
 	uint16_t last = 0;
 
 	for (; size >= 8; size -= 8, data += 8) {
 		memcpy(&word, data, 8);
-		sum += (word & 0xffffffff) + (word >> 32);
+		words = ush_parse_sum_word(words, word);
 	}
+	sum += ush_parse_sum_end(words);
 	if (size >= 4) {
 		sum += load32(data);
 		size -= 4;
@@ -147,11 +147,7 @@ USH_INLINE uint64_t sum_bytes(uint64_t sum, const uint8_t *data, uint32_t size)
 
 USH_INLINE uint16_t sum_fold(uint64_t sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
+	return ush_parse_sum_fold(sum);
 }
 
 /* The checksum field for a sum over everything else. */
@@ -584,70 +580,38 @@ enum ush_parse_verdict ush_parse_frame(const struct ush_net *net, struct ush_pac
 	return parse_arp(net, packet, detail);
 }
 
-/*
- * The IPv4 reply from values, not from memory: bytes that were just stored in smaller pieces cannot
- * be loaded back at once, and a checksum over them would wait for the store buffer.
- */
-USH_INLINE void reply_ipv4(
-	const struct ush_net *net, uint8_t *frame, uint32_t payload_bytes, uint64_t payload_sum)
+/* Addresses the frame at `to` back to where the one at `from` came from; they may be the same. */
+USH_INLINE void ether_reply(
+	uint8_t *to, const uint8_t *from, const struct ush_net *net, uint16_t type)
 {
-	uint8_t *ip = frame + ETHER_BYTES;
-	uint8_t *udp = ip + IPV4_BYTES;
-	uint32_t l4_bytes = UDP_BYTES + payload_bytes;
-	uint32_t client_be = load32(ip + 12);
-	uint32_t ours_be = load32(ip + 16);
-	uint32_t client_port_be = load16(udp);
-	uint32_t l4_be = swap16((uint16_t)l4_bytes);
-	uint64_t addresses = (uint64_t)client_be + ours_be;
-	/* Version 4, 5 words, no DSCP, total length; id 0 with DF (RFC 6864); TTL, UDP. */
-	uint32_t word0 = 0x45u | (uint32_t)swap16((uint16_t)(IPV4_BYTES + l4_bytes)) << 16;
-	uint32_t word1 = 0x40u << 16;
-	uint32_t word2 = REPLY_TTL | (uint32_t)PROTOCOL_UDP << 8;
-	uint32_t ports = net->udp_port_be | client_port_be << 16;
-	uint64_t sum = addresses + swap16(PROTOCOL_UDP) + l4_be;
-	uint32_t checksum;
+	uint32_t client_head = load32(from + 6);
+	uint16_t client_tail = load16(from + 10);
 
-	ether_turn(frame, net, frame + 6);
-	if (!net->checksum_tx_offload)
-		word2 |= (uint32_t)sum_finish(addresses + word0 + word1 + word2) << 16;
-	store32(ip, word0);
-	store32(ip + 4, word1);
-	store32(ip + 8, word2);
-	store32(ip + 12, ours_be);
-	store32(ip + 16, client_be);
-	if (net->checksum_tx_offload) {
-		/* The device adds the rest and inverts. */
-		checksum = sum_fold(sum);
-	} else {
-		checksum = sum_finish(sum + ports + l4_be + payload_sum);
-		/* Zero would mean none; its other form means the same sum (RFC 768). */
-		if (checksum == 0)
-			checksum = 0xffff;
-	}
-	store32(udp, ports);
-	store32(udp + 4, l4_be | checksum << 16);
+	store32(to, client_head);
+	store16(to + 4, client_tail);
+	memcpy(to + 6, net->mac, sizeof(net->mac));
+	store16(to + 12, swap16(type));
 }
 
-USH_INLINE void reply_ipv6(
-	const struct ush_net *net, uint8_t *frame, uint32_t payload_bytes, uint64_t payload_sum)
+void ush_parse_reply_ipv6(const struct ush_net *net, const uint8_t *from, uint8_t *to,
+	uint32_t payload_bytes, uint64_t payload_sum)
 {
-	uint8_t *ip = frame + ETHER_BYTES;
+	uint8_t *ip = to + ETHER_BYTES;
 	uint8_t *udp = ip + IPV6_BYTES;
 	uint32_t l4_bytes = UDP_BYTES + payload_bytes;
 	uint32_t l4_be = swap16((uint16_t)l4_bytes);
-	uint32_t ports = net->udp_port_be | (uint32_t)load16(udp) << 16;
-	uint64_t pseudo = sum_pseudo_ipv6(ip, PROTOCOL_UDP, l4_bytes);
+	uint32_t client_port_be = load16(from + ETHER_BYTES + IPV6_BYTES);
+	uint32_t ports = net->udp_port_be | client_port_be << 16;
+	uint64_t pseudo = sum_pseudo_ipv6(from + ETHER_BYTES, PROTOCOL_UDP, l4_bytes);
 	uint32_t checksum;
 
-	ether_turn(frame, net, frame + 6);
+	if (to != from)
+		memcpy(ip, from + ETHER_BYTES, IPV6_BYTES);
+	ether_reply(to, from, net, TYPE_IPV6);
 	ipv6_turn(ip, PROTOCOL_UDP, l4_bytes);
-	if (net->checksum_tx_offload) {
-		checksum = sum_fold(pseudo);
-	} else {
-		checksum = sum_finish(pseudo + ports + l4_be + payload_sum);
-		if (checksum == 0)
-			checksum = 0xffff;
-	}
+	checksum = net->checksum_tx_offload
+			   ? sum_fold(pseudo)
+			   : ush_parse_udp_checksum(pseudo + ports + l4_be + payload_sum);
 	store32(udp, ports);
 	store32(udp + 4, l4_be | checksum << 16);
 }
@@ -655,21 +619,6 @@ USH_INLINE void reply_ipv6(
 uint64_t ush_parse_sum(uint64_t sum, const uint8_t *data, uint32_t size)
 {
 	return sum_bytes(sum, data, size);
-}
-
-void ush_parse_reply(const struct ush_net *net, struct ush_packet *packet, uint32_t payload_bytes,
-	uint64_t payload_sum)
-{
-	USH_ASSERT(packet->payload_at + (uint64_t)payload_bytes <= packet->capacity);
-	USH_ASSERT(packet->payload_at + (uint64_t)payload_bytes <= UINT16_MAX);
-	if (packet->family == 4) {
-		USH_ASSERT(packet->payload_at == ETHER_BYTES + IPV4_BYTES + UDP_BYTES);
-		reply_ipv4(net, packet->data, payload_bytes, payload_sum);
-	} else {
-		USH_ASSERT(packet->payload_at == ETHER_BYTES + IPV6_BYTES + UDP_BYTES);
-		reply_ipv6(net, packet->data, payload_bytes, payload_sum);
-	}
-	packet->size = packet->payload_at + payload_bytes;
 }
 
 void ush_net_link_address(struct ush_net *net)

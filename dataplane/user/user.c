@@ -54,17 +54,6 @@ void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
 	}
 }
 
-static uint64_t lock_word(uint32_t loop, uint32_t request_id)
-{
-	return USH_USER_LOCKED | (uint64_t)loop << 8 | (uint64_t)request_id << 32;
-}
-
-static bool has_key(const struct ush_user *line, uint64_t user, uint32_t event)
-{
-	return atomic_load_explicit(&line->user, memory_order_relaxed) == user &&
-	       atomic_load_explicit(&line->event, memory_order_relaxed) == event;
-}
-
 /* The line bears our key: lock it. ABSENT when it was given to another user meanwhile. */
 static enum ush_user_result lock_line(struct ush_user *line, uint64_t lock, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id)
@@ -76,16 +65,18 @@ static enum ush_user_result lock_line(struct ush_user *line, uint64_t lock, uint
 								   : USH_USER_BUSY;
 	}
 	if (!atomic_compare_exchange_strong_explicit(&line->lock, &lock,
-		    lock_word(loop, request_id), memory_order_acquire, memory_order_relaxed))
+		    ush_user_lock_word(loop, request_id), memory_order_acquire,
+		    memory_order_relaxed))
 		return USH_USER_BUSY;
-	if (ush_unlikely(!has_key(line, user, event))) {
+	if (ush_unlikely(!ush_user_has_key(line, user, event))) {
 		ush_user_unlock(line);
 		return USH_USER_BUSY;
 	}
 	return USH_USER_OK;
 }
 
-static enum ush_user_result find_line(struct ush_users *users, uint64_t hash, uint64_t user,
+/* out: on ABSENT: the empty line that ended the search, NULL if the bucket has none. */
+USH_INLINE enum ush_user_result find_line(struct ush_users *users, uint64_t hash, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
 {
 	struct ush_user *home = ush_user_home(users, hash);
@@ -95,15 +86,15 @@ static enum ush_user_result find_line(struct ush_users *users, uint64_t hash, ui
 		struct ush_user *line = &bucket[(hash + i) & (USH_USER_BUCKET - 1)];
 		uint64_t lock = atomic_load_explicit(&line->lock, memory_order_acquire);
 		/* Lines are never emptied, so the first empty one ends the search. */
+		*out = line;
 		if ((lock & 0xff) == USH_USER_EMPTY)
 			return USH_USER_ABSENT;
 		if ((lock & 0xff) == USH_USER_FILLING)
 			return USH_USER_BUSY;
-		if (has_key(line, user, event)) {
-			*out = line;
+		if (ush_user_has_key(line, user, event))
 			return lock_line(line, lock, user, event, loop, request_id);
-		}
 	}
+	*out = NULL;
 	return USH_USER_ABSENT;
 }
 
@@ -134,7 +125,8 @@ static void fill(
 	memset(line->refusal_status, 0, sizeof(line->refusal_status));
 	memset(line->refusal_digest, 0, sizeof(line->refusal_digest));
 	memset(line->refusal_id, 0, sizeof(line->refusal_id));
-	atomic_store_explicit(&line->lock, lock_word(loop, request_id), memory_order_release);
+	atomic_store_explicit(
+		&line->lock, ush_user_lock_word(loop, request_id), memory_order_release);
 }
 
 /* Under the bucket's lock: takes an empty line, or one whose user has nothing live. */
@@ -165,34 +157,55 @@ static void make_known(struct ush_users *users, uint64_t hash)
 		atomic_fetch_or_explicit(word, bit, memory_order_release);
 }
 
-enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint64_t user,
+/* Under the bucket's lock: finds the line after all, or makes it. */
+static enum ush_user_result search_or_make(struct ush_users *users, uint64_t hash, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
+{
+	struct ush_user *home = ush_user_home(users, hash);
+	struct ush_user *bucket = home - (hash & (USH_USER_BUCKET - 1));
+	enum ush_user_result result = find_line(users, hash, user, event, loop, request_id, out);
+	struct ush_user *line;
+
+	if (result != USH_USER_ABSENT)
+		return result;
+	make_known(users, hash);
+	line = take_line(bucket, hash, false);
+	if (line == NULL)
+		line = take_line(bucket, hash, true);
+	if (line == NULL)
+		return USH_USER_FULL;
+	fill(line, user, event, loop, request_id);
+	*out = line;
+	return USH_USER_OK;
+}
+
+enum ush_user_result ush_user_enter_bucket(struct ush_users *users, uint64_t hash, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **out)
 {
 	enum ush_user_result result = find_line(users, hash, user, event, loop, request_id, out);
-	struct ush_user *home, *bucket, *line;
 	_Atomic uint8_t *bucket_lock;
 
-	if (ush_likely(result != USH_USER_ABSENT))
+	if (result != USH_USER_ABSENT)
 		return result;
-	home = ush_user_home(users, hash);
-	bucket = home - (hash & (USH_USER_BUCKET - 1));
 	/* One maker at a time in a bucket, or two loops could make two lines of one user. */
 	bucket_lock = &users->bucket_lock[(uint32_t)(hash >> 32) & users->bucket_mask];
 	if (atomic_exchange_explicit(bucket_lock, 1, memory_order_acquire) != 0)
 		return USH_USER_BUSY;
-	result = find_line(users, hash, user, event, loop, request_id, out);
-	if (result == USH_USER_ABSENT) {
+	/* Still empty: all lines before it were passed and have not changed hands, for that begins
+	 * when the bucket has no empty one. So the user has none, and nobody else fills this one:
+	 * that takes the bucket's lock. */
+	if (ush_likely(*out != NULL && atomic_load_explicit(&(*out)->lock, memory_order_relaxed) ==
+					       USH_USER_EMPTY)) {
 		make_known(users, hash);
-		line = take_line(bucket, hash, false);
-		if (line == NULL)
-			line = take_line(bucket, hash, true);
-		if (line == NULL) {
-			result = USH_USER_FULL;
-		} else {
-			fill(line, user, event, loop, request_id);
-			*out = line;
-			result = USH_USER_OK;
-		}
+		/* All else is zero since the beginning. Who looks meanwhile sees an empty line and
+		 * stops at the bucket's lock. */
+		atomic_store_explicit(&(*out)->user, user, memory_order_relaxed);
+		atomic_store_explicit(&(*out)->event, event, memory_order_relaxed);
+		atomic_store_explicit(
+			&(*out)->lock, ush_user_lock_word(loop, request_id), memory_order_release);
+		result = USH_USER_OK;
+	} else {
+		result = search_or_make(users, hash, user, event, loop, request_id, out);
 	}
 	atomic_store_explicit(bucket_lock, 0, memory_order_release);
 	return result;
@@ -214,7 +227,7 @@ enum ush_window ush_user_window(const struct ush_users *users, const struct ush_
 	uint32_t slot = request_id & (USH_USER_REFUSALS - 1);
 	uint32_t behind;
 
-	if (request_id > line->window_top)
+	if (ush_user_is_ahead(line, request_id))
 		return USH_WINDOW_NEW;
 	behind = line->window_top - request_id;
 	if (behind >= USH_REQUEST_WINDOW)
@@ -231,13 +244,6 @@ enum ush_window ush_user_window(const struct ush_users *users, const struct ush_
 		return USH_WINDOW_MISMATCH;
 	*status = line->refusal_status[slot];
 	return USH_WINDOW_REFUSED;
-}
-
-bool ush_answer_available(const struct ush_users *users, uint32_t loop)
-{
-	const struct ush_answer_pool *pool = &users->pools[loop];
-
-	return pool->free != USH_ANSWER_NONE || pool->fresh < pool->fresh_end;
 }
 
 static uint32_t answer_take(struct ush_users *users, uint32_t loop)

@@ -145,19 +145,61 @@ enum ush_user_result {
 	USH_USER_FULL,
 };
 
+/* Ends the lock; what was written becomes visible. by: the loop that locked. */
+USH_INLINE void ush_user_unlock(struct ush_user *line)
+{
+	atomic_store_explicit(&line->lock, USH_USER_IDLE, memory_order_release);
+}
+
 /* Finds and locks. by: any loop. cost: usually one line, at most 64; without a line usually one
  * word of `known`. */
 enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **line);
 
-/* Finds or makes, and locks. May replace a line of a user with nothing live. */
-enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash, uint64_t user,
+USH_INLINE uint64_t ush_user_lock_word(uint32_t loop, uint32_t request_id)
+{
+	return USH_USER_LOCKED | (uint64_t)loop << 8 | (uint64_t)request_id << 32;
+}
+
+/* ret: true if the line is this user's; by others than the holder of its lock: perhaps. */
+USH_INLINE bool ush_user_has_key(const struct ush_user *line, uint64_t user, uint32_t event)
+{
+	return atomic_load_explicit(&line->user, memory_order_relaxed) == user &&
+	       atomic_load_explicit(&line->event, memory_order_relaxed) == event;
+}
+
+/* ret: true if the line where the search starts is this user's, idle, and now locked. */
+USH_INLINE bool ush_user_lock_home(const struct ush_users *users, uint64_t hash, uint64_t user,
+	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **line)
+{
+	struct ush_user *home = ush_user_home(users, hash);
+	uint64_t lock = atomic_load_explicit(&home->lock, memory_order_acquire);
+
+	if (lock != USH_USER_IDLE || !ush_user_has_key(home, user, event) ||
+		!atomic_compare_exchange_strong_explicit(&home->lock, &lock,
+			ush_user_lock_word(loop, request_id), memory_order_acquire,
+			memory_order_relaxed))
+		return false;
+	/* Given to another user in between? */
+	if (ush_unlikely(!ush_user_has_key(home, user, event))) {
+		ush_user_unlock(home);
+		return false;
+	}
+	*line = home;
+	return true;
+}
+
+/* The same as ush_user_enter, whichever line it is. */
+enum ush_user_result ush_user_enter_bucket(struct ush_users *users, uint64_t hash, uint64_t user,
 	uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **line);
 
-/* Ends the lock; what was written becomes visible. by: the loop that locked. */
-USH_INLINE void ush_user_unlock(struct ush_user *line)
+/* Finds or makes, and locks. May replace a line of a user with nothing live. */
+USH_INLINE enum ush_user_result ush_user_enter(struct ush_users *users, uint64_t hash,
+	uint64_t user, uint32_t event, uint32_t loop, uint32_t request_id, struct ush_user **line)
 {
-	atomic_store_explicit(&line->lock, USH_USER_IDLE, memory_order_release);
+	if (ush_likely(ush_user_lock_home(users, hash, user, event, loop, request_id, line)))
+		return USH_USER_OK;
+	return ush_user_enter_bucket(users, hash, user, event, loop, request_id, line);
 }
 
 enum ush_window {
@@ -172,12 +214,23 @@ enum ush_window {
 	USH_WINDOW_STALE,
 };
 
+/* ret: true if the id is above all that were seen, so certainly NEW. by: the holder of the lock. */
+USH_INLINE bool ush_user_is_ahead(const struct ush_user *line, uint32_t request_id)
+{
+	return request_id > line->window_top;
+}
+
 /* What is known of a request id. by: the holder of the lock. cost: O(answers of the user) <= 64. */
 enum ush_window ush_user_window(const struct ush_users *users, const struct ush_user *line,
 	uint32_t request_id, uint32_t digest, const struct ush_accepted **answer, uint8_t *status);
 
 /* ret: true if an answer can be remembered by this loop. */
-bool ush_answer_available(const struct ush_users *users, uint32_t loop);
+USH_INLINE bool ush_answer_available(const struct ush_users *users, uint32_t loop)
+{
+	const struct ush_answer_pool *pool = &users->pools[loop];
+
+	return pool->free != USH_ANSWER_NONE || pool->fresh < pool->fresh_end;
+}
 
 /* Remembers an accepted request, and forgets those 64 or more below it; refusals forget none, so
  * that replay, which knows no refusals, remembers the same. in: request_id: not STALE.

@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		base = large;
 		packet.data = large;
 		packet.capacity = packet.payload_at + bytes;
-		ush_parse_reply(&net, &packet, bytes,
+		ush_parse_reply(&net, packet.data, &packet, bytes,
 			ush_parse_sum(0, packet.data + packet.payload_at, bytes));
 		USH_ASSERT(packet.size == packet.payload_at + bytes);
 		parse_as_client(&net, &packet, bytes);

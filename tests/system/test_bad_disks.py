@@ -475,6 +475,40 @@ def test_torn_tail():
     assert serves(state, master.acks.path)["torn_blocks"] == 0
 
 
+# Goal: an acknowledgement file that is none, or is damaged, is named; half an entry at its end, which
+# a killed client leaves, is ignored with a word.
+def test_bad_acknowledgements():
+    state = master.copy()
+    with open(master.acks.path, "rb") as file:
+        good = file.read()
+    path = os.path.join(state, "acks")
+
+    def verify(content):
+        with open(path, "wb") as file:
+            file.write(content)
+        return subprocess.run([USHER, "verify", "--json", "--acks", path, state],
+                              capture_output=True, text=True)
+
+    for content, words in ((b"", "is no acknowledgement file"),
+                           (bytes(64), "is no acknowledgement file"),
+                           (good[:63], "is no acknowledgement file"),
+                           (good[:40] + b"\1" + good[41:], "is no acknowledgement file"),
+                           (good[:128] + good, "at byte 128"),
+                           (good[:192] + b"\1" + good[193:], "at byte 192")):
+        done = verify(content)
+        problem = json.loads(done.stdout)["problem"]
+        say("acks: " + problem)
+        assert done.returncode == 1 and path in problem and words in problem, done.stdout
+    # Entry 1 tells of a RESERVE: other seats, another row, another number of legs, user, hold, op.
+    for at in (32, 48, 52, 8, 16, 50):
+        done = verify(good[:64 + at] + bytes([good[64 + at] ^ 4]) + good[64 + at + 1:])
+        found = json.loads(done.stdout)
+        assert done.returncode == 1 and found["lost"] == 1, (at, found)
+    done = verify(good[:-1])
+    assert done.returncode == 0 and "cut entry" in done.stderr, done.stderr
+    assert json.loads(done.stdout)["acks_checked"] == len(good) // 64 - 2, done.stdout
+
+
 def test_missing_segment():
     for segment in range(3):
         state = master.copy()
@@ -799,7 +833,8 @@ def main():
     for test in (test_full_disk_at_first_start, test_full_disk_at_restart,
                  test_read_only_file_system, test_no_permission, test_state_locked_by_another,
                  test_socket_paths, test_corrupted_middle, test_zeroed_middle,
-                 test_truncated_segment, test_torn_tail, test_missing_segment,
+                 test_truncated_segment, test_torn_tail, test_bad_acknowledgements,
+                 test_missing_segment,
                  test_journal_of_another_box, test_box_file, test_venue_images,
                  test_disk_full_while_running, test_disk_full_stop_and_restart,
                  test_device_shrinks, test_file_system_shuts_down):

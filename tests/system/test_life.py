@@ -45,9 +45,13 @@ class Witness:
                 change not in self.sale.changes:
             self.sale.changes.add(change)
             self.sale.acked += 1
+            mask, row = struct.unpack_from("<QH", data, 32)
+            # LEGS, where there is one, comes first.
+            legs = 1 + (struct.unpack_from("<I", data, 68)[0] if data[64:65] == b"\1" else 0)
             with open(self.sale.acks, "ab") as file:
-                file.write(ACK.pack(0, user, reply.hold, reply.sequence, 0, EVENT,
-                                    reply.request_id, 0, reply.op, reply.status, 1, reply.amount))
+                file.write(ACK.pack(0, user, reply.hold, reply.sequence, mask, EVENT,
+                                    reply.request_id, row, reply.op, reply.status, legs,
+                                    reply.amount))
         return reply
 
 

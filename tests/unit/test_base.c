@@ -82,6 +82,11 @@ static void test_base_siphash_2_equals_16_bytes(void)
 		struct ush_key key = {ush_random_next(&random), ush_random_next(&random)};
 		uint64_t words[2] = {ush_random_next(&random), ush_random_next(&random)};
 		CHECK_EQ(ush_siphash_2(&key, words[0], words[1]), ush_siphash(&key, words, 16));
+		for (uint32_t size = 0; size < 8; size++) {
+			uint64_t low = words[0] & ((1ull << 8 * size) - 1);
+
+			CHECK_EQ(ush_siphash_short(&key, low, size), ush_siphash(&key, &low, size));
+		}
 	}
 }
 

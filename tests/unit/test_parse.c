@@ -790,7 +790,7 @@ static void test_parse_reply_round_trip(void)
 			REQUESTED(64);
 			for (j = 0; j < sizes[i]; j++)
 				frame[packet.payload_at + j] = (uint8_t)(j * 5 + 1);
-			ush_parse_reply(&net, &packet, sizes[i],
+			ush_parse_reply(&net, packet.data, &packet, sizes[i],
 				ush_parse_sum(0, packet.data + packet.payload_at, sizes[i]));
 			check_reply(family, sizes[i]);
 			if (family == 4)
@@ -814,8 +814,8 @@ static void test_parse_reply_offload(void)
 		REQUESTED(64);
 		for (uint32_t j = 0; j < 64; j++)
 			frame[packet.payload_at + j] = (uint8_t)(j * 5 + 1);
-		ush_parse_reply(
-			&net, &packet, 64, ush_parse_sum(0, packet.data + packet.payload_at, 64));
+		ush_parse_reply(&net, packet.data, &packet, 64,
+			ush_parse_sum(0, packet.data + packet.payload_at, 64));
 		check_reply(family, 64);
 		if (family == 4)
 			CHECK_EQ(get16(frame + 24), 0);
@@ -831,13 +831,15 @@ static void test_parse_reply_checksum_is_never_zero(void)
 	make_udp(4, 64);
 	REQUESTED(64);
 	memset(frame + PAYLOAD_AT_4, 0, 64);
-	ush_parse_reply(&net, &packet, 64, ush_parse_sum(0, packet.data + packet.payload_at, 64));
+	ush_parse_reply(&net, packet.data, &packet, 64,
+		ush_parse_sum(0, packet.data + packet.payload_at, 64));
 	rest = get16(frame + 40);
 	make_udp(4, 64);
 	REQUESTED(64);
 	memset(frame + PAYLOAD_AT_4, 0, 64);
 	put16(frame + PAYLOAD_AT_4, rest);
-	ush_parse_reply(&net, &packet, 64, ush_parse_sum(0, packet.data + packet.payload_at, 64));
+	ush_parse_reply(&net, packet.data, &packet, 64,
+		ush_parse_sum(0, packet.data + packet.payload_at, 64));
 	CHECK_EQ(get16(frame + 40), 0xffff);
 }
 
