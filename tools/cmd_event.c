@@ -11,6 +11,7 @@
 
 #include "catalogue/venue.h"
 #include "client.h"
+#include "event_bookings.h"
 #include "usher.h"
 
 /* Loading validates the image and waits for the disk. */
@@ -31,6 +32,7 @@ struct arguments {
 	uint32_t channel;
 	bool key_new;
 	bool json;
+	bool refund;
 	bool rows;
 	bool on_sale;
 	bool quiet;
@@ -61,7 +63,9 @@ static void print_help(FILE *out)
 		"  load --event N VENUE         give an event to a running usherd, as a draft\n"
 		"       [--on-sale]             and open its sale\n"
 		"  status --event N [STATUS]    show the status; or set it: draft, on_sale,\n"
-		"                               paused, closed, cancelled (for ever)\n"
+		"                               paused, completed, cancelled (for ever)\n"
+		"  bookings --event N           list its bookings, while the sale goes on\n"
+		"       [--refund]              only what is to be refunded when it is cancelled\n"
 		"  block --event N --venue VENUE SEAT...    take house seats off sale\n"
 		"  unblock --event N --venue VENUE SEAT...  put them back on sale\n"
 		"       [--channel C]           both: seats for those with the channel's key\n"
@@ -77,7 +81,7 @@ static void print_help(FILE *out)
 		"      --channel C          a channel of the event, 1 to 15: its seats are sold only\n"
 		"                           to requests that carry a tag made with its key\n"
 		"      --new                channel-key: the key there was is void from here\n"
-		"      --json               show: as one JSON object\n"
+		"      --json               show: as one JSON object; bookings: one object a line\n"
 		"      --rows               show: a line for each row block\n"
 		"      --on-sale            load: then set the status to on_sale\n"
 		"      --currency CODE      pretix plans: ISO 4217 code of the prices\n"
@@ -266,7 +270,7 @@ static const char *status_name(uint8_t status)
 static const char *event_status_name(uint32_t status)
 {
 	static const char *const names[USH_EVENT_STATUS_COUNT] = {
-		"none", "draft", "on_sale", "paused", "sold_out", "closed", "cancelled"};
+		"none", "draft", "on_sale", "paused", "sold_out", "completed", "cancelled"};
 
 	return status < USH_EVENT_STATUS_COUNT ? names[status] : "unknown";
 }
@@ -319,6 +323,9 @@ static int set_status(const struct arguments *arguments, uint32_t status)
 	if (call(arguments, &request, -1, &answer) != 0)
 		return USHER_FAILED;
 	printf("event %u is %s\n", arguments->event, event_status_name(status));
+	if (status == USH_EVENT_STATUS_CANCELLED)
+		printf("what is to be refunded: usher event bookings --event %u --refund\n",
+			arguments->event);
 	return USHER_OK;
 }
 
@@ -329,15 +336,15 @@ static int run_status(const struct arguments *arguments)
 
 	if (arguments->word_count == 1) {
 		static const uint32_t settable[] = {USH_EVENT_STATUS_DRAFT,
-			USH_EVENT_STATUS_ON_SALE, USH_EVENT_STATUS_PAUSED, USH_EVENT_STATUS_CLOSED,
-			USH_EVENT_STATUS_CANCELLED};
+			USH_EVENT_STATUS_ON_SALE, USH_EVENT_STATUS_PAUSED,
+			USH_EVENT_STATUS_COMPLETED, USH_EVENT_STATUS_CANCELLED};
 
 		for (size_t i = 0; i < sizeof(settable) / sizeof(settable[0]); i++) {
 			if (strcmp(arguments->words[0], event_status_name(settable[i])) == 0)
 				return set_status(arguments, settable[i]);
 		}
 		fprintf(stderr,
-			"usher event status: `%s` is not one of draft, on_sale, paused, closed, "
+			"usher event status: `%s` is not one of draft, on_sale, paused, completed, "
 			"cancelled\n",
 			arguments->words[0]);
 		return USHER_USAGE;
@@ -524,12 +531,25 @@ static int run_channel_key(const struct arguments *arguments)
 	return USHER_OK;
 }
 
+static int run_bookings(const struct arguments *arguments)
+{
+	const struct event_bookings what = {
+		.socket = arguments->socket != NULL ? arguments->socket : ush_client_default_path(),
+		.event = arguments->event,
+		.refund = arguments->refund,
+		.json = arguments->json,
+	};
+
+	return event_bookings(&what);
+}
+
 static const struct action actions[] = {
 	{"check", run_check, "qcpd", 1, 1000000, false, "check VENUE..."},
 	{"compile", run_compile, "oqcpd", 1, 1, false, "compile VENUE -o IMAGE"},
 	{"show", run_show, "jrqcpd", 1, 1, false, "show [--json] [--rows] VENUE"},
 	{"load", run_load, "esaqcpd", 1, 1, true, "load --event N [--on-sale] VENUE"},
 	{"status", run_status, "es", 0, 1, true, "status --event N [STATUS]"},
+	{"bookings", run_bookings, "esjR", 0, 0, true, "bookings --event N [--refund] [--json]"},
 	{"channel-key", run_channel_key, "esCN", 0, 0, true,
 		"channel-key --event N --channel C [--new]"},
 	{"block", run_block, "esvqcpdC", 1, 1000000, true, "block --event N --venue VENUE SEAT..."},
@@ -545,6 +565,7 @@ static const struct option long_options[] = {
 	{"venue", required_argument, NULL, 'v'},
 	{"channel", required_argument, NULL, 'C'},
 	{"new", no_argument, NULL, 'N'},
+	{"refund", no_argument, NULL, 'R'},
 	{"json", no_argument, NULL, 'j'},
 	{"rows", no_argument, NULL, 'r'},
 	{"on-sale", no_argument, NULL, 'a'},
@@ -608,6 +629,9 @@ static bool take_option(struct arguments *arguments, int letter)
 		return parse_number(optarg, 1, USH_CHANNEL_COUNT_MAX, &arguments->channel);
 	case 'N':
 		arguments->key_new = true;
+		return true;
+	case 'R':
+		arguments->refund = true;
 		return true;
 	case 'j':
 		arguments->json = true;

@@ -232,6 +232,23 @@ static int book_house(struct ledger *ledger, const struct ush_record *r)
 	return 0;
 }
 
+/* What was over or cancelled does not sell again by one step, and nothing becomes a draft again. */
+static void book_status(struct ledger *ledger, const struct ush_record *r)
+{
+	uint8_t *status = r->event <= USH_EVENT_ID_MAX ? &ledger->status[r->event] : NULL;
+
+	if (status == NULL)
+		return;
+	/* Older versions did not say where it came from. */
+	if (r->mask != 0 && *status != 0 && r->mask != *status)
+		fault(ledger, r, "an event's status changes from what it was not");
+	if (r->mask != 0 && ((r->state == USH_EVENT_STATUS_DRAFT && r->mask != r->state) ||
+				    (r->state == USH_EVENT_STATUS_ON_SALE &&
+					    r->mask >= USH_EVENT_STATUS_COMPLETED)))
+		fault(ledger, r, "an event's status goes back");
+	*status = r->state;
+}
+
 int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count)
 {
 	int error = 0;
@@ -261,6 +278,9 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	case USH_RECORD_TYPE_REFUND_END:
 		return records[0].mask == 0 ? book_step(ledger, &records[0])
 					    : book_cut(ledger, records, count, true);
+	case USH_RECORD_TYPE_EVENT_STATUS:
+		book_status(ledger, &records[0]);
+		return 0;
 	case USH_RECORD_TYPE_BLOCK:
 	case USH_RECORD_TYPE_UNBLOCK:
 		for (uint32_t i = 0; i < count && error == 0; i++)

@@ -44,6 +44,8 @@ struct ledger {
 	size_t holds;
 	/* By event, then row. */
 	uint64_t **taken;
+	/* By event; 0: not told yet. */
+	uint8_t status[USH_EVENT_ID_MAX + 1u];
 	uint64_t seats_held;
 	uint64_t seats_sold;
 	/* Faults, counted; the first one in words. */

@@ -649,11 +649,18 @@ static int apply_event_status(
 {
 	struct ush_event *event;
 	int error = find_event(state, r, &event, message);
+	uint32_t before;
 
 	if (error != 0)
 		return error;
 	if (r->state < USH_EVENT_STATUS_DRAFT || r->state > USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "unknown event status");
+	before = atomic_load_explicit(&event->status, memory_order_relaxed);
+	/* Older versions did not tell it, and allowed more. */
+	if (r->mask != 0 && r->mask != before)
+		return bad(r, message, "the event has another status than this starts from");
+	if (r->mask != 0 && !ush_event_status_follows(before, r->state))
+		return bad(r, message, "the event's status does not go there");
 	if (ush_event_is_cancelled(event) && r->state != USH_EVENT_STATUS_CANCELLED)
 		return bad(r, message, "the event is cancelled");
 	atomic_store_explicit(&event->status, r->state, memory_order_relaxed);

@@ -65,6 +65,31 @@ void ush_event_count_sold(struct ush_event *event, uint32_t seats, uint64_t sequ
 	USH_ASSERT(sold <= event->seat_count);
 }
 
+bool ush_event_status_follows(uint32_t from, uint32_t to)
+{
+	/* Bit = may follow. There is no way back to a draft, and none from cancelled: bookings
+	 * were made, or refunds. Completed may have been a mistake, but a sale does not open by
+	 * one. */
+	static const uint8_t follow[USH_EVENT_STATUS_COUNT] = {
+		[USH_EVENT_STATUS_DRAFT] =
+			1u << USH_EVENT_STATUS_DRAFT | 1u << USH_EVENT_STATUS_ON_SALE |
+			1u << USH_EVENT_STATUS_PAUSED | 1u << USH_EVENT_STATUS_CANCELLED,
+		[USH_EVENT_STATUS_ON_SALE] =
+			1u << USH_EVENT_STATUS_ON_SALE | 1u << USH_EVENT_STATUS_PAUSED |
+			1u << USH_EVENT_STATUS_COMPLETED | 1u << USH_EVENT_STATUS_CANCELLED,
+		[USH_EVENT_STATUS_PAUSED] =
+			1u << USH_EVENT_STATUS_PAUSED | 1u << USH_EVENT_STATUS_ON_SALE |
+			1u << USH_EVENT_STATUS_COMPLETED | 1u << USH_EVENT_STATUS_CANCELLED,
+		[USH_EVENT_STATUS_COMPLETED] = 1u << USH_EVENT_STATUS_COMPLETED |
+					       1u << USH_EVENT_STATUS_PAUSED |
+					       1u << USH_EVENT_STATUS_CANCELLED,
+		[USH_EVENT_STATUS_CANCELLED] = 1u << USH_EVENT_STATUS_CANCELLED,
+	};
+
+	return from < USH_EVENT_STATUS_COUNT && to < USH_EVENT_STATUS_COUNT &&
+	       (follow[from] >> to & 1) != 0;
+}
+
 void ush_event_house_add(
 	struct ush_event *event, struct ush_row *row, uint64_t mask, uint64_t sequence)
 {

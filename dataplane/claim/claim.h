@@ -262,6 +262,9 @@ USH_INLINE bool ush_event_keeps(const struct ush_event *event)
 	return atomic_load_explicit(&event->keeps, memory_order_acquire) != 0;
 }
 
+/* ret: true if an event may go from one status to another, or stay in it. */
+bool ush_event_status_follows(uint32_t from, uint32_t to);
+
 USH_INLINE bool ush_event_is_cancelled(const struct ush_event *event)
 {
 	return atomic_load_explicit(&event->status, memory_order_acquire) ==

@@ -174,6 +174,7 @@ void decide_event_status(
 	struct ush_event *event =
 		ush_inventory_event(&loop->engine->inventory, admitted->request.event);
 	uint64_t status = admitted->request.arg;
+	uint32_t before;
 	struct ush_record *record;
 	struct act *act;
 
@@ -182,15 +183,16 @@ void decide_event_status(
 		return;
 	}
 	if (status != USH_EVENT_STATUS_DRAFT && status != USH_EVENT_STATUS_ON_SALE &&
-		status != USH_EVENT_STATUS_PAUSED && status != USH_EVENT_STATUS_CLOSED &&
+		status != USH_EVENT_STATUS_PAUSED && status != USH_EVENT_STATUS_COMPLETED &&
 		status != USH_EVENT_STATUS_CANCELLED) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_ARGUMENT);
 		return;
 	}
 	loop_flush(loop);
-	if (status != USH_EVENT_STATUS_CANCELLED && ush_event_is_cancelled(event)) {
-		loop_refuse(
-			loop, packet, admitted, USH_STATUS_NOT_ON_SALE, USH_EVENT_STATUS_CANCELLED);
+	/* All that changes an event's status comes through one loop. */
+	before = atomic_load_explicit(&event->status, memory_order_acquire);
+	if (!ush_event_status_follows(before, (uint32_t)status)) {
+		loop_refuse(loop, packet, admitted, USH_STATUS_WRONG_STATUS, before);
 		return;
 	}
 	if (!loop->room_kept) {
@@ -201,6 +203,7 @@ void decide_event_status(
 		loop, packet, admitted, event, ACT_EVENT_STATUS, USH_RECORD_TYPE_EVENT_STATUS);
 	record = &loop->records[act->record_first];
 	record->state = (uint8_t)status;
+	record->mask = before;
 	act->reply.detail = (uint32_t)status;
 	loop_act_done(loop, act);
 	loop_flush(loop);
@@ -259,6 +262,9 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_BLOCK:
 	case USH_OP_UNBLOCK:
 		decide_house(loop, packet, admitted);
+		break;
+	case USH_OP_BOOKINGS:
+		decide_bookings(loop, packet, admitted);
 		break;
 	case USH_OP_CHANNEL_KEY:
 		decide_channel_key(loop, packet, admitted);

@@ -387,6 +387,9 @@ uint64_t decide_channel_available(
 enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_legs *legs,
 	struct ush_event *event, uint32_t channel, uint32_t *place, uint64_t *way);
 
+void decide_bookings(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
 void decide_channel_key(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 

@@ -174,8 +174,10 @@ enum ush_op {
 	USH_OP_REFUND_END = 76,
 	/* The key of a channel, or a new one that ends the old. Control port only. */
 	USH_OP_CHANNEL_KEY = 78,
+	/* A page of an event's bookings. Control port only. */
+	USH_OP_BOOKINGS = 81,
 };
-#define USH_OP_COUNT 79u
+#define USH_OP_COUNT 82u
 /* X(name, value) for each member. */
 #define USH_OP_EACH(X) \
 	X(STATUS, 1) \
@@ -197,7 +199,8 @@ enum ush_op {
 	X(REFUND_BEGIN, 72) \
 	X(TRANSFER, 73) \
 	X(REFUND_END, 76) \
-	X(CHANNEL_KEY, 78)
+	X(CHANNEL_KEY, 78) \
+	X(BOOKINGS, 81)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
 enum ush_status {
@@ -251,10 +254,12 @@ enum ush_status {
 	USH_STATUS_NONE = 33,
 	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
 	USH_STATUS_ORPHAN = 41,
+	/* The event's status does not allow this. `detail` is its status. */
+	USH_STATUS_WRONG_STATUS = 48,
 	/* The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the event does not have. Nothing was done. */
 	USH_STATUS_CHANNEL = 43,
 };
-#define USH_STATUS_COUNT 44u
+#define USH_STATUS_COUNT 49u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -282,6 +287,7 @@ enum ush_status {
 	X(CONTENDED, 32) \
 	X(NONE, 33) \
 	X(ORPHAN, 41) \
+	X(WRONG_STATUS, 48) \
 	X(CHANNEL, 43)
 
 /* What was wrong in a BAD_REQUEST. */
@@ -352,10 +358,12 @@ enum ush_extension {
 	USH_EXTENSION_ROWS = 16,
 	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in row order. */
 	USH_EXTENSION_SEATS = 18,
+	/* Bookings. value = number of entries; then so many `booking`, those of one hold together, its legs in order. */
+	USH_EXTENSION_BOOKINGS = 19,
 	/* UTF-8 text. value = length in bytes; padded with zeros. */
 	USH_EXTENSION_TEXT = 17,
 };
-#define USH_EXTENSION_COUNT 19u
+#define USH_EXTENSION_COUNT 20u
 /* X(name, value) for each member. */
 #define USH_EXTENSION_EACH(X) \
 	X(LEGS, 1) \
@@ -368,6 +376,7 @@ enum ush_extension {
 	X(CHANNEL, 8) \
 	X(ROWS, 16) \
 	X(SEATS, 18) \
+	X(BOOKINGS, 19) \
 	X(TEXT, 17)
 
 /* Which of the places that fit is best. */
@@ -433,8 +442,8 @@ enum ush_event_status {
 	USH_EVENT_STATUS_PAUSED = 3,
 	/* As answered by STATUS when every seat is sold; never set by hand. */
 	USH_EVENT_STATUS_SOLD_OUT = 4,
-	/* Over. No new holds. */
-	USH_EVENT_STATUS_CLOSED = 5,
+	/* Over. No new holds; what is sold stays sold. */
+	USH_EVENT_STATUS_COMPLETED = 5,
 	/* Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded. */
 	USH_EVENT_STATUS_CANCELLED = 6,
 };
@@ -446,7 +455,7 @@ enum ush_event_status {
 	X(ON_SALE, 2) \
 	X(PAUSED, 3) \
 	X(SOLD_OUT, 4) \
-	X(CLOSED, 5) \
+	X(COMPLETED, 5) \
 	X(CANCELLED, 6)
 
 /* How a payment or a refund ended at its provider. */
@@ -557,7 +566,7 @@ enum ush_record_type {
 	USH_RECORD_TYPE_RESUME = 5,
 	/* Event loaded. hold = digest of the venue image, mask = number of seats, amount = number of rows. */
 	USH_RECORD_TYPE_EVENT = 6,
-	/* state = the new event status. */
+	/* state = the new event status, mask = the one before. mask 0, of older versions: not told, and any change but one of CANCELLED was allowed. */
 	USH_RECORD_TYPE_EVENT_STATUS = 7,
 	/* NEW -> HELD. One record per leg, a run. */
 	USH_RECORD_TYPE_HOLD = 8,
@@ -737,7 +746,7 @@ struct ush_request {
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -784,9 +793,9 @@ struct ush_reply {
 	uint64_t deadline_ns;
 	/* 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests on none. */
 	uint64_t sequence;
-	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. [minor units] */
+	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. BOOKINGS: holds in this page. [minor units] */
 	uint64_t amount;
-	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
+	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
 	uint32_t detail;
 	/* 60: State of the hold now. */
 	uint8_t state;
@@ -847,6 +856,47 @@ static_assert(offsetof(struct ush_leg, row) == 0, "ush_leg.row");
 static_assert(offsetof(struct ush_leg, reserved0) == 2, "ush_leg.reserved0");
 static_assert(offsetof(struct ush_leg, reserved1) == 4, "ush_leg.reserved1");
 static_assert(offsetof(struct ush_leg, mask) == 8, "ush_leg.mask");
+
+/* One leg of a booking in a page of them. */
+struct ush_booking {
+	/* 0: Hold id. */
+	uint64_t hold;
+	/* 8: User. */
+	uint64_t user;
+	/* 16: Seats of this leg. Not 0. */
+	uint64_t mask;
+	/* 24: Hold's deadline, Unix time. [ns] */
+	uint64_t deadline_ns;
+	/* 32: Price of this leg. [minor units] */
+	uint32_t amount;
+	/* 36: Row. */
+	uint16_t row;
+	/* 38: Hold's version. */
+	uint16_t version;
+	/* 40: HELD, PAYING, SOLD or REFUNDING. */
+	uint8_t state;
+	/* 41: Place in the hold, from 0. */
+	uint8_t leg;
+	/* 42: Entries of this hold, all in this page. */
+	uint8_t legs;
+	/* 43: Zero. */
+	uint8_t reserved0;
+	/* 44: Zero. */
+	uint32_t reserved1;
+};
+static_assert(sizeof(struct ush_booking) == 48, "ush_booking size");
+static_assert(offsetof(struct ush_booking, hold) == 0, "ush_booking.hold");
+static_assert(offsetof(struct ush_booking, user) == 8, "ush_booking.user");
+static_assert(offsetof(struct ush_booking, mask) == 16, "ush_booking.mask");
+static_assert(offsetof(struct ush_booking, deadline_ns) == 24, "ush_booking.deadline_ns");
+static_assert(offsetof(struct ush_booking, amount) == 32, "ush_booking.amount");
+static_assert(offsetof(struct ush_booking, row) == 36, "ush_booking.row");
+static_assert(offsetof(struct ush_booking, version) == 38, "ush_booking.version");
+static_assert(offsetof(struct ush_booking, state) == 40, "ush_booking.state");
+static_assert(offsetof(struct ush_booking, leg) == 41, "ush_booking.leg");
+static_assert(offsetof(struct ush_booking, legs) == 42, "ush_booking.legs");
+static_assert(offsetof(struct ush_booking, reserved0) == 43, "ush_booking.reserved0");
+static_assert(offsetof(struct ush_booking, reserved1) == 44, "ush_booking.reserved1");
 
 /* One journal record. A change is one record or a run of them; a run never crosses a block. */
 struct ush_record {

@@ -178,7 +178,9 @@ package usher_wire_pkg;
     // How the refund ended; the seats of an accepted one are on sale again. Control port only.
     OpRefundEnd = 8'd76,
     // The key of a channel, or a new one that ends the old. Control port only.
-    OpChannelKey = 8'd78
+    OpChannelKey = 8'd78,
+    // A page of an event's bookings. Control port only.
+    OpBookings = 8'd81
   } op_e;
 
   // How a request ended. Exactly one per reply. `done` says whether the request id is used up: a
@@ -240,6 +242,8 @@ package usher_wire_pkg;
     // The event does not allow a single free seat to be left between taken ones. `detail` is the
     // leg, `hold` the mask of the seats that would be.
     StatusOrphan = 8'd41,
+    // The event's status does not allow this. `detail` is its status.
+    StatusWrongStatus = 8'd48,
     // The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the
     // event does not have. Nothing was done.
     StatusChannel = 8'd43
@@ -308,6 +312,9 @@ package usher_wire_pkg;
     // Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in
     // row order.
     ExtensionSeats = 8'd18,
+    // Bookings. value = number of entries; then so many `booking`, those of one hold together, its
+    // legs in order.
+    ExtensionBookings = 8'd19,
     // UTF-8 text. value = length in bytes; padded with zeros.
     ExtensionText = 8'd17
   } extension_e;
@@ -356,8 +363,8 @@ package usher_wire_pkg;
     EventStatusPaused = 8'd3,
     // As answered by STATUS when every seat is sold; never set by hand.
     EventStatusSoldOut = 8'd4,
-    // Over. No new holds.
-    EventStatusClosed = 8'd5,
+    // Over. No new holds; what is sold stays sold.
+    EventStatusCompleted = 8'd5,
     // Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded.
     EventStatusCancelled = 8'd6
   } event_status_e;
@@ -439,7 +446,8 @@ package usher_wire_pkg;
     // Event loaded. hold = digest of the venue image, mask = number of seats, amount = number of
     // rows.
     RecordTypeEvent = 8'd6,
-    // state = the new event status.
+    // state = the new event status, mask = the one before. mask 0, of older versions: not told, and
+    // any change but one of CANCELLED was allowed.
     RecordTypeEventStatus = 8'd7,
     // NEW -> HELD. One record per leg, a run.
     RecordTypeHold = 8'd8,
@@ -574,10 +582,11 @@ package usher_wire_pkg;
   localparam int unsigned RequestArgWidthBits = 64;
 
   typedef struct packed {
-    // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN:
-    // the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new
-    // user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
-    // RESERVE_AREA: what is wanted, see there. Otherwise zero.
+    // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS:
+    // where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome
+    // (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats.
+    // CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise
+    // zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
@@ -661,11 +670,11 @@ package usher_wire_pkg;
     // 60: State of the hold now.
     logic [7:0] state;
     // 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 =
-    // that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of
-    // an answer given before.
+    // that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0
+    // = that was all. RESERVE OK: 1 = a repeat of an answer given before.
     logic [31:0] detail;
     // 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the
-    // section. [minor units]
+    // section. BOOKINGS: holds in this page. [minor units]
     logic [63:0] amount;
     // 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests on
     // none.
@@ -738,6 +747,60 @@ package usher_wire_pkg;
     // 0: Row.
     logic [15:0] row;
   } leg_t;
+
+  // One leg of a booking in a page of them.
+  localparam int unsigned BookingSizeBytes = 48;
+  localparam int unsigned BookingHoldOffsetBytes = 0;
+  localparam int unsigned BookingHoldWidthBits = 64;
+  localparam int unsigned BookingUserOffsetBytes = 8;
+  localparam int unsigned BookingUserWidthBits = 64;
+  localparam int unsigned BookingMaskOffsetBytes = 16;
+  localparam int unsigned BookingMaskWidthBits = 64;
+  localparam int unsigned BookingDeadlineNsOffsetBytes = 24;
+  localparam int unsigned BookingDeadlineNsWidthBits = 64;
+  localparam int unsigned BookingAmountOffsetBytes = 32;
+  localparam int unsigned BookingAmountWidthBits = 32;
+  localparam int unsigned BookingRowOffsetBytes = 36;
+  localparam int unsigned BookingRowWidthBits = 16;
+  localparam int unsigned BookingVersionOffsetBytes = 38;
+  localparam int unsigned BookingVersionWidthBits = 16;
+  localparam int unsigned BookingStateOffsetBytes = 40;
+  localparam int unsigned BookingStateWidthBits = 8;
+  localparam int unsigned BookingLegOffsetBytes = 41;
+  localparam int unsigned BookingLegWidthBits = 8;
+  localparam int unsigned BookingLegsOffsetBytes = 42;
+  localparam int unsigned BookingLegsWidthBits = 8;
+  localparam int unsigned BookingReserved0OffsetBytes = 43;
+  localparam int unsigned BookingReserved0WidthBits = 8;
+  localparam int unsigned BookingReserved1OffsetBytes = 44;
+  localparam int unsigned BookingReserved1WidthBits = 32;
+
+  typedef struct packed {
+    // 44: Zero.
+    logic [31:0] reserved1;
+    // 43: Zero.
+    logic [7:0] reserved0;
+    // 42: Entries of this hold, all in this page.
+    logic [7:0] legs;
+    // 41: Place in the hold, from 0.
+    logic [7:0] leg;
+    // 40: HELD, PAYING, SOLD or REFUNDING.
+    logic [7:0] state;
+    // 38: Hold's version.
+    logic [15:0] version;
+    // 36: Row.
+    logic [15:0] row;
+    // 32: Price of this leg. [minor units]
+    logic [31:0] amount;
+    // 24: Hold's deadline, Unix time. [ns]
+    logic [63:0] deadline_ns;
+    // 16: Seats of this leg. Not 0.
+    logic [63:0] mask;
+    // 8: User.
+    logic [63:0] user;
+    // 0: Hold id.
+    logic [63:0] hold;
+  } booking_t;
 
   // One journal record. A change is one record or a run of them; a run never crosses a block.
   localparam int unsigned RecordSizeBytes = 64;

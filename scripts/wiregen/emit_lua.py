@@ -4,7 +4,7 @@ from . import contract as contracts
 from .table import TableError, field_bytes, split_type
 from .template import fill
 
-STRUCTS = ("request", "reply", "extension_header", "leg")
+STRUCTS = ("request", "reply", "extension_header", "leg", "booking")
 # Fields that read better in hexadecimal: magic numbers, masks and opaque words.
 HEX = {"magic", "hold", "mask", "cookie", "tag", "nonce"}
 

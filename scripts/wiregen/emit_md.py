@@ -85,6 +85,7 @@ class Markdown:
         rows = [[f["at"], field_bytes(f), f["type"], f["name"], f.get("unit", ""), f["doc"]] for f in body["fields"]]
         repeat = {
             "leg": ["16 x value", "leg[]", "legs", "", "Structure leg, `value` times."],
+            "booking": ["48 x value", "booking[]", "bookings", "", "Structure booking, `value` times."],
             "u64": ["8 x rows", "u64[]", "masks", "", "One mask a row, to the end of the extension."],
             "zero": ["any", "u8[]", "zeros", "bytes", "Zero bytes, none or a multiple of 8."],
             "text": ["value", "u8[]", "text", "bytes", "UTF-8, no final zero; then 0 to 7 zero bytes up to a multiple of 8."],

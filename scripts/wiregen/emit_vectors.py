@@ -110,10 +110,11 @@ class Encoder:
         return b"".join(self.pack_field(f, fields[f["name"]]) for f in self.structs[name]["fields"])
 
     def pack_extension(self, extension: dict) -> bytes:
-        """Header and body; `extension` has type, value, and fields, legs, masks, text or zeros."""
+        """Header and body; `extension` has type, value, and fields, legs, bookings, masks, text or zeros."""
         body = self.bodies[extension["type"]]
         data = b"".join(self.pack_field(f, extension["fields"][f["name"]]) for f in body["fields"])
         data += b"".join(self.pack("leg", leg) for leg in extension.get("legs", []))
+        data += b"".join(self.pack("booking", entry) for entry in extension.get("bookings", []))
         data += b"".join(packing.pack("<Q", mask) for mask in extension.get("masks", []))
         data += extension.get("text", "").encode() + bytes(extension.get("zeros", 0))
         data += bytes(-len(data) % 8)
@@ -160,6 +161,10 @@ def channel(number: int, key_number: int, user: int, event: int) -> dict:
 
 def rows(first: int, *masks: int) -> dict:
     return {"type": "ROWS", "value": first, "masks": list(masks)}
+
+
+def bookings(*entries: dict) -> dict:
+    return {"type": "BOOKINGS", "value": len(entries), "bookings": list(entries)}
 
 
 def text(content: str) -> dict:
@@ -320,6 +325,7 @@ def event_vectors(e: Encoder) -> list:
         e.message("event_status_request", "request", [], arg=2, **sell),
         e.message("event_status_request_pause", "request", [], arg=3, **sell),
         e.message("event_status_reply_ok", "reply", [], sequence=70_004, detail=2, **sell),
+        e.message("event_status_reply_wrong_status", "reply", [], status="WRONG_STATUS", detail=6, **sell),
         e.message("event_status_reply_not_permitted", "reply", [], status="NOT_PERMITTED", **sell),
     ]
 
@@ -406,6 +412,21 @@ def house_vectors(e: Encoder) -> list:
     ]
 
 
+def bookings_vectors(e: Encoder) -> list:
+    ask = {"op": "BOOKINGS", "event": 1, "cookie": 0xB6}
+    paid = {"user": 7, "deadline_ns": DEADLINE_NS, "state": "SOLD", "version": 4}
+    two = [dict(paid, hold=HOLD_A, mask=0x30, amount=9_000, row=0, leg=0, legs=2),
+           dict(paid, hold=HOLD_A, mask=0x30, amount=9_000, row=1, leg=1, legs=2)]
+    one = dict(hold=HOLD_B, user=8, mask=0x1, deadline_ns=DEADLINE_NS, amount=4_500, row=0, version=1,
+               state="PAYING", leg=0, legs=1)
+    return [
+        e.message("bookings_request", "request", [], arg=1 << 32, **ask),
+        e.message("bookings_request_next", "request", [], arg=1_024 | 1 << 32, **ask),
+        e.message("bookings_reply", "reply", [bookings(*two, one)], sequence=70_050, amount=2, detail=1_024, **ask),
+        e.message("bookings_reply_last", "reply", [], sequence=70_051, **ask),
+    ]
+
+
 def other_vectors(e: Encoder) -> list:
     counters = "usher_status_OK 120345\nusher_drop_MAGIC 2\n"
     return [
@@ -438,7 +459,7 @@ def story(by_name: dict) -> list:
         ("record_open", {"type": "OPEN", "user": 3, "hold": FIRST - 1, "mask": 2, "deadline_ns": TIME_NS}),
         ("record_resume", {"type": "RESUME", "deadline_ns": TIME_NS + 1, "mask": 2 * SECOND_NS}),
         ("record_event", {"type": "EVENT", "state": 1, "event": 1, "hold": siphash(IMAGE_KEY, image), "mask": 62, "amount": 2}),
-        ("record_event_status", {"type": "EVENT_STATUS", "state": 2, "event": 1}),
+        ("record_event_status", {"type": "EVENT_STATUS", "state": 2, "event": 1, "mask": 1}),
         ("record_block", {"type": "BLOCK", "event": 1, "row": 1, "mask": 0xF}),
         ("record_block_channel", {"type": "BLOCK", "state": 2, "event": 1, "row": 1, "mask": 0xF0}),
         ("record_channel", {"type": "CHANNEL", "state": 2, "event": 1, "amount": 1}),
@@ -594,7 +615,7 @@ def check(wire: dict, contract: dict, vectors: list) -> None:
             allowed = {*contract["envelope"], *operation["uses"], *operation["optional"]}
             if wrong := [name for name in fields if fields[name] and name not in allowed]:
                 raise TableError(f"vector {vector['name']}: {wrong} unused by {operation['name']}")
-    wanted = [("struct", s["name"], 1) for s in wire["struct"] if s["name"] not in ("extension_header", "leg")]
+    wanted = [("struct", s["name"], 1) for s in wire["struct"] if s["name"] not in ("extension_header", "leg", "booking")]
     wanted += [(kind, op, 2) for op in op_of.values() for kind in ("request", "reply")]
     wanted += [("extension", name, 1) for name in contracts.names_of(wire, "extension")]
     wanted += [("status", value, 1) for value in contracts.names_of(wire, "status").values()]
@@ -611,7 +632,8 @@ def build(wire: dict) -> list:
     encoder = Encoder(wire)
     vectors = []
     for make in (status_vectors, reserve_requests, reserve_replies, best_vectors, release_vectors, query_vectors,
-                 event_vectors, confirm_vectors, money_vectors, house_vectors, other_vectors, venue_vectors):
+                 event_vectors, confirm_vectors, money_vectors, house_vectors, bookings_vectors,
+                 other_vectors, venue_vectors):
         vectors += make(encoder)
     vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
     vectors += ack_vectors(encoder)
@@ -644,6 +666,10 @@ def json_extension(encoder: Encoder, extension: dict) -> dict:
         result["fields"] = json_fields(encoder, encoder.bodies[extension["type"]]["fields"], extension["fields"])
     if "legs" in extension:
         result["legs"] = [{"row": leg["row"], "mask": f"{leg['mask']:#018x}"} for leg in extension["legs"]]
+    if "bookings" in extension:
+        fields = encoder.structs["booking"]["fields"]
+        result["bookings"] = [json_fields(encoder, fields, encoder.complete("booking", entry))
+                              for entry in extension["bookings"]]
     if "masks" in extension:
         result["masks"] = [f"{mask:#018x}" for mask in extension["masks"]]
     return result | {key: extension[key] for key in ("text", "zeros") if key in extension}
@@ -742,6 +768,9 @@ def c_extension(encoder: Encoder, at: int, extension: dict) -> tuple[list, int]:
     if "legs" in extension:
         for index, leg in enumerate(extension["legs"]):
             lines += c_struct(encoder, at + 8 + 16 * index, "leg", encoder.complete("leg", leg))
+    elif "bookings" in extension:
+        for index, entry in enumerate(extension["bookings"]):
+            lines += c_struct(encoder, at + 8 + 48 * index, "booking", encoder.complete("booking", entry))
     elif len(data) > 8:
         lines.append(f"\tstatic const uint8_t body_{at}[] = {{")
         lines += [c_bytes(data[8:], "\t\t"), "\t};", f"\tmemcpy(out + {at + 8}, body_{at}, sizeof(body_{at}));"]

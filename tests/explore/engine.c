@@ -193,10 +193,13 @@ static void same_users(struct ush_engine *live, struct ush_engine *again)
 		/* Who was only refused is not in the log. */
 		EXPECT(a != NULL || b == NULL);
 		EXPECT(b != NULL || a == NULL || (a->seats == 0 && a->answer_count == 0));
-		if (b == NULL)
-			continue;
-		EXPECT(a->seats == b->seats);
-		EXPECT(a->answer_count == b->answer_count);
+		if (b != NULL) {
+			EXPECT(a->seats == b->seats);
+			EXPECT(a->answer_count == b->answer_count);
+			ush_user_unlock(b);
+		}
+		if (a != NULL)
+			ush_user_unlock(a);
 	}
 }
 

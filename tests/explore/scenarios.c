@@ -19,6 +19,7 @@ const struct explore_scenario *const explore_scenarios[] = {
 	&explore_engine_expiry,
 	&explore_engine_confirm,
 	&explore_engine_reuse,
+	&explore_bookings_list,
 	&explore_channel_seats,
 	&explore_channel_unblock,
 	&explore_channel_return,

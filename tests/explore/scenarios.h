@@ -28,6 +28,7 @@ extern const struct explore_scenario explore_engine_release;
 extern const struct explore_scenario explore_engine_expiry;
 extern const struct explore_scenario explore_engine_confirm;
 extern const struct explore_scenario explore_engine_reuse;
+extern const struct explore_scenario explore_bookings_list;
 extern const struct explore_scenario explore_channel_seats;
 extern const struct explore_scenario explore_channel_unblock;
 extern const struct explore_scenario explore_channel_return;

@@ -630,6 +630,23 @@ static void judge_house(struct oracle *o, const struct oracle_request *q, const 
 	check_way(o, q, &found, y);
 }
 
+/* As docs/protocol.md has it. */
+static bool status_follows(uint32_t from, uint64_t to)
+{
+	switch (from) {
+	case USH_EVENT_STATUS_DRAFT:
+		return to != USH_EVENT_STATUS_COMPLETED;
+	case USH_EVENT_STATUS_ON_SALE:
+	case USH_EVENT_STATUS_PAUSED:
+		return to != USH_EVENT_STATUS_DRAFT;
+	case USH_EVENT_STATUS_COMPLETED:
+		return to == from || to == USH_EVENT_STATUS_PAUSED ||
+		       to == USH_EVENT_STATUS_CANCELLED;
+	default:
+		return to == USH_EVENT_STATUS_CANCELLED;
+	}
+}
+
 static void judge_event_status(
 	struct oracle *o, const struct oracle_request *q, const struct ush_reply *y)
 {
@@ -639,10 +656,9 @@ static void judge_event_status(
 		WANT_EQ(o, y->detail, USH_FAULT_ARGUMENT);
 		return;
 	}
-	if (o->event[q->r.event].status == USH_EVENT_STATUS_CANCELLED &&
-		q->r.arg != USH_EVENT_STATUS_CANCELLED) {
-		WANT_EQ(o, y->status, USH_STATUS_NOT_ON_SALE);
-		WANT_EQ(o, y->detail, USH_EVENT_STATUS_CANCELLED);
+	if (!status_follows(o->event[q->r.event].status, q->r.arg)) {
+		WANT_EQ(o, y->status, USH_STATUS_WRONG_STATUS);
+		WANT_EQ(o, y->detail, o->event[q->r.event].status);
 		return;
 	}
 	WANT_EQ(o, y->status, USH_STATUS_OK);

@@ -26,7 +26,8 @@ VERSION = 1
 # Complaints of Wireshark's group "malformed", for which it adds an entry of its own.
 MALFORMED = {"magic", "size", "extension"}
 EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, "TICKET": 7, "CHANNEL": 8,
-             "ROWS": 16, "TEXT": 17, "SEATS": 18}
+             "ROWS": 16, "TEXT": 17, "SEATS": 18,
+             "BOOKINGS": 19}
 # How the header's value divides: (name, shift, bits).
 VALUE_PARTS = {
     "TOKEN": [("tier", 0, 8), ("key_id", 8, 24)],
@@ -140,6 +141,8 @@ def expected_extension(extension: dict, size: int) -> list[tuple]:
     for leg in extension.get("legs", []):
         result += [("usher.leg.row", leg["row"]), ("usher.leg.reserved0", 0), ("usher.leg.reserved1", 0),
                    ("usher.leg.mask", number(leg["mask"]))]
+    for entry in extension.get("bookings", []):
+        result += [("usher.booking." + name, number(field)) for name, field in entry.items()]
     result += [("usher.rows.mask", number(mask)) for mask in extension.get("masks", [])]
     if extension.get("text"):
         result.append(("usher.text", extension["text"]))
@@ -289,6 +292,7 @@ INFO = {
     "reserve_reply_bad_request": "RESERVE BAD_REQUEST LEG_TWICE id 9",
     "query_section_reply": "QUERY_SECTION OK next 4 4 rows",
     "event_status_request": "EVENT_STATUS event 1 ON_SALE id 2",
+    "bookings_request": "BOOKINGS event 1",
     "bad_op_reply": "op 200 BAD_OP id 15",
 }
 

@@ -85,7 +85,7 @@ def check_granted(op, asked, reply):
     if op in (Op.RESERVE, Op.RELEASE, Op.EVENT_STATUS, Op.CONFIRM, Op.BLOCK, Op.UNBLOCK):
         assert reply.sequence != 0, "a change rests on a record"
     kinds = {Op.QUERY_SECTION: uc.Extension.ROWS, Op.STATS: uc.Extension.TEXT,
-             Op.CHANNEL_KEY: uc.Extension.TEXT}
+             Op.CHANNEL_KEY: uc.Extension.TEXT, Op.BOOKINGS: uc.Extension.BOOKINGS}
     assert all(kind == kinds.get(op) for kind, _, _ in reply.extensions)
 
 
@@ -226,8 +226,10 @@ def test_life_of_an_event(device):
     reply = s.udp.expect(Status.NOT_ON_SALE, Op.RESERVE, request_id=1, **seats)
     assert reply.detail == EventStatus.DRAFT
     last = 0
-    for status in (EventStatus.ON_SALE, EventStatus.ON_SALE, EventStatus.PAUSED, EventStatus.CLOSED,
-                   EventStatus.DRAFT, EventStatus.ON_SALE):
+    reply = s.control.expect(Status.WRONG_STATUS, Op.EVENT_STATUS, event=EVENT, arg=EventStatus.COMPLETED)
+    assert reply.detail == EventStatus.DRAFT
+    for status in (EventStatus.ON_SALE, EventStatus.ON_SALE, EventStatus.PAUSED, EventStatus.COMPLETED,
+                   EventStatus.PAUSED, EventStatus.ON_SALE):
         reply = s.control.event_status(EVENT, status)
         assert reply.sequence >= last
         last = reply.sequence
@@ -561,7 +563,7 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.REFUND_BEGIN: dict(event=EVENT, user=1, hold=5),
         Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1),
         Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
-        Op.CHANNEL_KEY: dict(event=EVENT, section=1)}
+        Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
         Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg",
         Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
@@ -573,7 +575,8 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
         Op.UNBLOCK: "user hold section hold_ms",
         Op.STATS: "event user hold mask row section hold_ms",
-        Op.CHANNEL_KEY: "user hold mask row hold_ms"}
+        Op.CHANNEL_KEY: "user hold mask row hold_ms",
+        Op.BOOKINGS: "user hold mask row section hold_ms"}
 
 
 def bad_extensions():
@@ -648,6 +651,8 @@ def test_bad_request(device):
         bad(Fault.CHANNEL, Op.CHANNEL_KEY, section=channel)
     for arg in (2, 2**64 - 1):
         bad(Fault.ARGUMENT, Op.CHANNEL_KEY, arg=arg)
+    for arg in (1 << 33, 1 << 63):
+        bad(Fault.ARGUMENT, Op.BOOKINGS, arg=arg)
     for op in (Op.RESERVE, Op.BLOCK, Op.UNBLOCK):
         bad(Fault.LEG_EMPTY, op, mask=0)
         bad(Fault.LEG_EMPTY, op, extensions=[uc.legs([(1, 1), (2, 0)])])

@@ -24,13 +24,14 @@ _REQUEST = struct.Struct("<HBBHBBIIQQQHHIQQ")
 _REPLY = struct.Struct("<HBBHBBIIQQQQQIBBH")
 _HEADER = struct.Struct("<BBHI")
 _LEG = struct.Struct("<HHIQ")
+_BOOKING = struct.Struct("<QQQQIHHBBB5x")
 assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG.size == 16
 
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
                              EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
-                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78))
+                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, BOOKINGS=81))
 CONTROL_OPS = [op for op in Op if op >= 64]
 _STATUS = (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
@@ -38,18 +39,18 @@ _STATUS = (
     "BAD_IMAGE CHANGED")
 Status = enum.IntEnum("Status", dict(
     {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, ORPHAN=41,
-    CHANNEL=43))
+    CHANNEL=43, WRONG_STATUS=48))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
 Fault = enum.IntEnum("Fault", ("NONE RESERVED EXTENSION LEG_EMPTY LEG_TWICE LEG_COUNT REQUEST_ID "
                                "USER HOLD_TIME UNUSED SECTION ARGUMENT CHANNEL"), start=0)
-EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CLOSED CANCELLED",
+EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT COMPLETED CANCELLED",
                            start=0)
 HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
                          "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
-                                           TICKET=7, CHANNEL=8, ROWS=16, TEXT=17, SEATS=18))
+                                           TICKET=7, CHANNEL=8, ROWS=16, TEXT=17, SEATS=18, BOOKINGS=19))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -143,6 +144,21 @@ def encode(op, event=0, request_id=0, user=0, hold=0, mask=0, row=0, section=0, 
 
 # ---------------------------------------------------------------------------------------------
 # Replies
+
+
+@dataclasses.dataclass
+class Booking:
+    """One leg of a booking."""
+    hold: int
+    user: int
+    mask: int
+    deadline_ns: int
+    amount: int
+    row: int
+    version: int
+    state: int
+    leg: int
+    legs: int
 
 
 class Violation(Exception):
@@ -252,6 +268,12 @@ class Reply:
         return found and [(r, m) for r, _, _, m in _LEG.iter_unpack(found[1])]
 
     @property
+    def bookings(self):
+        """Entries of BOOKINGS; none without it."""
+        found = self.body(Extension.BOOKINGS)
+        return [Booking(*entry) for entry in _BOOKING.iter_unpack(found[1])] if found else []
+
+    @property
     def text(self):
         found = self.body(Extension.TEXT)
         return found and found[1][:found[0]].decode()
@@ -292,6 +314,8 @@ def decode(data):
             need(value <= len(body) < value + 8 and not any(body[value:]), "text")
         if kind == Extension.SEATS:
             need(0 < value <= LEG_COUNT_MAX and len(body) == 16 * value, "seats")
+        if kind == Extension.BOOKINGS:
+            need(0 < value and len(body) == _BOOKING.size * value, "bookings")
         need(kind not in list(Extension) or kind >= 16, "extension of requests")
         reply.extensions.append((kind, value, body))
         at += size
@@ -501,6 +525,23 @@ class Client:
             return self.patient(Op.EVENT_LOAD, fd=fd, event=event)
         finally:
             os.close(fd)
+
+    def bookings(self, event, refund=False, pages=None):
+        """{hold: [Booking, ...]} of an event, one entry a leg. pages: a list that gets their lengths."""
+        found, at = {}, 0
+        while True:
+            reply = self.patient(Op.BOOKINGS, event=event, arg=at | refund << 32)
+            holds = set()
+            for entry in reply.bookings:
+                holds.add(entry.hold)
+                found.setdefault(entry.hold, []).append(entry)
+            if len(holds) != reply.amount or any(len(found[h]) != found[h][0].legs for h in holds):
+                raise Violation(f"a page of {reply.amount} holds has {len(holds)}, or one of them twice or in part")
+            if pages is not None:
+                pages.append(len(reply.bookings))
+            at = reply.detail
+            if at == 0:
+                return found
 
     def event_status(self, event, status):
         return self.patient(Op.EVENT_STATUS, event=event, arg=status)

@@ -192,7 +192,7 @@ static void test_turn_frames_privileged_is_not_permitted(void)
 		struct ush_request r = {.op = ops[i], .event = EVENT};
 
 		if (ops[i] == USH_OP_EVENT_STATUS)
-			r.arg = USH_EVENT_STATUS_CLOSED;
+			r.arg = USH_EVENT_STATUS_COMPLETED;
 		if (ops[i] == USH_OP_CONFIRM) {
 			r.user = 1;
 			r.hold = held.hold;

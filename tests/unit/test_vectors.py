@@ -121,6 +121,8 @@ def encode_body(document: Document, extension: dict) -> bytes:
             raise ValueError(f"{extension['type']}.{row['field']}: the document's offset is wrong")
         if row["type"] == "leg[]":
             out += b"".join(encode_leg(document, leg) for leg in extension["legs"])
+        elif row["type"] == "booking[]":
+            out += b"".join(encode_struct(document, "booking", entry) for entry in extension["bookings"])
         elif row["type"] == "u64[]":
             out += b"".join(to_bytes("u64", mask) for mask in extension["masks"])
         elif row["type"] == "u8[]":

@@ -71,6 +71,7 @@ local ENUMS = {
 		[73] = "TRANSFER",
 		[76] = "REFUND_END",
 		[78] = "CHANNEL_KEY",
+		[81] = "BOOKINGS",
 	},
 	status = {
 		[0] = "OK",
@@ -98,6 +99,7 @@ local ENUMS = {
 		[32] = "CONTENDED",
 		[33] = "NONE",
 		[41] = "ORPHAN",
+		[48] = "WRONG_STATUS",
 		[43] = "CHANNEL",
 	},
 	fault = {
@@ -126,6 +128,7 @@ local ENUMS = {
 		[8] = "CHANNEL",
 		[16] = "ROWS",
 		[18] = "SEATS",
+		[19] = "BOOKINGS",
 		[17] = "TEXT",
 	},
 	best_objective = {
@@ -150,7 +153,7 @@ local ENUMS = {
 		[2] = "ON_SALE",
 		[3] = "PAUSED",
 		[4] = "SOLD_OUT",
-		[5] = "CLOSED",
+		[5] = "COMPLETED",
 		[6] = "CANCELLED",
 	},
 	outcome = {
@@ -256,7 +259,7 @@ local STRUCTS = {
 		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant."},
 		{at = 44, bytes = 4, name = "hold_ms", type = "u32", base = base.DEC, doc = "RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay."},
 		{at = 48, bytes = 8, name = "cookie", type = "u64", base = base.HEX, doc = "Opaque; echoed in the reply. Not part of the request's body for MISMATCH."},
-		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero."},
+		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA: what is wanted, see there. Otherwise zero."},
 	}},
 	reply = {bytes = 64, fields = {
 		{at = 0, bytes = 2, name = "magic", type = "u16", base = base.HEX, doc = "REPLY_MAGIC."},
@@ -271,8 +274,8 @@ local STRUCTS = {
 		{at = 24, bytes = 8, name = "hold", type = "u64", base = base.HEX, doc = "OK: the hold's id. TAKEN, TAKEN_NOW: mask of the seats in the way, 0 when a remembered refusal is repeated. Otherwise as asked."},
 		{at = 32, bytes = 8, name = "deadline_ns", type = "u64", base = base.DEC, doc = "When the hold expires, Unix time. 0 when there is none."},
 		{at = 40, bytes = 8, name = "sequence", type = "u64", base = base.DEC, doc = "Journal sequence that this answer rests on; durable before the reply left. 0: rests on none."},
-		{at = 48, bytes = 8, name = "amount", type = "u64", base = base.DEC, doc = "Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section."},
-		{at = 56, bytes = 4, name = "detail", type = "u32", base = base.DEC, doc = "See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before."},
+		{at = 48, bytes = 8, name = "amount", type = "u64", base = base.DEC, doc = "Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. BOOKINGS: holds in this page."},
+		{at = 56, bytes = 4, name = "detail", type = "u32", base = base.DEC, doc = "See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before."},
 		{at = 60, bytes = 1, name = "state", type = "u8", base = base.DEC, enum = "hold_state", doc = "State of the hold now."},
 		{at = 61, bytes = 1, name = "reserved0", type = "u8", base = base.DEC, doc = "Zero."},
 		{at = 62, bytes = 2, name = "hold_version", type = "u16", base = base.DEC, doc = "Version of the hold now: 1 when it is made, one more with each change. 0: none, or not told."},
@@ -288,6 +291,20 @@ local STRUCTS = {
 		{at = 2, bytes = 2, name = "reserved0", type = "u16", base = base.DEC, doc = "Zero."},
 		{at = 4, bytes = 4, name = "reserved1", type = "u32", base = base.DEC, doc = "Zero."},
 		{at = 8, bytes = 8, name = "mask", type = "u64", base = base.HEX, doc = "Seats, bit i = seat i. Not 0."},
+	}},
+	booking = {bytes = 48, fields = {
+		{at = 0, bytes = 8, name = "hold", type = "u64", base = base.HEX, doc = "Hold id."},
+		{at = 8, bytes = 8, name = "user", type = "u64", base = base.DEC, doc = "User."},
+		{at = 16, bytes = 8, name = "mask", type = "u64", base = base.HEX, doc = "Seats of this leg. Not 0."},
+		{at = 24, bytes = 8, name = "deadline_ns", type = "u64", base = base.DEC, doc = "Hold's deadline, Unix time."},
+		{at = 32, bytes = 4, name = "amount", type = "u32", base = base.DEC, doc = "Price of this leg."},
+		{at = 36, bytes = 2, name = "row", type = "u16", base = base.DEC, doc = "Row."},
+		{at = 38, bytes = 2, name = "version", type = "u16", base = base.DEC, doc = "Hold's version."},
+		{at = 40, bytes = 1, name = "state", type = "u8", base = base.DEC, enum = "hold_state", doc = "HELD, PAYING, SOLD or REFUNDING."},
+		{at = 41, bytes = 1, name = "leg", type = "u8", base = base.DEC, doc = "Place in the hold, from 0."},
+		{at = 42, bytes = 1, name = "legs", type = "u8", base = base.DEC, doc = "Entries of this hold, all in this page."},
+		{at = 43, bytes = 1, name = "reserved0", type = "u8", base = base.DEC, doc = "Zero."},
+		{at = 44, bytes = 4, name = "reserved1", type = "u32", base = base.DEC, doc = "Zero."},
 	}},
 }
 
@@ -378,6 +395,13 @@ local BODIES = {
 		},
 		fields = {
 		}},
+	[19] = {name = "BOOKINGS", direction = "reply",
+		prefix = "usher.bookings.", bytes = 8,
+		repeats = "booking",
+		value = {
+		},
+		fields = {
+		}},
 	[17] = {name = "TEXT", direction = "reply",
 		prefix = "usher.text.", bytes = 8,
 		repeats = "text",
@@ -409,6 +433,7 @@ local USES = {
 	[73] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
 	[76] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, row = true, mask = true, request_id = true},
 	[78] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, section = true, arg = true, request_id = true},
+	[81] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
 }
 
 -- ---------------------------------------------------------------------------------------------
@@ -468,6 +493,7 @@ local PREFIX = {
 	reply = "usher.",
 	extension_header = "usher.extension.",
 	leg = "usher.leg.",
+	booking = "usher.booking.",
 }
 
 for name, struct in pairs(STRUCTS) do
@@ -625,7 +651,21 @@ local function add_pad(tree, tvb, at, header)
 	end
 end
 
-local REPEATS = {leg = add_legs, u64 = add_rows, text = add_text, zero = add_pad}
+local function add_bookings(tree, tvb, at, header, state)
+	local count = (header.size - 8) / STRUCTS.booking.bytes
+	if count ~= header.value or count < 1 then
+		bad_extension(tree, "value is not the number of entries")
+	end
+	for index = 1, math.floor(count) do
+		local first = at + 8 + (index - 1) * STRUCTS.booking.bytes
+		local item = tree:add(usher, tvb(first, STRUCTS.booking.bytes), "Booking")
+		local entry = add_struct(item, tvb, first, "booking")
+		item:set_text(string.format("Booking: hold %s row %d mask %s %s", hex(entry.hold),
+			entry.row, hex(entry.mask), name_of("hold_state", entry.state)))
+	end
+end
+
+local REPEATS = {leg = add_legs, booking = add_bookings, u64 = add_rows, text = add_text, zero = add_pad}
 
 -- Decodes the body of a known extension.
 local function add_body(tree, tvb, at, header, body, state)
@@ -741,7 +781,7 @@ local function request_info(values, items, state)
 			words[#words + 1] = name .. " " .. (is_hex and hex(value) or tostring(value))
 		end
 	end
-	if uses.arg then
+	if uses.arg and name_of("op", values.op) == "EVENT_STATUS" then
 		local status = name_of("event_status", values.arg:tonumber())
 		items.arg:append_text(" (" .. status .. ")")
 		words[#words + 1] = status
