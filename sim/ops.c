@@ -281,7 +281,7 @@ static bool draw_section(struct sim *sim, struct sim_ask *ask)
 static bool draw_event_status(struct sim *sim, struct sim_ask *ask)
 {
 	static const uint8_t others[] = {USH_EVENT_STATUS_PAUSED, USH_EVENT_STATUS_PAUSED,
-		USH_EVENT_STATUS_DRAFT, USH_EVENT_STATUS_CLOSED};
+		USH_EVENT_STATUS_DRAFT, USH_EVENT_STATUS_COMPLETED};
 
 	ask->request.user = 0;
 	ask->request.arg =
