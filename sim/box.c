@@ -268,6 +268,7 @@ void sim_box_start(struct sim *sim)
 			sim->backlog_turns[i] = 0;
 		}
 		memset(sim->late_turns, 0, sizeof(sim->late_turns));
+		memset(sim->busy_ns, 0, sizeof(sim->busy_ns));
 		return;
 	}
 	if (!fake_disk_is_cut(sim->fake) && sim->bad_block != UINT64_MAX &&
@@ -394,6 +395,32 @@ void sim_box_end(struct sim *sim)
 	sim->disk_is_prompt = false;
 }
 
+/* What came to pass, for the last line. */
+static void tally(struct sim *sim, const struct ush_record *record)
+{
+	struct sim_totals *totals = sim->totals;
+	uint32_t end = record->type == USH_RECORD_TYPE_PAY_END ? record->state : 0;
+
+	totals->holds += record->type == USH_RECORD_TYPE_HOLD;
+	totals->waiting += record->type == USH_RECORD_TYPE_WAIT_JOIN;
+	totals->offers += record->type == USH_RECORD_TYPE_OFFER;
+	totals->sold += record->type == USH_RECORD_TYPE_CONFIRM || end == USH_HOLD_STATE_SOLD;
+	totals->expired += record->type == USH_RECORD_TYPE_EXPIRE;
+	totals->cut += record->type == USH_RECORD_TYPE_CUT;
+	totals->extended += record->type == USH_RECORD_TYPE_EXTEND;
+	totals->payments += record->type == USH_RECORD_TYPE_PAY_BEGIN;
+	totals->payments_failed += end == USH_HOLD_STATE_HELD;
+	totals->payments_late += end == USH_HOLD_STATE_EXPIRED;
+	totals->transfers += record->type == USH_RECORD_TYPE_TRANSFER;
+	totals->kept +=
+		record->run_count > 1 && record[record->run_count - 1].type == USH_RECORD_TYPE_KEEP;
+	totals->cancelled += record->type == USH_RECORD_TYPE_EVENT_STATUS &&
+			     record->state == USH_EVENT_STATUS_CANCELLED;
+	if (record->type == USH_RECORD_TYPE_REFUND_END && record->mask != 0)
+		*(record->state == USH_HOLD_STATE_SOLD ? &totals->refunds_of_some
+						       : &totals->refunds) += 1;
+}
+
 /* Shows what a turn appended to the checkers. */
 static void scan_log(struct sim *sim, uint32_t loop)
 {
@@ -407,11 +434,7 @@ static void scan_log(struct sim *sim, uint32_t loop)
 			record->run_index != 0)
 			continue;
 		SIM_CHECK_ALL(sim, appended, loop, record);
-		sim->totals->holds += record->type == USH_RECORD_TYPE_HOLD;
-		sim->totals->waiting += record->type == USH_RECORD_TYPE_WAIT_JOIN;
-		sim->totals->offers += record->type == USH_RECORD_TYPE_OFFER;
-		sim->totals->sold += record->type == USH_RECORD_TYPE_CONFIRM;
-		sim->totals->expired += record->type == USH_RECORD_TYPE_EXPIRE;
+		tally(sim, record);
 	}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Conservation of seats: between turns each seat of the engine is free, house or firmly taken, and
- * exactly one of them; at rest the engine and the durable records name the same seats.
+ * exactly one of them; at rest the engine and the durable records name the same seats, and count
+ * the same for each event and user.
  */
 #include "check.h"
 
@@ -28,11 +29,33 @@ static void turned(struct sim *sim, uint32_t loop, bool had_room)
 	}
 }
 
+/* The seats that count against a user's limit are those of their holds. */
+static void count_users(struct sim *sim, uint32_t event)
+{
+	struct ush_users *users = &sim->engine->users;
+
+	for (uint64_t user = 1; user <= sim->config.users; user++) {
+		struct ush_user *line = NULL;
+		uint32_t seats = 0;
+
+		if (ush_user_find(users, ush_user_hash(users, user, event), user, event, 0, 0,
+			    &line) == USH_USER_OK) {
+			seats = line->seats;
+			ush_user_unlock(line);
+		}
+		if (seats != sim->ledger.user_seats[event][user])
+			sim_fail(sim, "conserve",
+				"event %u: user %" PRIu64 " has %u seats, counted %u", event, user,
+				sim->ledger.user_seats[event][user], seats);
+	}
+}
+
 static void quiet(struct sim *sim)
 {
 	for (uint32_t id = 1; id <= sim->config.events; id++) {
 		const struct ush_event *event = ush_inventory_event(&sim->engine->inventory, id);
 		uint64_t sum = 0;
+		uint32_t house_sum = 0;
 
 		if ((event != NULL) != sim->ledger.event[id].loaded) {
 			sim_fail(sim, "conserve", "event %u is in one of engine and journal", id);
@@ -43,6 +66,7 @@ static void quiet(struct sim *sim)
 			const struct ush_row *row = &event->rows[i];
 
 			sum += ush_popcount64(row->seats & ~(taken | house));
+			house_sum += ush_popcount64(house);
 			if (taken == atomic_load(&row->firm) && house == atomic_load(&row->house))
 				continue;
 			sim_fail(sim, "conserve",
@@ -52,10 +76,19 @@ static void quiet(struct sim *sim)
 				atomic_load(&row->house));
 			return;
 		}
+		if (event != NULL &&
+			(sim->ledger.event[id].sold != atomic_load(&event->sold_count) ||
+				house_sum != atomic_load(&event->house_count)))
+			sim_fail(sim, "conserve",
+				"event %u: %u seats sold and %u house, counted %u and %u", id,
+				sim->ledger.event[id].sold, house_sum,
+				atomic_load(&event->sold_count), atomic_load(&event->house_count));
 		if (event != NULL && sum != ush_event_free_count(event))
 			sim_fail(sim, "conserve",
 				"event %u: %" PRIu64 " seats free, %" PRIu64 " counted", id, sum,
 				ush_event_free_count(event));
+		if (event != NULL)
+			count_users(sim, id);
 	}
 }
 

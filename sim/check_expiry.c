@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Expiry neither early nor late: no hold is expired before its deadline, none is sold or released
- * after it, and none outlives it by more than a few turns of its loop. The wheel does bounded work
- * a turn, so a jump of the clock may take turns to be worked off; they are counted.
+ * Expiry neither early nor late: no hold is expired before its deadline or while it is being paid,
+ * none is sold, released or begun to be paid after it, and none outlives it by more than a few
+ * turns of its loop. The wheel does bounded work a turn, so a jump of the clock may take turns to
+ * be worked off; they are counted.
  */
 #include "check.h"
 
@@ -10,18 +11,32 @@
 /* Half of what a turn does, the other half being for lines. */
 #define TICKS_A_TURN (EXPIRY_WORK / 4)
 
+static bool ends_by_time(const struct ush_record *r)
+{
+	return r->type == USH_RECORD_TYPE_EXPIRE ||
+	       (r->type == USH_RECORD_TYPE_PAY_END && r->state == USH_HOLD_STATE_EXPIRED);
+}
+
+/* ret: true if it may not happen after the deadline. A payment that succeeded may. */
+static bool is_in_time(const struct ush_record *r)
+{
+	return r->type == USH_RECORD_TYPE_CONFIRM || r->type == USH_RECORD_TYPE_RELEASE ||
+	       r->type == USH_RECORD_TYPE_CUT || r->type == USH_RECORD_TYPE_PAY_BEGIN ||
+	       (r->type == USH_RECORD_TYPE_PAY_END && r->state == USH_HOLD_STATE_HELD);
+}
+
 static void appended(struct sim *sim, uint32_t loop, const struct ush_record *r)
 {
 	uint64_t now = sim->loop_now_ns[loop];
 
-	if (r->type == USH_RECORD_TYPE_EXPIRE && now < r->deadline_ns)
+	if (ends_by_time(r) && now < r->deadline_ns)
 		sim_fail(sim, "expiry", "hold %" PRIx64 " expires %" PRIu64 " ns early", r->hold,
 			r->deadline_ns - now);
-	else if ((r->type == USH_RECORD_TYPE_CONFIRM || r->type == USH_RECORD_TYPE_RELEASE) &&
-		 now >= r->deadline_ns)
-		sim_fail(sim, "expiry", "hold %" PRIx64 " is %s %" PRIu64 " ns late", r->hold,
-			r->type == USH_RECORD_TYPE_CONFIRM ? "sold" : "released",
-			now - r->deadline_ns);
+	else if (is_in_time(r) && now >= r->deadline_ns)
+		sim_fail(sim, "expiry",
+			"hold %" PRIx64 " goes on or is given back (record type %u) %" PRIu64
+			" ns late",
+			r->hold, r->type, now - r->deadline_ns);
 }
 
 /* The deadline that a record names is the one that was promised. */
@@ -31,8 +46,7 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	const struct ledger_hold *hold;
 
 	(void)count;
-	if (r->type != USH_RECORD_TYPE_EXPIRE && r->type != USH_RECORD_TYPE_CONFIRM &&
-		r->type != USH_RECORD_TYPE_RELEASE)
+	if (!ends_by_time(r) && !is_in_time(r) && r->type != USH_RECORD_TYPE_PAY_END)
 		return;
 	hold = ledger_hold(&sim->ledger, r->hold);
 	if (hold != NULL && hold->deadline_ns != r->deadline_ns)
@@ -51,6 +65,11 @@ static void look_at_line(struct sim *sim, uint32_t loop, uint32_t index, uint64_
 		sim->late_generation[index] != ush_hold_word_generation(word))
 		sim->late_turns[index] = 0;
 	sim->late_generation[index] = ush_hold_word_generation(word);
+	/* A hold that came up while it was being paid is looked at again a little later. */
+	if (ush_hold_word_owner(word) == loop && ush_hold_word_state(word) == USH_HOLD_STATE_PAYING)
+		sim->busy_ns[index] = now;
+	if (now < sim->busy_ns[index] + (PAYING_TICKS + 2) * WHEEL_TICK_NS)
+		return;
 	if (ush_hold_word_state(word) != USH_HOLD_STATE_HELD || ush_hold_word_owner(word) != loop ||
 		hold->deadline_ns + 2 * WHEEL_TICK_NS > now || !counts ||
 		sim->backlog_turns[loop] != 0)

@@ -22,11 +22,10 @@ static void restarted(struct sim *sim)
 	for (uint32_t i = 0; i < ledger->hold_count; i++) {
 		const struct ledger_hold *hold = &ledger->holds[i];
 		uint32_t state = ush_engine_hold_state(sim->engine, hold->id);
-		bool is_live =
-			hold->state == USH_HOLD_STATE_HELD || hold->state == USH_HOLD_STATE_SOLD;
+		const uint32_t live = 1u << USH_HOLD_STATE_HELD | 1u << USH_HOLD_STATE_PAYING |
+				      1u << USH_HOLD_STATE_SOLD | 1u << USH_HOLD_STATE_REFUNDING;
 
-		if (is_live ? state == hold->state
-			    : state != USH_HOLD_STATE_HELD && state != USH_HOLD_STATE_SOLD)
+		if (ledger_is_live(hold) ? state == hold->state : (live & 1u << state) == 0)
 			continue;
 		sim_fail(sim, "lost", "hold %" PRIx64 " was %u and is %u after the start", hold->id,
 			hold->state, state);

@@ -12,6 +12,7 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 
 	(void)count;
 	if ((r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_RELEASE ||
+		    r->type == USH_RECORD_TYPE_EXTEND || r->type == USH_RECORD_TYPE_CUT ||
 		    r->type == USH_RECORD_TYPE_WAIT_JOIN ||
 		    (r->type == USH_RECORD_TYPE_WAIT_LEAVE && r->request_id != 0)) &&
 		ledger_accepted(&sim->ledger, r->event, r->user, r->request_id) != NULL)
@@ -31,8 +32,14 @@ static bool has_body(const struct sim_ask *ask, const struct ledger_hold *hold)
 	for (uint32_t i = 0; i < ask->leg_count; i++)
 		asked[ask->legs[i].row] |= ask->legs[i].mask;
 	for (uint32_t i = 0; i < hold->legs; i++)
-		has[hold->row[i]] |= hold->mask[i];
+		has[hold->row[i]] |= hold->mask_first[i];
 	return memcmp(asked, has, sizeof(has)) == 0;
+}
+
+/* ret: true if an operation may have been accepted by such a record. */
+static bool is_of(uint8_t op, uint8_t type)
+{
+	return type == sim_op_record(op) || (op == USH_OP_RELEASE && type == USH_RECORD_TYPE_CUT);
 }
 
 static void check_accepted(
@@ -46,6 +53,8 @@ static void check_accepted(
 	/* The same hold, or place, may be another by now: what it rests on is not older. */
 	if (r->op == USH_OP_WAIT_LIST && accepted != NULL && reply->sequence >= accepted->sequence)
 		return;
+	if (accepted != NULL && !is_of(r->op, accepted->type))
+		accepted = NULL;
 	if (r->op == USH_OP_RESERVE)
 		hold = accepted != NULL ? ledger_hold(&sim->ledger, accepted->hold) : NULL;
 	if (accepted == NULL || accepted->hold != reply->hold ||
@@ -66,13 +75,32 @@ static bool was_refused(const struct sim_ask *ask)
 	case USH_STATUS_TAKEN:
 	case USH_STATUS_TAKEN_NOW:
 	case USH_STATUS_LIMIT:
+	case USH_STATUS_CONTENDED:
+	case USH_STATUS_NONE:
 		return true;
 	case USH_STATUS_EXPIRED:
 	case USH_STATUS_WRONG_STATE:
-		return ask->request.op == USH_OP_RELEASE;
+		return ask->request.op == USH_OP_RELEASE || ask->request.op == USH_OP_EXTEND;
 	default:
 		return false;
 	}
+}
+
+/* Of the same version the same is told, as long as OK is told. */
+static void check_versioned(
+	struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply)
+{
+	if (ask->out_boot == 0 || ask->out_status != USH_STATUS_OK ||
+		reply->status != USH_STATUS_OK)
+		return;
+	sim->totals->repeated++;
+	if (ask->out_state != reply->state || ask->out_version != reply->hold_version ||
+		ask->out_hold != reply->hold)
+		sim_fail(sim, "repeat",
+			"ask %" PRIu64 " (op %u) was told state %u of version %u, and is now told "
+			"%u of %u",
+			reply->cookie - 1, reply->op, ask->out_state, ask->out_version,
+			reply->state, reply->hold_version);
 }
 
 static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply)
@@ -80,6 +108,8 @@ static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush
 	const struct ush_request *r = &ask->request;
 	bool is_old;
 
+	if (sim_op_is_versioned(r->op))
+		check_versioned(sim, ask, reply);
 	if (!sim_op_is_counted(r->op) || ask->noise || r->user >= LEDGER_USERS ||
 		r->event >= LEDGER_EVENTS)
 		return;

@@ -26,8 +26,10 @@ static bool same_rows(struct sim *sim, const struct ush_event *a, const struct u
 
 static bool is_live(uint64_t word)
 {
-	return ush_hold_word_state(word) == USH_HOLD_STATE_HELD ||
-	       ush_hold_word_state(word) == USH_HOLD_STATE_SOLD;
+	const uint32_t live = 1u << USH_HOLD_STATE_HELD | 1u << USH_HOLD_STATE_PAYING |
+			      1u << USH_HOLD_STATE_SOLD | 1u << USH_HOLD_STATE_REFUNDING;
+
+	return (live & 1u << ush_hold_word_state(word)) != 0;
 }
 
 /* Who waits, in order, and what is set aside. */
@@ -68,7 +70,8 @@ static bool same_hold(const struct ush_engine *live, const struct ush_engine *fr
 	if (!is_live(wa) && !is_live(wb))
 		return true;
 	if ((wa & ~owner) != (wb & ~owner) || a->sequence != b->sequence || a->user != b->user ||
-		a->event != b->event || a->deadline_ns != b->deadline_ns)
+		a->event != b->event || a->deadline_ns != b->deadline_ns ||
+		a->pending != b->pending || a->flags != b->flags)
 		return false;
 	for (;;) {
 		if (a->mask != b->mask || a->row != b->row || a->amount != b->amount ||
@@ -154,6 +157,47 @@ static void quiet(struct sim *sim)
 	}
 }
 
+/* ret: true if the line and its legs say what the ledger says. */
+static bool same_as_booked(
+	const struct ush_holds *holds, const struct ush_hold *line, const struct ledger_hold *hold)
+{
+	bool before_sale =
+		hold->state == USH_HOLD_STATE_HELD || hold->state == USH_HOLD_STATE_PAYING;
+
+	if (line->user != hold->user || line->event != hold->event ||
+		line->deadline_ns != hold->deadline_ns || line->sequence != hold->sequence ||
+		line->leg_count != hold->legs ||
+		ush_hold_word_version(atomic_load(&line->word)) != hold->version ||
+		((line->flags & USH_HOLD_EXTENDED) != 0) != hold->extended ||
+		(before_sale && line->pending != hold->attempts))
+		return false;
+	for (uint32_t i = 0; i < hold->legs; i++, line = ush_holds_line(holds, line->next)) {
+		if (line->row != hold->row[i] || line->mask != hold->mask[i] ||
+			line->amount != hold->leg_amount[i])
+			return false;
+	}
+	return true;
+}
+
+static bool same_channels(struct sim *sim, uint32_t id, const struct ush_event *event)
+{
+	const struct ledger *ledger = &sim->ledger;
+
+	for (uint32_t c = 1; c <= SIM_CHANNELS; c++) {
+		if (ledger->event[id].channel_key[c] != atomic_load(&event->channel_key[c]))
+			return false;
+		for (uint32_t i = 0; i < event->row_count; i++) {
+			const struct ush_channel_row *row =
+				ush_channel_find(&sim->engine->channels, id, i, c);
+
+			if ((row != NULL ? atomic_load(&row->seats) : 0) !=
+				ledger_channel(ledger, id, i, c))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* The engine that apply() made against the ledger. */
 static void restarted(struct sim *sim)
 {
@@ -164,13 +208,10 @@ static void restarted(struct sim *sim)
 		const struct ledger_hold *hold = &ledger->holds[i];
 		const struct ush_hold *line;
 
-		if (hold->state != USH_HOLD_STATE_HELD && hold->state != USH_HOLD_STATE_SOLD)
+		if (!ledger_is_live(hold))
 			continue;
 		line = ush_holds_line(holds, ush_hold_id_index(hold->id));
-		if (line->user == hold->user && line->event == hold->event &&
-			line->deadline_ns == hold->deadline_ns &&
-			line->sequence == hold->sequence && line->leg_count == hold->legs &&
-			ush_hold_word_version(atomic_load(&line->word)) == hold->version)
+		if (same_as_booked(holds, line, hold))
 			continue;
 		sim_fail(sim, "replay", "hold %" PRIx64 " came back changed", hold->id);
 		return;
@@ -185,6 +226,8 @@ static void restarted(struct sim *sim)
 				house != atomic_load(&event->rows[i].house))
 				sim_fail(sim, "replay", "event %u row %u came back changed", id, i);
 		}
+		if (event != NULL && !same_channels(sim, id, event))
+			sim_fail(sim, "replay", "event %u: a channel came back changed", id);
 		if ((event != NULL) != ledger->event[id].loaded ||
 			(event != NULL && atomic_load(&event->status) != ledger->event[id].status))
 			sim_fail(sim, "replay", "event %u came back changed", id);

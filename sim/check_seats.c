@@ -5,8 +5,25 @@
  */
 #include "check.h"
 
+/* Seats come back from the hold that has them. */
+static void give(struct sim *sim, const struct ush_record *r)
+{
+	const uint32_t *owner = sim->ledger.event[r->event].owner[r->row];
+
+	for (uint64_t mask = r->mask; mask != 0; mask &= mask - 1) {
+		uint32_t by = owner[__builtin_ctzll(mask)];
+
+		if (by == 0 || by >= LEDGER_ASIDE || sim->ledger.holds[by - 1].id != r->hold)
+			sim_fail(sim, "seats",
+				"record %" PRIu64 " (type %u): hold %" PRIx64
+				" gives back row %u seat %d, which it does not have",
+				r->sequence, r->type, r->hold, r->row, __builtin_ctzll(mask));
+	}
+}
+
 static void take(struct sim *sim, const struct ush_record *r, uint32_t owner_before)
 {
+	uint64_t channels = ledger_channel(&sim->ledger, r->event, r->row, 0);
 	const uint32_t *owner = sim->ledger.event[r->event].owner[r->row];
 	uint64_t all = sim->config.seats == 64 ? ~0ull : (1ull << sim->config.seats) - 1;
 
@@ -16,6 +33,10 @@ static void take(struct sim *sim, const struct ush_record *r, uint32_t owner_bef
 	for (uint64_t mask = r->mask; mask != 0; mask &= mask - 1) {
 		uint32_t seat = (uint32_t)__builtin_ctzll(mask);
 
+		/* A channel's customers take its seats where they are, off public sale. */
+		if (r->type == USH_RECORD_TYPE_HOLD && owner[seat] == LEDGER_HOUSE &&
+			(channels & 1ull << seat) != 0)
+			continue;
 		if (owner[seat] != owner_before)
 			sim_fail(sim, "seats",
 				"record %" PRIu64 " (type %u) of hold %" PRIx64 ": event %u row %u "
@@ -36,6 +57,7 @@ static bool is_aside(const struct sim *sim, const struct ush_record *r)
 
 static void durable(struct sim *sim, const struct ush_record *records, uint32_t count)
 {
+	count -= ledger_keeps(records, count);
 	for (uint32_t i = 0; i < count && !sim->failed; i++) {
 		const struct ush_record *r = &records[i];
 
@@ -49,6 +71,9 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 			take(sim, r, LEDGER_ASIDE);
 		else if (r->type == USH_RECORD_TYPE_OFFER)
 			take(sim, r, is_aside(sim, r) ? LEDGER_ASIDE : 0);
+		else if (r->type == USH_RECORD_TYPE_CUT ||
+			 (r->type == USH_RECORD_TYPE_REFUND_END && r->mask != 0))
+			give(sim, r);
 	}
 }
 

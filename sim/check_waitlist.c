@@ -3,8 +3,8 @@
  * Wait-list order: in the order of the journal nobody is served before his turn, a group gets all
  * its seats or none, and while anybody waits no seat that comes back is free for everybody.
  *
- * Turns do not overlap in the simulation, and there is one price tier: so whoever waits is waited
- * for by every seat, and a release that stands behind a join was decided behind it.
+ * Turns do not overlap in the simulation, and all wait for any price tier: so whoever waits is
+ * waited for by every seat, and a release that stands behind a join was decided behind it.
  */
 #include "check.h"
 
@@ -44,8 +44,12 @@ static void returned(struct sim *sim, const struct ush_record *records, uint32_t
 		else if (r->type == USH_RECORD_TYPE_UNBLOCK)
 			seats += ush_popcount64(records[i].mask);
 	}
-	if (r->type != USH_RECORD_TYPE_UNBLOCK)
+	if (r->type == USH_RECORD_TYPE_CUT || r->type == USH_RECORD_TYPE_REFUND_END) {
+		for (uint32_t i = 0; i < count - ledger_keeps(records, count); i++)
+			seats += ush_popcount64(records[i].mask);
+	} else if (r->type != USH_RECORD_TYPE_UNBLOCK) {
 		seats = hold != NULL ? hold->seats : 0;
+	}
 	if (kept != seats)
 		sim_fail(sim, "waitlist",
 			"record %" PRIu64 ": of %u seats that come back %u are free, and %u wait",
@@ -68,6 +72,8 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	case USH_RECORD_TYPE_RELEASE:
 	case USH_RECORD_TYPE_EXPIRE:
 	case USH_RECORD_TYPE_UNBLOCK:
+	case USH_RECORD_TYPE_CUT:
+	case USH_RECORD_TYPE_REFUND_END:
 		returned(sim, records, count);
 		break;
 	case USH_RECORD_TYPE_WAIT_JOIN:

@@ -89,6 +89,29 @@ uint64_t ledger_taken(const struct ledger *ledger, uint32_t event, uint32_t row,
 	return taken;
 }
 
+uint64_t ledger_channel(const struct ledger *ledger, uint32_t event, uint32_t row, uint32_t channel)
+{
+	return ledger->event[event].channel[row][channel];
+}
+
+uint32_t ledger_keeps(const struct ush_record *records, uint32_t count)
+{
+	uint32_t keeps = 0;
+
+	while (keeps + 1 < count && records[count - 1 - keeps].type == USH_RECORD_TYPE_KEEP)
+		keeps++;
+	return keeps;
+}
+
+uint32_t ledger_leg(const struct ledger_hold *hold, uint32_t row)
+{
+	for (uint32_t i = 0; i < hold->legs; i++) {
+		if (hold->row[i] == row)
+			return i;
+	}
+	return UINT32_MAX;
+}
+
 static void own(struct ledger *ledger, uint32_t event, uint32_t row, uint64_t mask, uint32_t owner)
 {
 	for (; mask != 0; mask &= mask - 1)
@@ -157,6 +180,14 @@ static const char *on_wait(struct ledger *ledger, const struct ush_record *r, ui
 	return wrong != NULL || r->request_id == 0 ? wrong : accept(ledger, r, r->sequence);
 }
 
+static void enter(struct ledger_hold *hold, uint32_t state, const struct ush_record *last)
+{
+	hold->state = (uint8_t)state;
+	hold->was |= (uint16_t)(1u << state);
+	hold->version = last->version;
+	hold->sequence = last->sequence;
+}
+
 static const char *on_hold(struct ledger *ledger, const struct ush_record *r, uint32_t count)
 {
 	struct ledger_hold *hold = &ledger->holds[ledger->hold_count];
@@ -169,15 +200,14 @@ static const char *on_hold(struct ledger *ledger, const struct ush_record *r, ui
 		.user = r->user,
 		.event = r->event,
 		.deadline_ns = r->deadline_ns,
-		.sequence = r[count - 1].sequence,
 		.before = ledger->line[INDEX(r->hold)],
-		.version = r->version,
-		.state = USH_HOLD_STATE_HELD,
 		.legs = (uint8_t)count};
+	enter(hold, USH_HOLD_STATE_HELD, &r[count - 1]);
 	ledger->line[INDEX(r->hold)] = ++ledger->hold_count;
 	for (uint32_t i = 0; i < count; i++) {
 		hold->row[i] = r[i].row;
-		hold->mask[i] = r[i].mask;
+		hold->mask[i] = hold->mask_first[i] = r[i].mask;
+		hold->leg_amount[i] = r[i].amount;
 		hold->amount += r[i].amount;
 		hold->seats += ush_popcount64(r[i].mask);
 		own(ledger, r->event, r[i].row, r[i].mask, ledger->hold_count);
@@ -187,41 +217,197 @@ static const char *on_hold(struct ledger *ledger, const struct ush_record *r, ui
 						: accept(ledger, r, hold->sequence);
 }
 
-static const char *on_end(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+/* ret: the hold, if it is in that state, or NULL. */
+static struct ledger_hold *in_state(
+	const struct ledger *ledger, const struct ush_record *r, uint32_t state)
 {
 	struct ledger_hold *hold = ledger_hold(ledger, r->hold);
 
-	(void)count;
-	if (hold == NULL || hold->state != USH_HOLD_STATE_HELD)
-		return "an end of a hold that is not held";
-	hold->state = r->type == USH_RECORD_TYPE_RELEASE ? USH_HOLD_STATE_RELEASED
-							 : USH_HOLD_STATE_EXPIRED;
-	hold->version = r->version;
-	hold->sequence = r->sequence;
+	return hold != NULL && hold->state == state ? hold : NULL;
+}
+
+static const char *end(struct ledger *ledger, const struct ush_record *r, struct ledger_hold *hold)
+{
+	enter(hold, r->state, r);
 	for (uint32_t i = 0; i < hold->legs; i++)
 		own(ledger, hold->event, hold->row[i], hold->mask[i], 0);
 	ledger->user_seats[hold->event][hold->user] -= hold->seats;
+	return NULL;
+}
+
+static const char *sell(struct ledger *ledger, const struct ush_record *r, struct ledger_hold *hold)
+{
+	enter(hold, USH_HOLD_STATE_SOLD, r);
+	ledger->event[hold->event].sold += hold->seats;
+	return NULL;
+}
+
+static const char *on_end(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_HELD);
+
+	(void)count;
+	if (hold == NULL)
+		return "an end of a hold that is not held";
+	end(ledger, r, hold);
 	return r->type == USH_RECORD_TYPE_RELEASE ? accept(ledger, r, r->sequence) : NULL;
 }
 
 static const char *on_confirm(struct ledger *ledger, const struct ush_record *r, uint32_t count)
 {
-	struct ledger_hold *hold = ledger_hold(ledger, r->hold);
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_HELD);
 
 	(void)count;
-	if (hold == NULL || hold->state != USH_HOLD_STATE_HELD)
-		return "a sale of a hold that is not held";
-	hold->state = USH_HOLD_STATE_SOLD;
-	hold->version = r->version;
-	hold->sequence = r->sequence;
+	return hold == NULL ? "a sale of a hold that is not held" : sell(ledger, r, hold);
+}
+
+static const char *on_extend(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_HELD);
+
+	(void)count;
+	if (hold == NULL)
+		return "more time for a hold that is not held";
+	hold->deadline_ns = r->deadline_ns;
+	hold->extended = true;
+	enter(hold, USH_HOLD_STATE_HELD, r);
+	return accept(ledger, r, r->sequence);
+}
+
+static const char *on_pay_begin(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_HELD);
+
+	(void)count;
+	if (hold == NULL)
+		return "a payment of a hold that is not held";
+	hold->attempts = r->row;
+	enter(hold, USH_HOLD_STATE_PAYING, r);
+	return NULL;
+}
+
+static const char *on_pay_end(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_PAYING);
+
+	(void)count;
+	if (hold == NULL)
+		return "an end of a payment that was not under way";
+	if (r->state == USH_HOLD_STATE_SOLD)
+		return sell(ledger, r, hold);
+	if (r->state == USH_HOLD_STATE_EXPIRED)
+		return end(ledger, r, hold);
+	enter(hold, USH_HOLD_STATE_HELD, r);
+	return NULL;
+}
+
+/* Takes the seats that the records name from the hold. */
+static const char *cut(struct ledger *ledger, const struct ush_record *r, uint32_t count,
+	struct ledger_hold *hold, uint32_t *seats)
+{
+	*seats = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t leg = ledger_leg(hold, r[i].row);
+
+		if (leg == UINT32_MAX || (r[i].mask & ~hold->mask[leg]) != 0)
+			return "seats of a hold that it does not have";
+		hold->mask[leg] &= ~r[i].mask;
+		hold->amount = hold->amount - hold->leg_amount[leg] + r[i].amount;
+		hold->leg_amount[leg] = r[i].amount;
+		own(ledger, hold->event, r[i].row, r[i].mask, 0);
+		*seats += ush_popcount64(r[i].mask);
+	}
+	hold->seats -= *seats;
+	ledger->user_seats[hold->event][hold->user] -= *seats;
+	return NULL;
+}
+
+static const char *on_cut(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_HELD);
+	const char *wrong;
+	uint32_t seats;
+
+	if (hold == NULL)
+		return "seats given back by a hold that is not held";
+	wrong = cut(ledger, r, count, hold, &seats);
+	if (wrong != NULL)
+		return wrong;
+	enter(hold, USH_HOLD_STATE_HELD, &r[count - 1]);
+	return accept(ledger, r, hold->sequence);
+}
+
+static const char *on_refund_begin(
+	struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_SOLD);
+
+	if (hold == NULL)
+		return "a refund of a hold that is not sold";
+	memset(hold->refund, 0, sizeof(hold->refund));
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t leg = ledger_leg(hold, r[i].row);
+
+		if (leg == UINT32_MAX)
+			return "a refund of a row that the hold does not have";
+		hold->refund[leg] = r[i].mask;
+	}
+	enter(hold, USH_HOLD_STATE_REFUNDING, &r[count - 1]);
+	return NULL;
+}
+
+static const char *on_refund_end(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_REFUNDING);
+	const char *wrong = NULL;
+	uint32_t seats = 0;
+
+	if (hold == NULL)
+		return "an end of a refund that was not under way";
+	if (r->mask != 0)
+		wrong = cut(ledger, r, count, hold, &seats);
+	ledger->event[hold->event].sold -= seats;
+	enter(hold, r->state, &r[count - 1]);
+	return wrong;
+}
+
+static const char *on_transfer(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_SOLD);
+
+	(void)count;
+	if (hold == NULL || r->mask >= LEDGER_USERS)
+		return "a transfer of a hold that is not sold";
+	ledger->user_seats[hold->event][hold->user] -= hold->seats;
+	ledger->user_seats[hold->event][r->mask] += hold->seats;
+	hold->user = r->mask;
+	enter(hold, USH_HOLD_STATE_SOLD, r);
 	return NULL;
 }
 
 static const char *on_house(struct ledger *ledger, const struct ush_record *r, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++)
-		own(ledger, r[i].event, r[i].row, r[i].mask,
-			r->type == USH_RECORD_TYPE_BLOCK ? LEDGER_HOUSE : 0);
+	for (uint32_t i = 0; i < count; i++) {
+		bool block = r->type == USH_RECORD_TYPE_BLOCK;
+		uint64_t *channel = ledger->event[r[i].event].channel[r[i].row];
+
+		own(ledger, r[i].event, r[i].row, r[i].mask, block ? LEDGER_HOUSE : 0);
+		for (uint32_t c = 0; c <= USH_CHANNEL_COUNT_MAX; c++)
+			channel[c] &= ~r[i].mask;
+		if (block && r[i].state != 0 && r[i].state <= USH_CHANNEL_COUNT_MAX) {
+			channel[0] |= r[i].mask;
+			channel[r[i].state] |= r[i].mask;
+		}
+	}
+	return NULL;
+}
+
+static const char *on_channel(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	(void)count;
+	if (r->state < 1 || r->state > USH_CHANNEL_COUNT_MAX)
+		return "a key of no channel";
+	ledger->event[r->event].channel_key[r->state] = r->amount;
 	return NULL;
 }
 
@@ -252,7 +438,7 @@ static const char *on_time(struct ledger *ledger, const struct ush_record *r, ui
 	for (uint32_t i = 0; i < ledger->hold_count && r->type == USH_RECORD_TYPE_RESUME; i++) {
 		struct ledger_hold *hold = &ledger->holds[i];
 
-		if (hold->state != USH_HOLD_STATE_HELD)
+		if (hold->state != USH_HOLD_STATE_HELD && hold->state != USH_HOLD_STATE_PAYING)
 			continue;
 		hold->deadline_ns += r->mask;
 		hold->sequence = r->sequence;
@@ -279,32 +465,38 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 		[USH_RECORD_TYPE_RELEASE] = on_end,
 		[USH_RECORD_TYPE_EXPIRE] = on_end,
 		[USH_RECORD_TYPE_CONFIRM] = on_confirm,
+		[USH_RECORD_TYPE_EXTEND] = on_extend,
+		[USH_RECORD_TYPE_CUT] = on_cut,
+		[USH_RECORD_TYPE_PAY_BEGIN] = on_pay_begin,
+		[USH_RECORD_TYPE_PAY_END] = on_pay_end,
+		[USH_RECORD_TYPE_REFUND_BEGIN] = on_refund_begin,
+		[USH_RECORD_TYPE_REFUND_END] = on_refund_end,
+		[USH_RECORD_TYPE_TRANSFER] = on_transfer,
 		[USH_RECORD_TYPE_BLOCK] = on_house,
 		[USH_RECORD_TYPE_UNBLOCK] = on_house,
+		[USH_RECORD_TYPE_CHANNEL] = on_channel,
 	};
 	const struct ush_record *r = &records[0];
-	const struct ush_record *keep;
-	uint32_t keeps = 0;
+	uint32_t keeps = ledger_keeps(records, count);
 	const char *wrong;
 
-	while (keeps + 1 < count && records[count - 1 - keeps].type == USH_RECORD_TYPE_KEEP)
-		keeps++;
-	count -= keeps;
-	keep = &records[count];
 	if (r->type >= USH_RECORD_TYPE_COUNT || book[r->type] == NULL)
 		return "a record of an unknown type";
-	if (count > LEDGER_LEGS)
+	if (count - keeps > LEDGER_LEGS)
 		return "a run that is too long";
-	for (uint32_t i = 0; i < count + keeps; i++) {
-		/* In WAIT_JOIN it is a tier. */
-		if (r[i].row >= LEDGER_ROWS && r->type != USH_RECORD_TYPE_WAIT_JOIN)
+	/* Of a payment the row is the attempt, of who joins a list the tier. */
+	for (uint32_t i = 0; i < count && r->type != USH_RECORD_TYPE_PAY_BEGIN &&
+			     r->type != USH_RECORD_TYPE_WAIT_JOIN;
+		i++) {
+		if (r[i].row >= LEDGER_ROWS)
 			return "a row that does not exist";
 	}
 	if (r->event >= LEDGER_EVENTS ||
 		(r->type != USH_RECORD_TYPE_OPEN && r->user >= LEDGER_USERS))
 		return "an event or a user that does not exist";
-	wrong = book[r->type](ledger, records, count);
-	for (uint32_t i = 0; i < keeps && wrong == NULL; i++)
-		own(ledger, keep[i].event, keep[i].row, keep[i].mask, LEDGER_ASIDE);
+	wrong = book[r->type](ledger, records, count - keeps);
+	for (uint32_t i = count - keeps; i < count && wrong == NULL; i++)
+		own(ledger, r[i].event, r[i].row, r[i].mask,
+			r[i].state == USH_KEEP_WAIT_LIST ? LEDGER_ASIDE : LEDGER_HOUSE);
 	return wrong;
 }

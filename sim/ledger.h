@@ -35,10 +35,19 @@ struct ledger_hold {
 	/* The hold that had the line before, plus one. */
 	uint32_t before;
 	uint16_t version;
+	/* Payments begun. */
+	uint16_t attempts;
+	/* States that it was ever in, a bit each. */
+	uint16_t was;
 	uint8_t state;
 	uint8_t legs;
+	bool extended;
 	uint16_t row[LEDGER_LEGS];
+	/* What it has, what it was given at first, what a refund under way names. */
 	uint64_t mask[LEDGER_LEGS];
+	uint64_t mask_first[LEDGER_LEGS];
+	uint64_t refund[LEDGER_LEGS];
+	uint32_t leg_amount[LEDGER_LEGS];
 };
 
 /* A request that was accepted. */
@@ -54,6 +63,10 @@ struct ledger_accepted {
 struct ledger_event {
 	bool loaded;
 	uint32_t status;
+	/* Seats of holds that are SOLD or REFUNDING. */
+	uint32_t sold;
+	/* Number of the newest key. */
+	uint32_t channel_key[USH_CHANNEL_COUNT_MAX + 1];
 	/* Those who wait, in order; whoever fits is served. */
 	struct {
 		uint64_t user;
@@ -63,6 +76,8 @@ struct ledger_event {
 	bool loose;
 	/* Number of the hold plus one; 0: free; LEDGER_HOUSE, LEDGER_ASIDE. */
 	uint32_t owner[LEDGER_ROWS][USH_ROW_SEATS_MAX];
+	/* Seats of each channel, whoever has them; [0]: of any. */
+	uint64_t channel[LEDGER_ROWS][USH_CHANNEL_COUNT_MAX + 1];
 };
 
 struct ledger {
@@ -97,6 +112,19 @@ const struct ledger_accepted *ledger_accepted(
 	const struct ledger *ledger, uint32_t event, uint64_t user, uint32_t request_id);
 /* ret: place in the list of the event, from 0; wait_count: not in it. */
 uint32_t ledger_waiting(const struct ledger *ledger, uint32_t event, uint64_t user);
+/* ret: KEEP records at the end of a run. */
+uint32_t ledger_keeps(const struct ush_record *records, uint32_t count);
+/* ret: the leg of the hold in that row, or UINT32_MAX. */
+uint32_t ledger_leg(const struct ledger_hold *hold, uint32_t row);
+/* ret: seats of a row that are of that channel, sold or not; channel 0: of any. */
+uint64_t ledger_channel(
+	const struct ledger *ledger, uint32_t event, uint32_t row, uint32_t channel);
+/* ret: true if the hold has seats. */
+USH_INLINE bool ledger_is_live(const struct ledger_hold *hold)
+{
+	return hold->state == USH_HOLD_STATE_HELD || hold->state == USH_HOLD_STATE_PAYING ||
+	       hold->state == USH_HOLD_STATE_SOLD || hold->state == USH_HOLD_STATE_REFUNDING;
+}
 /* ret: seats of a row that belong to holds; *house: those that are house seats. */
 uint64_t ledger_taken(const struct ledger *ledger, uint32_t event, uint32_t row, uint64_t *house);
 

@@ -11,9 +11,9 @@
 #define CALM_NS (120ull * SIM_SECOND)
 #define CALM_STEPS 20000u
 
-const struct check *const sim_checks[] = {&check_conserve, &check_durable, &check_expiry,
-	&check_limits, &check_lost, &check_repeat, &check_replay, &check_seats, &check_waitlist,
-	NULL};
+const struct check *const sim_checks[] = {&check_best, &check_channel, &check_conserve,
+	&check_durable, &check_expiry, &check_life, &check_limits, &check_lost, &check_pay,
+	&check_repeat, &check_replay, &check_sale, &check_seats, &check_waitlist, NULL};
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
@@ -57,32 +57,71 @@ void sim_init(struct sim *sim, struct sim_totals *totals)
 	ledger_init(&sim->ledger);
 }
 
+/* One to three sections, one behind the other; the last may be an area. */
+static void make_sections(struct sim *sim)
+{
+	uint32_t rows = sim->config.rows, first = 0;
+
+	sim->sections = (uint32_t)ush_min64(sim->config.sections, rows);
+	for (uint32_t i = 0; i < sim->sections; i++) {
+		uint32_t left = sim->sections - i;
+		uint32_t count = left == 1 ? rows - first : (rows - first) / left;
+
+		sim->section[i] =
+			(struct ush_venue_section){.row_first = first, .row_count = count};
+		first += count;
+	}
+}
+
 static void make_image(struct sim *sim)
 {
 	const struct sim_config *c = &sim->config;
-	struct ush_venue_tier tier = {.price = 2500};
-	struct ush_venue_section section = {.row_first = 0, .row_count = c->rows};
+	struct ush_venue_tier tiers[SIM_TIERS];
 	struct ush_venue_row rows[SIM_ROWS_MAX];
 	struct harness_venue venue = {
 		.header = {.magic = USH_VENUE_MAGIC,
 			.version = USH_VENUE_VERSION,
-			.tier_count = 1,
-			.section_count = 1,
+			.tier_count = SIM_TIERS,
 			.row_count = c->rows,
 			.hold_ms = c->hold_ms,
 			.hold_ms_max = 600000,
 			.user_seats_max = (uint16_t)c->user_seats_max,
+			.best = (uint16_t)c->best,
 			.currency = "EUR",
 			.name = "simulation"},
-		.tiers = &tier,
-		.sections = &section,
+		.tiers = tiers,
+		.sections = sim->section,
 		.rows = rows,
 	};
 
+	make_sections(sim);
+	venue.header.section_count = sim->sections;
 	memset(rows, 0, sizeof(rows));
-	for (uint32_t i = 0; i < c->rows; i++)
+	for (uint32_t i = 0; i < SIM_TIERS; i++)
+		tiers[i] = (struct ush_venue_tier){.price = SIM_TIER_PRICE(i)};
+	for (uint32_t i = 0, s = 0; i < c->rows; i++) {
+		s += i >= sim->section[s].row_first + sim->section[s].row_count;
 		rows[i].seats = c->seats == 64 ? ~0ull : (1ull << c->seats) - 1;
+		rows[i].section = (uint16_t)s;
+		rows[i].flags = sim_is_area(sim, i);
+		sim->second_tier[i] = i % 3 == 0 ? 0 : rows[i].seats & (i % 3 == 1 ? ~0ull : 0x33);
+		rows[i].tier_mask[0] = sim->second_tier[i];
+		rows[i].tier[1] = 1;
+	}
 	sim->image = harness_image_of(&venue, &sim->image_bytes);
+}
+
+bool sim_is_area(const struct sim *sim, uint32_t row)
+{
+	return sim->config.area && row >= sim->section[sim->sections - 1].row_first;
+}
+
+uint64_t sim_price(const struct sim *sim, uint32_t row, uint64_t mask)
+{
+	uint64_t second = mask & sim->second_tier[row];
+
+	return (uint64_t)ush_popcount64(second) * SIM_TIER_PRICE(1) +
+	       (uint64_t)ush_popcount64(mask & ~second) * SIM_TIER_PRICE(0);
 }
 
 /* Forgets the run before; keeps the memory. */
@@ -108,6 +147,8 @@ static void reset(struct sim *sim, uint64_t seed)
 	sim->thawed = false;
 	sim->ask_count = sim->to_box_count = sim->to_client_count = 0;
 	memset(sim->next_id, 0, sizeof(sim->next_id));
+	memset(sim->keys, 0, sizeof(sim->keys));
+	memset(sim->busy_ns, 0, sizeof(sim->busy_ns));
 	ledger_reset(&sim->ledger);
 	sim_network_reset(sim);
 }

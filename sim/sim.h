@@ -25,7 +25,11 @@
 #define SIM_EVENTS_MAX 2u
 #define SIM_ROWS_MAX 8u
 #define SIM_USERS_MAX 12u
-#define SIM_LEGS_MAX 3u
+#define SIM_LEGS_MAX 7u
+/* Channels that are used, 1 to this. */
+#define SIM_CHANNELS 2u
+#define SIM_TIERS 2u
+#define SIM_TIER_PRICE(tier) (2500u - 1000u * (tier))
 #define SIM_ASKS_MAX 8192u
 #define SIM_MESSAGES_MAX 256u
 #define SIM_BUFFERS 4352u
@@ -53,6 +57,10 @@ struct sim_config {
 	uint32_t kill, power, recovery, orderly;
 	/* Another number of loops after a restart. */
 	bool reshape;
+	/* The event: sections, whether the last is an area, how seats are chosen (venue_header);
+	 * whether channels are used; how often a change of status is the last. */
+	uint32_t sections, best, channels, cancel;
+	bool area;
 };
 
 #define SIM_TOTALS_EACH(X) \
@@ -66,6 +74,18 @@ struct sim_config {
 	X(waiting) \
 	X(offers) \
 	X(sold) \
+	X(chosen) \
+	X(channel_sales) \
+	X(cut) \
+	X(extended) \
+	X(payments) \
+	X(payments_failed) \
+	X(payments_late) \
+	X(refunds) \
+	X(refunds_of_some) \
+	X(transfers) \
+	X(kept) \
+	X(cancelled) \
 	X(expired) \
 	X(repeated) \
 	X(crashes) \
@@ -104,20 +124,35 @@ struct sim_ask {
 	struct ush_request request;
 	struct ush_leg legs[SIM_LEGS_MAX];
 	uint8_t leg_count;
-	uint8_t op;
+	/* CHANNEL extension; 0: none. */
+	uint8_t channel;
+	uint32_t key_number;
+	uint64_t tag;
+	/* The tag is not of the key for this user. */
+	bool forged;
+	/* PAD: room for so many seats' rows in the reply. */
+	uint8_t pad_legs;
 	bool control;
 	/* Not a request at all: only noise. */
 	bool noise;
+	/* No honest client asks it. */
+	bool lie;
 	/* The client has an answer. */
 	bool answered;
-	/* As the client has it. */
-	uint8_t status;
-	uint64_t hold;
 	/* What left the box first; boot 0: nothing yet. */
 	uint32_t out_boot;
 	uint8_t out_status;
+	uint8_t out_state;
+	uint16_t out_version;
 	uint64_t out_hold;
 	uint64_t out_sequence;
+};
+
+/* A channel's key, as those have it who sell for it. */
+struct sim_key {
+	bool known;
+	uint32_t number;
+	struct ush_key key;
 };
 
 /* On its way to the box (reply.magic 0) or back. */
@@ -205,6 +240,10 @@ struct sim {
 	bool event_asked[SIM_EVENTS_MAX + 1];
 	void *image;
 	size_t image_bytes;
+	uint32_t sections;
+	struct ush_venue_section section[SIM_ROWS_MAX];
+	/* Seats of tier 1; all others are of tier 0. */
+	uint64_t second_tier[SIM_ROWS_MAX];
 	/* The last end was orderly. */
 	bool ended_cleanly;
 	/* A started run that cannot go on: the disk lost what it alone knew of. */
@@ -215,6 +254,10 @@ struct sim {
 	/* The flood's ask, plus one. */
 	uint32_t flood_ask;
 	uint32_t next_id[SIM_EVENTS_MAX + 1][SIM_USERS_MAX + 1];
+	struct sim_key keys[SIM_EVENTS_MAX + 1][SIM_CHANNELS + 1];
+	/* SEATS of the reply that just left. */
+	struct ush_leg reply_legs[USH_LEG_COUNT_MAX];
+	uint32_t reply_leg_count;
 	struct sim_message to_box[SIM_MESSAGES_MAX];
 	uint32_t to_box_count;
 	struct sim_message to_client[SIM_MESSAGES_MAX];
@@ -227,6 +270,8 @@ struct sim {
 	/* Turns that a hold past its deadline was left alone; its generation. */
 	uint16_t late_turns[1024];
 	uint16_t late_generation[1024];
+	/* When its loop last saw a line in another state than HELD. */
+	uint64_t busy_ns[1024];
 	/* Turns of work that a wheel may lag behind; when its loop had its last turn. */
 	uint32_t backlog_turns[SIM_LOOPS_MAX];
 	uint64_t turn_before_ns[SIM_LOOPS_MAX];
@@ -289,12 +334,21 @@ void sim_box_housekeep(struct sim *sim);
  * ret: 0, or an error with its message. */
 int sim_box_replay(struct sim *sim, struct ush_engine **engine, struct ush_message *message);
 
+/* ret: true if the row is of the area. */
+bool sim_is_area(const struct sim *sim, uint32_t row);
+/* ret: price of seats, minor units. */
+uint64_t sim_price(const struct sim *sim, uint32_t row, uint64_t mask);
+
 /* ---- clients.c ---- */
 
 /* Somebody asks something: new, again, or something they should not. */
 void sim_client_act(struct sim *sim);
 /* Asks again whatever has no answer. ret: asks that wait. */
 uint32_t sim_client_insist(struct sim *sim);
+
+/* ---- network.c ---- */
+
+/* A client gets an answer, if there is one on its way. */
 void sim_client_receive(struct sim *sim);
 /* Takes a message to the box. ret: false: there is none; else the packet for a loop's turn. */
 bool sim_network_take(struct sim *sim, struct ush_packet *packet);
@@ -303,9 +357,14 @@ void sim_network_free(struct sim *sim, const struct ush_packet *packet);
 /* A reply left the box. */
 void sim_network_reply(struct sim *sim, const struct ush_packet *packet);
 void sim_network_reset(struct sim *sim);
+
+/* ---- ops.c ---- */
+
 /* ret: the kind of record an operation writes, 0 for none. */
 uint8_t sim_op_record(uint8_t op);
 /* ret: the operation enters the window of request ids. */
 bool sim_op_is_counted(uint8_t op);
+/* ret: the operation moves a hold of a named version on. */
+bool sim_op_is_versioned(uint8_t op);
 
 #endif /* USH_SIM_H */

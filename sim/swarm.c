@@ -25,7 +25,7 @@ static void flood(struct sim *sim, bool any_steps)
 	c->acks = 4096;
 	c->burst = USH_LOOP_BURST;
 	c->slow = 980;
-	c->lose = 0;
+	c->lose = c->cancel = 0;
 	c->kill = c->kill != 0;
 	c->power = c->power != 0;
 	if (any_steps)
@@ -87,7 +87,14 @@ void sim_draw_config(struct sim *sim, uint32_t steps)
 		c->seats = among(sim, 1, 4);
 		c->hold_ms = among(sim, 1000, 5000);
 	}
-	if (sim_below(sim, 32) == 0)
+	c->sections = among(sim, 1, 3);
+	c->area = c->sections > 1 && sim_below(sim, 2) == 0;
+	c->best = among(sim, 0, USH_BEST_OBJECTIVE_COUNT - 1) |
+		  among(sim, 0, USH_BEST_SPLIT_COUNT - 1) << 3 |
+		  among(sim, 0, USH_BEST_ORPHANS_COUNT - 1) << 5;
+	c->channels = (uint32_t)sim_below(sim, 2);
+	c->cancel = sim_below(sim, 4) == 0 ? 100 : 0;
+	if (sim_below(sim, 128) == 0)
 		flood(sim, steps == 0);
 }
 
@@ -102,6 +109,8 @@ void sim_print_config(const struct sim *sim, FILE *out)
 		c->steps, c->loops, c->reshape ? " and others" : "", c->events, c->rows, c->seats,
 		c->users, c->user_seats_max, c->hold_ms, c->hold_lines, c->log_blocks, c->acks,
 		c->depth, c->write_blocks, c->spares, c->burst, c->pace_ms);
+	fprintf(out, "sections %u%s, best %u, channels %u, cancel %u; ", c->sections,
+		c->area ? ", the last an area" : "", c->best, c->channels, c->cancel);
 	fprintf(out,
 		"flood %u; per 1,000: lose %u, duplicate %u, lie %u; disk: slow %u, fail %u, short %u, misdirect "
 		"%u, unwritten %u, rot %u, full %u; clock: jump %u, back %u, stall %u; kill %u, power "

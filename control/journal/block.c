@@ -118,7 +118,7 @@ uint32_t block_run(const void *data, uint64_t block, uint32_t at)
 	const struct ush_record *slots = data;
 	uint32_t run = slots[at].run_count;
 
-	if (run < 1 || run > USH_LEG_COUNT_MAX || at + run > USH_BLOCK_SLOTS)
+	if (run < 1 || run > USH_RUN_RECORDS_MAX || at + run > USH_BLOCK_SLOTS)
 		return 0;
 	for (uint32_t k = 0; k < run; k++) {
 		if (slots[at + k].sequence != block * USH_BLOCK_SLOTS + at + k)

@@ -4,12 +4,8 @@
 #include "log/log.h"
 
 static_assert(USH_BLOCK_SLOTS * USH_RECORD_BYTES == USH_BLOCK_BYTES, "a block is 64 slots");
-static_assert(USH_LEG_COUNT_MAX < USH_BLOCK_SLOTS, "a run fits a block");
-
-/* Most slots that runs may waste at the end of one block, and the header of the next. */
-#define WASTE_PER_BLOCK (USH_LEG_COUNT_MAX - 1u + 1u)
-/* Records that surely fit in one block. */
-#define FIT_PER_BLOCK (USH_BLOCK_SLOTS - WASTE_PER_BLOCK)
+static_assert(USH_RUN_RECORDS_MAX < USH_BLOCK_SLOTS, "a run fits a block");
+static_assert(USH_RUN_RECORDS_MAX * 2 == USH_BLOCK_SLOTS, "ush_log_slots_worst is made for that");
 
 void ush_log_init(struct ush_log *log, void *ring, uint32_t block_count)
 {
@@ -105,24 +101,27 @@ static uint32_t append_stretch(struct ush_log *log, const struct ush_record *rec
 uint32_t ush_log_append(
 	struct ush_log *log, const struct ush_record *records, uint32_t count, uint64_t *sequences)
 {
-	uint32_t used = 0;
-	bool runs = false;
+	uint32_t used = 0, longest = 0;
 
 	for (uint32_t i = 0; i < count; i++)
-		runs |= records[i].run_count > 1;
+		longest = records[i].run_count > longest ? records[i].run_count : longest;
+	USH_ASSERT(longest <= USH_RUN_RECORDS_MAX);
 	for (uint32_t done = 0; done < count;) {
 		uint32_t left = count - done;
 		/* Single records fit wherever there is a slot: reserve just them, and once more
-		 * for those that a header displaced. Runs get the worst case at once. */
-		uint32_t slots = runs ? left + WASTE_PER_BLOCK * (left / FIT_PER_BLOCK + 2) : left;
+		 * for those that a header displaced. Runs get the worst case at once: each block
+		 * may lose all but one slot of the longest, and its header, and takes the rest. */
+		uint32_t slots = longest > 1
+					 ? left + longest * (left / (USH_BLOCK_SLOTS - longest) + 2)
+					 : left;
 		uint64_t first = ush_log_reserve(log, slots);
 
-		done += runs ? append_stretch(log, records + done, left, first, first + slots,
-				       sequences + done)
-			     : append_singles(
-				       log, records + done, first, first + slots, sequences + done);
+		done += longest > 1 ? append_stretch(log, records + done, left, first,
+					      first + slots, sequences + done)
+				    : append_singles(log, records + done, first, first + slots,
+					      sequences + done);
 		used += slots;
-		USH_ASSERT(!runs || done == count);
+		USH_ASSERT(longest <= 1 || done == count);
 	}
 	return used;
 }

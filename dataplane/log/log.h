@@ -132,10 +132,11 @@ uint32_t ush_log_append(
 /* ret: most slots that ush_log_append may take for `count` records. */
 USH_INLINE uint32_t ush_log_slots_worst(uint32_t count)
 {
-	/* A run of r <= 8 wastes at most r - 1 = 7 slots and a header per block that it does not
-	 * fit; a block holds at least 56 records, so count / 56 + 2 blocks are touched by one
-	 * stretch. Each re-reservation starts a further stretch; doubling covers them (tested
-	 * against a brute-force maximum in tests/unit/test_log.c). */
+	/* A run of r <= 32 wastes at most r - 1 slots and a header per block that it does not
+	 * fit, so a block holds at least 64 - r records:
+	 * count + 32 x (count / 32 + 2) <= 2 x count + 64. Single records may reserve once more
+	 * for those that a header displaced (tested against a brute-force maximum in
+	 * tests/unit/test_log.c). */
 	return 2 * count + 2 * USH_BLOCK_SLOTS;
 }
 

@@ -26,6 +26,7 @@
 /* The largest change, SWAP: each leg that is given up, two KEEP records for it, each that is taken.
  */
 #define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 4u)
+static_assert(ACT_RECORDS_MAX == USH_RUN_RECORDS_MAX, "recovery takes the largest change");
 static_assert(BATCH_RECORDS >= ACT_RECORDS_MAX, "a batch holds the largest change");
 
 /* Lines and ticks of the wheel looked at in one turn. */

@@ -72,6 +72,9 @@
 /* Rows touched by one request: the base leg and up to seven in LEGS. [legs] */
 #define USH_LEG_COUNT_MAX 8u
 
+/* Records in one run of the journal: a change of two times eight legs, and two KEEP records for each leg that gives seats back. [records] */
+#define USH_RUN_RECORDS_MAX 32u
+
 /* Channels of one event: numbers 1 to 15. [channels] */
 #define USH_CHANNEL_COUNT_MAX 15u
 

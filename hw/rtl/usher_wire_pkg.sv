@@ -74,6 +74,10 @@ package usher_wire_pkg;
   // Rows touched by one request: the base leg and up to seven in LEGS. [legs]
   localparam logic [31:0] LegCountMax = 32'd8;
 
+  // Records in one run of the journal: a change of two times eight legs, and two KEEP records for
+  // each leg that gives seats back. [records]
+  localparam logic [31:0] RunRecordsMax = 32'd32;
+
   // Channels of one event: numbers 1 to 15. [channels]
   localparam logic [31:0] ChannelCountMax = 32'd15;
 

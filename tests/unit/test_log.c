@@ -56,7 +56,7 @@ static uint32_t constant(void *context)
 
 static uint32_t random_length(void *context)
 {
-	return 1 + (uint32_t)ush_random_below(context, USH_LEG_COUNT_MAX);
+	return 1 + (uint32_t)ush_random_below(context, USH_RUN_RECORDS_MAX);
 }
 
 /* Puts the next free slot to `slot` of a block by padding. */
@@ -139,7 +139,7 @@ static void test_log_singles_any_alignment_fill_all_slots(void)
 static void test_log_run_any_alignment_stays_in_block(void)
 {
 	open_log();
-	for (uint32_t run = 2; run <= USH_LEG_COUNT_MAX; run++) {
+	for (uint32_t run = 2; run <= USH_RUN_RECORDS_MAX; run++) {
 		make_runs(run, constant, &run);
 		for (uint32_t slot = 0; slot < USH_BLOCK_SLOTS; slot++) {
 			append_at(slot, run);
@@ -177,7 +177,7 @@ static void test_log_slots_worst_brute_force_is_bound(void)
 
 	open_log();
 	for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-		for (uint32_t run = 1; run <= USH_LEG_COUNT_MAX; run++) {
+		for (uint32_t run = 1; run <= USH_RUN_RECORDS_MAX; run++) {
 			make_runs(counts[i], constant, &run);
 			for (uint32_t slot = 0; slot < USH_BLOCK_SLOTS; slot++) {
 				uint32_t used = append_at(slot, counts[i]);
