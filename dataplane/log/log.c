@@ -98,6 +98,18 @@ static uint32_t append_stretch(struct ush_log *log, const struct ush_record *rec
 	return done;
 }
 
+/* ret: slots that surely hold `count` records in runs of up to `longest`: each block may lose all
+ * but one slot of the longest, and its header, and takes the rest. */
+static uint32_t runs_worst(uint32_t count, uint32_t longest)
+{
+	/* Divided by what the compiler knows. */
+	uint32_t blocks = longest <= USH_LEG_COUNT_MAX
+				  ? count / (USH_BLOCK_SLOTS - USH_LEG_COUNT_MAX)
+				  : count / (USH_BLOCK_SLOTS - USH_RUN_RECORDS_MAX);
+
+	return count + longest * (blocks + 2);
+}
+
 uint32_t ush_log_append(
 	struct ush_log *log, const struct ush_record *records, uint32_t count, uint64_t *sequences)
 {
@@ -109,11 +121,8 @@ uint32_t ush_log_append(
 	for (uint32_t done = 0; done < count;) {
 		uint32_t left = count - done;
 		/* Single records fit wherever there is a slot: reserve just them, and once more
-		 * for those that a header displaced. Runs get the worst case at once: each block
-		 * may lose all but one slot of the longest, and its header, and takes the rest. */
-		uint32_t slots = longest > 1
-					 ? left + longest * (left / (USH_BLOCK_SLOTS - longest) + 2)
-					 : left;
+		 * for those that a header displaced. Runs get the worst case at once. */
+		uint32_t slots = longest > 1 ? runs_worst(left, longest) : left;
 		uint64_t first = ush_log_reserve(log, slots);
 
 		done += longest > 1 ? append_stretch(log, records + done, left, first,

@@ -556,7 +556,7 @@ static void draw_run(uint32_t at, uint32_t count)
 
 static void test_picture_runs_up_to_the_block_end_are_whole(void)
 {
-	for (uint32_t count = 1; count <= USH_LEG_COUNT_MAX; count++) {
+	for (uint32_t count = 1; count <= USH_RUN_RECORDS_MAX; count++) {
 		draw_run(USH_BLOCK_SLOTS - count, count);
 		CHECK_EQ(rig_open(&rig), 0);
 		CHECK_EQ(rig_recover(&rig), 0);
@@ -576,7 +576,7 @@ static void test_picture_run_beyond_the_block_is_refused(void)
 
 static void test_picture_run_of_impossible_length_is_refused(void)
 {
-	static const uint8_t counts[] = {0, USH_LEG_COUNT_MAX + 1, 64, 255};
+	static const uint8_t counts[] = {0, USH_RUN_RECORDS_MAX + 1, 64, 255};
 
 	for (size_t i = 0; i < sizeof(counts); i++) {
 		draw_run(5, 3);
