@@ -69,7 +69,11 @@ def interrupt(command, name, number):
         except subprocess.TimeoutExpired:
             script.kill()
             return "it goes on for half a minute"
-        left, files = processes(folder), os.listdir(folder)
+        # What it has ended may take a moment to be gone on a busy machine.
+        end = time.monotonic() + 5
+        while (left := processes(folder)) and time.monotonic() < end:
+            time.sleep(0.02)
+        files = os.listdir(folder)
         for process in left:
             os.kill(process, signal.SIGKILL)
         if script.returncode != 128 + number:
