@@ -85,7 +85,7 @@ size_t ush_room_bytes(uint32_t limit);
  * users that meet in one line. */
 void ush_room_init(struct ush_room *room, void *memory, uint32_t limit, const struct ush_key *key);
 
-/* ret: hash of a user; pass it to the calls below. cost: 17 ns. */
+/* ret: hash of a user; pass it to the calls below. cost: some 17 ns. guess */
 USH_INLINE uint64_t ush_room_hash(const struct ush_room *room, uint64_t user)
 {
 	return ush_siphash_2(&room->key, user, 0);
@@ -143,7 +143,7 @@ void ush_room_replayed(struct ush_room *room);
 
 /* Writes the users of a tier in the order of their places, 0 for a void one or one not shown. in:
  * users: `count` words. ret: users written. by: any thread; sees each shown place or not. cost: all
- * lines, a second for ten million users: not for loops. */
+ * lines, guess: a second for ten million users: not for loops. */
 uint32_t ush_room_list(const struct ush_room *room, uint32_t tier, uint64_t *users, uint32_t count);
 
 #endif /* USH_ROOM_H */
