@@ -315,7 +315,7 @@ static int apply(void *context, const struct ush_record *records, uint32_t count
 	struct ush_message *message)
 {
 	(void)context;
-	USH_ASSERT(count >= 1 && count <= USH_LEG_COUNT_MAX);
+	USH_ASSERT(count >= 1 && count <= USH_RUN_RECORDS_MAX);
 	f.applied += count;
 	return f.engine ? ush_engine_apply(f.h.engine, records, count, message) : 0;
 }
