@@ -49,6 +49,7 @@ static const struct {
 	[USH_STATE_SECTION_USER - 1] = {offsetof(struct ush_state_user, reserved0), 4},
 	[USH_STATE_SECTION_ANSWER - 1] = {offsetof(struct ush_state_answer, reserved0), 6},
 	[USH_STATE_SECTION_CHANNEL - 1] = {offsetof(struct ush_state_channel, reserved0), 6},
+	[USH_STATE_SECTION_WAIT - 1] = {offsetof(struct ush_state_wait, reserved0), 4},
 };
 
 static void snapshot_name(char *name, uint64_t sequence)
