@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "client_stats.h"
+#include "names.h"
 
 #define CALL_MS 2000u
 
@@ -75,9 +76,8 @@ int client_stats_read(
 		text = ush_client_text(page, bytes);
 		if (reply->status != USH_STATUS_OK || text == NULL || take_page(stats, text) != 0 ||
 			(reply->detail != 0 && reply->detail <= at)) {
-			ush_message_set(message,
-				"STATS was answered with status %u and no page of counters",
-				reply->status);
+			ush_message_set(message, "STATS was answered %s and no page of counters",
+				usher_name_status(reply->status));
 			return -USH_EPARSE;
 		}
 		at = reply->detail;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "names.h"
 #include "usher.h"
 
 #define CALL_MS 30000u
@@ -116,8 +117,8 @@ static int print_pages(struct ush_client *client, const struct event_bookings *w
 			return -1;
 		}
 		if (page.head.status != USH_STATUS_OK) {
-			fprintf(stderr, "event %u: usherd refuses with status %u%s\n", what->event,
-				page.head.status,
+			fprintf(stderr, "event %u: usherd refuses: %s%s\n", what->event,
+				usher_name_status(page.head.status),
 				page.head.status == USH_STATUS_UNKNOWN_EVENT ? ": no such event"
 									     : "");
 			return -1;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "load.h"
+#include "names.h"
 
 /* Complaints printed in full; all are counted. */
 #define COMPLAINTS_MAX 10u
@@ -182,9 +183,10 @@ void load_grants_repeat(
 	if (load->stats.repeats_changed++ >= COMPLAINTS_MAX)
 		return;
 	fprintf(stderr,
-		"usher load: request %u of user %llu for event %u was answered with status %u, "
-		"hold %016llx, then with status %u, hold %016llx\n",
+		"usher load: request %u of user %llu for event %u was answered %s, "
+		"hold %016llx, then %s, hold %016llx\n",
 		slot->request.request_id, (unsigned long long)slot->request.user,
-		slot->request.event, slot->before_status, (unsigned long long)slot->before_hold,
-		reply->status, (unsigned long long)reply->hold);
+		slot->request.event, usher_name_status(slot->before_status),
+		(unsigned long long)slot->before_hold, usher_name_status(reply->status),
+		(unsigned long long)reply->hold);
 }

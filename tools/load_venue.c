@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "load.h"
+#include "names.h"
 
 int load_venue_make(struct load_venue *venue, const uint64_t *seats, uint32_t row_count,
 	uint32_t section_count, uint32_t group, struct ush_message *message)
@@ -236,9 +237,9 @@ static int ask_section(struct load_transport *transport, struct question *questi
 			return 0;
 		if (reply->status != USH_STATUS_OK) {
 			ush_message_set(message,
-				"event %u: QUERY_SECTION was answered with status %u; is the event "
+				"event %u: QUERY_SECTION was answered %s; is the event "
 				"loaded? (usher event load)",
-				question->request.event, reply->status);
+				question->request.event, usher_name_status(reply->status));
 			return -USH_ENOENT;
 		}
 		count = take_rows(answer, bytes, seats + taken, room - taken);

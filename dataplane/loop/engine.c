@@ -19,7 +19,7 @@ void ush_engine_limits_default(struct ush_engine_limits *limits)
 		.loop_count = 1,
 		.hold_count = 1u << 20,
 		.user_count = 1u << 21,
-		.answer_count = 1u << 20,
+		.answer_count = 1u << 21,
 		.row_count = 1u << 20,
 		.channel_row_count = 4096,
 		.wait_count = 1u << 16,
