@@ -8,9 +8,10 @@
 
 #include "journal/internal.h"
 
-/* Hashing gives way to the loops, which may want this core, while the log grows by BUSY_BLOCKS
- * between two looks (usherd: 2 ms; so at 32 MB/s and more), unless it is LAG_BLOCKS behind:
- * 512 MiB, a few seconds of the worst flood. */
+/* Work that can wait gives way to the loops, which may want this core and this disk, while the log
+ * grows by BUSY_BLOCKS between two looks (usherd: 2 ms; so at 32 MB/s and more): spare segments
+ * beyond half the stock, and hashing, unless it is LAG_BLOCKS behind: 512 MiB, a few seconds of the
+ * worst flood. */
 #define BUSY_BLOCKS 16u
 #define LAG_BLOCKS (512ull << 20 >> 12)
 
@@ -141,8 +142,10 @@ static bool stop_if_lying(const struct ush_journal *journal, int error)
 	return false;
 }
 
-static bool keep_segments(struct ush_journal *journal, struct ush_message *trouble)
+static bool keep_segments(struct ush_journal *journal, bool busy, struct ush_message *trouble)
 {
+	const uint32_t wanted =
+		busy ? (journal->config.spare_count + 1) / 2 : journal->config.spare_count;
 	int old = atomic_load_explicit(&journal->old_file, memory_order_acquire);
 	int error;
 
@@ -161,7 +164,7 @@ static bool keep_segments(struct ush_journal *journal, struct ush_message *troub
 		atomic_store_explicit(&journal->next_file, file, memory_order_release);
 		return true;
 	}
-	if (journal->segments.spare_count >= journal->config.spare_count)
+	if (journal->segments.spare_count >= wanted)
 		return false;
 	error = make_spare(journal, trouble);
 	return error == 0 || stop_if_lying(journal, error);
@@ -192,19 +195,16 @@ static bool chain_trouble(struct ush_journal *journal, struct ush_message *troub
 }
 
 /* Adds up to 256 durable blocks to the chain. */
-static bool keep_chain(struct ush_journal *journal, struct ush_message *trouble)
+static bool keep_chain(
+	struct ush_journal *journal, uint64_t durable, bool busy, struct ush_message *trouble)
 {
-	uint64_t durable = ush_log_durable(journal->log) / USH_BLOCK_SLOTS;
 	struct chain *chain = &journal->chain;
 	const struct segment *segment;
 	uint64_t count;
-	uint64_t grown = durable - journal->chain_looked;
 	uint32_t at;
 	int64_t got;
 
-	journal->chain_looked = durable;
-	if (chain->block >= durable ||
-		(grown >= BUSY_BLOCKS && durable - chain->block < LAG_BLOCKS))
+	if (chain->block >= durable || (busy && durable - chain->block < LAG_BLOCKS))
 		return false;
 	at = find_segment(&journal->segments, chain->block);
 	segment = &journal->segments.items[at];
@@ -233,14 +233,17 @@ static bool keep_chain(struct ush_journal *journal, struct ush_message *trouble)
 
 bool housekeep(struct ush_journal *journal, struct ush_message *trouble)
 {
-	bool segments, chain;
+	uint64_t durable = ush_log_durable(journal->log) / USH_BLOCK_SLOTS;
+	bool busy, segments, chain;
 
 	trouble->text[0] = '\0';
 	/* ush_journal_finish may be at it on another thread. */
 	if (atomic_exchange_explicit(&journal->keeping, true, memory_order_acquire))
 		return false;
-	segments = keep_segments(journal, trouble);
-	chain = keep_chain(journal, trouble);
+	busy = durable - journal->looked >= BUSY_BLOCKS;
+	journal->looked = durable;
+	segments = keep_segments(journal, busy, trouble);
+	chain = keep_chain(journal, durable, busy, trouble);
 	atomic_store_explicit(&journal->keeping, false, memory_order_release);
 	return segments || chain;
 }

@@ -182,7 +182,7 @@ struct ush_journal {
 	int chain_file;
 	uint32_t chain_segment;
 	/* Durable blocks at the last look. */
-	uint64_t chain_looked;
+	uint64_t looked;
 	uint8_t *read_buffer;
 	struct ush_message trouble;
 	/* Housekeeping is under way, on whichever thread. */
