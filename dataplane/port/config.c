@@ -17,6 +17,7 @@ static const struct ush_config_port port_default = {
 	.udp_port = USH_UDP_PORT,
 	.rx_descriptors = 1024,
 	.tx_descriptors = 1024,
+	.tx_patience_ms = 10,
 	.mtu = 1500,
 	.checksum_rx = USH_CHECKSUM_RX_VERIFY,
 	.checksum_tx = USH_CHECKSUM_TX_AUTO,

@@ -88,6 +88,8 @@ struct ush_config_port {
 	uint32_t queues;
 	uint32_t rx_descriptors;
 	uint32_t tx_descriptors;
+	/* How long a device may take nothing before its replies are dropped, ms. */
+	uint32_t tx_patience_ms;
 	uint32_t mtu;
 };
 

@@ -41,6 +41,7 @@ const struct ush_config_key ush_config_keys[] = {
 	AUTO("port", "queues", OF_PORT(queues), 1, USH_LOOP_COUNT_MAX),
 	NUMBER("port", "rx_descriptors", OF_PORT(rx_descriptors), 64, 32768),
 	NUMBER("port", "tx_descriptors", OF_PORT(tx_descriptors), 64, 32768),
+	NUMBER("port", "tx_patience_ms", OF_PORT(tx_patience_ms), 1, 10000),
 	NUMBER("port", "mtu", OF_PORT(mtu), 1500, 1900),
 	CHOICE("port", "checksum_rx", OF_PORT(checksum_rx), choices_checksum_rx),
 	CHOICE("port", "checksum_tx", OF_PORT(checksum_tx), choices_checksum_tx),

@@ -124,7 +124,7 @@ bool ush_port_flush(struct ush_port_queue *queue, uint64_t now_ns)
 			queue->waiting * sizeof(queue->backlog[0]));
 		queue->waiting_since_ns = now_ns;
 		queue->stuck = false;
-	} else if (now_ns - queue->waiting_since_ns >= USH_PORT_STUCK_NS) {
+	} else if (now_ns - queue->waiting_since_ns >= queue->patience_ns) {
 		tx_drop(queue, queue->backlog, queue->waiting);
 		queue->waiting = 0;
 		queue->stuck = true;

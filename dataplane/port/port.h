@@ -24,10 +24,6 @@ struct rte_mempool;
  * USH_LOOP_BURST wait, so that what one turn sends always fits. */
 #define USH_PORT_BACKLOG 512u
 static_assert(USH_PORT_BACKLOG >= USH_LOOP_BURST + USH_LOOP_SEND_MAX, "a turn's frames fit");
-/* A device that takes nothing for so long has no reader: what waits is dropped, and nothing waits
- * any more until it takes a frame again. guess: 100 times the usual pause of a peer. */
-#define USH_PORT_STUCK_NS 10000000ull
-
 struct ush_port {
 	const struct ush_config_port *config;
 	/* EAL's number. */
@@ -47,10 +43,13 @@ struct ush_port_queue {
 	struct ush_port *port;
 	struct ush_loop *loop;
 	uint16_t id;
-	/* Room of the last USH_PORT_STUCK_NS was none. */
+	/* Room of the last patience_ns was none. */
 	bool stuck;
 	uint32_t waiting;
 	uint64_t waiting_since_ns;
+	/* A device that takes nothing for so long has no reader: what waits is dropped, and nothing
+	 * waits any more until it takes a frame again. The configuration's tx_patience_ms. */
+	uint64_t patience_ns;
 	/* Read by anyone. */
 	_Atomic uint64_t tx_dropped;
 	struct ush_packet backlog[USH_PORT_BACKLOG];

@@ -314,6 +314,7 @@ static int make_queue(struct usherd *u, uint32_t p, uint32_t index, struct ush_m
 	queue->port = port;
 	queue->loop = ush_engine_loop(u->engine, index);
 	queue->id = (uint16_t)index;
+	queue->patience_ns = port->config->tx_patience_ms * 1000000ull;
 	u->workers[index].queue[p] = queue;
 	return 0;
 }

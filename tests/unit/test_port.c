@@ -66,6 +66,7 @@ static void start(void)
 	memset(&queue, 0, sizeof(queue));
 	queue.port = &port;
 	queue.loop = ush_engine_loop(engine, 0);
+	queue.patience_ns = 10 * MS;
 	rte_eth_fp_ops[0].tx_pkt_burst = fake_tx;
 	rte_eth_fp_ops[0].rx_pkt_burst = fake_rx;
 	rte_eth_fp_ops[0].txq.data = data;
