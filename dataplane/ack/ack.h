@@ -165,12 +165,11 @@ USH_INLINE uint32_t ush_acks_pop(
 		const struct ush_ack_waiting *entry = &acks->head->waiting[acks->head_at];
 		if (entry->sequence >= durable)
 			break;
-		if (ush_unlikely(entry->packet.handle != NULL)) {
-			/* Written a disk write ago, so out of the near caches by now. */
+		/* Written a disk write ago, so out of the near caches by now. */
+		if (ush_unlikely(entry->packet.handle != NULL))
 			USH_PREFETCH_WRITE(entry->packet.handle);
-			USH_PREFETCH(entry->packet.data);
-			USH_PREFETCH(entry->packet.data + USH_CACHE_LINE);
-		}
+		USH_PREFETCH(entry->packet.data);
+		USH_PREFETCH(entry->packet.data + USH_CACHE_LINE);
 		out[count++] = entry->packet;
 		acks->head_at++;
 	}

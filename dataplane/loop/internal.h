@@ -156,6 +156,12 @@ USH_INLINE void count_by(uint64_t *counter, uint64_t by)
 	__atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
 }
 
+/* ---- show.c ---- */
+
+/* Makes one act visible, whose last record of its own stands at `last`, reserved and written:
+ * holds, users, counts, rows; lets the user go. */
+void loop_show(struct ush_loop *loop, struct act *act, uint64_t last);
+
 /* ---- turn.c: the batch ---- */
 
 /* Makes the batch's changes visible: reserve, publish, then holds, users, rows, replies. */

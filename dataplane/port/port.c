@@ -212,11 +212,14 @@ void ush_port_send(
 
 void ush_port_free(const struct ush_packet *packets, uint32_t count)
 {
-	uint32_t i;
+	struct rte_mbuf *mbufs[USH_LOOP_BURST];
+	uint32_t i = 0, kept;
 
-	for (i = 0; i < count; i++) {
-		if (packets[i].handle != NULL)
-			rte_pktmbuf_free(packets[i].handle);
+	while (i < count) {
+		for (kept = 0; i < count && kept < USH_LOOP_BURST; i++)
+			if (packets[i].handle != NULL)
+				mbufs[kept++] = packets[i].handle;
+		rte_pktmbuf_free_bulk(mbufs, kept);
 	}
 }
 

@@ -106,11 +106,13 @@ static void hand_out(struct ush_worker *worker, uint64_t now_ns)
 		ush_port_send(worker->queue[p], packet, end - i, now_ns);
 		i = end;
 	}
-	for (i = 0; i < out->free_count; i++) {
-		if ((out->free[i].flags & USH_PACKET_CONTROL) != 0)
-			mail_post(worker, &out->free[i], 0);
-		else
-			ush_port_free(&out->free[i], 1);
+	for (i = 0; i < out->free_count; i = end) {
+		for (end = i; end < out->free_count; end++)
+			if ((out->free[end].flags & USH_PACKET_CONTROL) != 0)
+				break;
+		ush_port_free(&out->free[i], end - i);
+		if (end < out->free_count)
+			mail_post(worker, &out->free[end++], 0);
 	}
 }
 
