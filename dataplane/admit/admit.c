@@ -117,8 +117,9 @@ USH_INLINE enum ush_fault check_fields(const struct ush_request *r)
 static uint32_t extension_body(uint8_t type)
 {
 	switch (type) {
-	case USH_EXTENSION_CLIENT:
 	case USH_EXTENSION_TOKEN:
+		return 24;
+	case USH_EXTENSION_CLIENT:
 	case USH_EXTENSION_MAC:
 	case USH_EXTENSION_WORK:
 	case USH_EXTENSION_TICKET:

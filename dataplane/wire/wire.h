@@ -132,6 +132,18 @@
 /* How long seats are set aside for a group on the wait-list that needs more. [ms] */
 #define USH_WAIT_ASIDE_MS 60000u
 
+/* Policies of admission; each event follows one. [policies] */
+#define USH_ADMIT_POLICY_COUNT 16u
+
+/* Gateways with keys: ids 0 to 63. [gateways] */
+#define USH_ADMIT_GATEWAY_COUNT 64u
+
+/* Entries of a set of rate buckets. [entries] */
+#define USH_ADMIT_WAYS 4u
+
+/* Greatest difficulty that is demanded of a proof of work. [bits] */
+#define USH_ADMIT_WORK_BITS_MAX 40u
+
 /* A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes] */
 #define USH_CHAIN_BYTES 24u
 
@@ -273,6 +285,14 @@ enum ush_status {
 	USH_STATUS_CONTENDED = 32,
 	/* No free seats fit what was asked for. */
 	USH_STATUS_NONE = 33,
+	/* Too many requests from this address, or attempts of this user. `detail` is the verdict, `deadline_ns` when the next one would be let in. Nothing was done; send again with the same id. */
+	USH_STATUS_RATE = 34,
+	/* The access token is missing or not good. `detail` is the verdict. Nothing was done. */
+	USH_STATUS_TOKEN = 35,
+	/* The MAC is missing or not good. `detail` is the verdict. Nothing was done. */
+	USH_STATUS_MAC = 36,
+	/* A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done. */
+	USH_STATUS_PROOF_OF_WORK = 37,
 	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
 	USH_STATUS_ORPHAN = 41,
 	/* The event's status does not allow this. `detail` is its status. */
@@ -313,6 +333,10 @@ enum ush_status {
 	X(CHANGED, 21) \
 	X(CONTENDED, 32) \
 	X(NONE, 33) \
+	X(RATE, 34) \
+	X(TOKEN, 35) \
+	X(MAC, 36) \
+	X(PROOF_OF_WORK, 37) \
 	X(ORPHAN, 41) \
 	X(WRONG_STATUS, 48) \
 	X(CHANNEL, 43) \
@@ -370,15 +394,15 @@ enum ush_fault {
 enum ush_extension {
 	/* Further legs of RESERVE, SWAP, RELEASE, PAY_LATE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
 	USH_EXTENSION_LEGS = 1,
-	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value = 0. Carried, not used in this version. */
+	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value = 0. Believed only under a good MAC. Where admission is on: before all others but TOKEN and WORK. */
 	USH_EXTENSION_CLIENT = 2,
-	/* Access token. value = tier | key id << 8; u64 expiry (Unix ns); u64 tag. Carried, not used in this version. */
+	/* Access token. value = tier | key id << 8 | event << 16; u64 user; u64 expiry (Unix ns); u64 tag: SipHash-2-4 of the 24 bytes before it, its header included. Where admission is on: the first extension. See docs/admission.md. */
 	USH_EXTENSION_TOKEN = 3,
-	/* Must be last. value = gateway id | key id << 16; u64 time (Unix ns); u64 SipHash-2-4 tag. Carried, not used in this version. */
+	/* Must be last. value = gateway id | key id << 16; u64 time (Unix ns); u64 tag: SipHash-2-4 of all bytes of the message before it. See docs/admission.md. */
 	USH_EXTENSION_MAC = 4,
 	/* Zero bytes. value = 0. A reply on a public port is never longer than its request: pad a query to leave room for the answer. */
 	USH_EXTENSION_PAD = 5,
-	/* Proof of work. value = difficulty; u64 challenge time; u64 nonce. Carried, not used in this version. */
+	/* Proof of work. value = difficulty in bits; u64 challenge time; u64 nonce. Where admission is on: before all others but TOKEN. See docs/admission.md. */
 	USH_EXTENSION_WORK = 6,
 	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this version. */
 	USH_EXTENSION_TICKET = 7,
@@ -776,8 +800,10 @@ enum ush_drop {
 	USH_DROP_TX_FULL = 20,
 	/* Received while shutting down. */
 	USH_DROP_SHUTDOWN = 21,
+	/* Admission refused it, and its refusals are over their rate: no reply. The verdict is counted, too. */
+	USH_DROP_REFUSE_RATE = 32,
 };
-#define USH_DROP_COUNT 22u
+#define USH_DROP_COUNT 33u
 /* X(name, value) for each member. */
 #define USH_DROP_EACH(X) \
 	X(FRAME_SHORT, 0) \
@@ -801,7 +827,158 @@ enum ush_drop {
 	X(SIZE, 18) \
 	X(DUPLICATE_PENDING, 19) \
 	X(TX_FULL, 20) \
-	X(SHUTDOWN, 21)
+	X(SHUTDOWN, 21) \
+	X(REFUSE_RATE, 32)
+
+/* What admission says of a received frame: exactly one each. The checks are made in this order. See docs/admission.md. */
+enum ush_verdict {
+	/* To be decided. */
+	USH_VERDICT_PASS = 0,
+	/* No request for this port: left to the parser, which answers ARP and echoes and drops the rest. */
+	USH_VERDICT_HOST = 1,
+	/* An IPv4, IPv6 or UDP header that is wrong. */
+	USH_VERDICT_HEADER = 2,
+	/* Less than a base request. */
+	USH_VERDICT_PAYLOAD_SHORT = 3,
+	/* Does not start with REQUEST_MAGIC. */
+	USH_VERDICT_MAGIC = 4,
+	/* Another version. */
+	USH_VERDICT_VERSION = 5,
+	/* More than PAYLOAD_BYTES_MAX. */
+	USH_VERDICT_PAYLOAD_LONG = 6,
+	/* The size field is not the payload's size. */
+	USH_VERDICT_SIZE = 7,
+	/* An operation of no class. */
+	USH_VERDICT_OP = 8,
+	/* A privileged operation on a public port. */
+	USH_VERDICT_PRIVILEGED = 9,
+	/* No MAC, and the operation's class needs one. */
+	USH_VERDICT_MAC_MISSING = 10,
+	/* A gateway or a key that is not known. */
+	USH_VERDICT_MAC_KEY = 11,
+	/* Its time is too far from the box's. */
+	USH_VERDICT_MAC_TIME = 12,
+	/* Its tag is wrong. */
+	USH_VERDICT_MAC_FORGED = 13,
+	/* No such event. */
+	USH_VERDICT_EVENT_UNKNOWN = 14,
+	/* A new hold, and the event is not on sale. */
+	USH_VERDICT_EVENT_CLOSED = 15,
+	/* A new hold, and the event is sold out. */
+	USH_VERDICT_EVENT_SOLD_OUT = 16,
+	/* No token, and the operation's class needs one. */
+	USH_VERDICT_TOKEN_MISSING = 17,
+	/* Its key is not live. */
+	USH_VERDICT_TOKEN_KEY = 18,
+	/* It is for another event. */
+	USH_VERDICT_TOKEN_EVENT = 19,
+	/* It is another user's. */
+	USH_VERDICT_TOKEN_USER = 20,
+	/* It has expired. */
+	USH_VERDICT_TOKEN_EXPIRED = 21,
+	/* Its tag is wrong. */
+	USH_VERDICT_TOKEN_FORGED = 22,
+	/* Too many requests from this address. */
+	USH_VERDICT_SOURCE_RATE = 23,
+	/* No proof of work, and one is demanded. */
+	USH_VERDICT_WORK_MISSING = 24,
+	/* Of less difficulty than is demanded. */
+	USH_VERDICT_WORK_LOW = 25,
+	/* Its time is too far from the box's. */
+	USH_VERDICT_WORK_TIME = 26,
+	/* The nonce does not solve it. */
+	USH_VERDICT_WORK_WRONG = 27,
+	/* Too many attempts of this user. */
+	USH_VERDICT_USER_RATE = 28,
+};
+#define USH_VERDICT_COUNT 29u
+/* X(name, value) for each member. */
+#define USH_VERDICT_EACH(X) \
+	X(PASS, 0) \
+	X(HOST, 1) \
+	X(HEADER, 2) \
+	X(PAYLOAD_SHORT, 3) \
+	X(MAGIC, 4) \
+	X(VERSION, 5) \
+	X(PAYLOAD_LONG, 6) \
+	X(SIZE, 7) \
+	X(OP, 8) \
+	X(PRIVILEGED, 9) \
+	X(MAC_MISSING, 10) \
+	X(MAC_KEY, 11) \
+	X(MAC_TIME, 12) \
+	X(MAC_FORGED, 13) \
+	X(EVENT_UNKNOWN, 14) \
+	X(EVENT_CLOSED, 15) \
+	X(EVENT_SOLD_OUT, 16) \
+	X(TOKEN_MISSING, 17) \
+	X(TOKEN_KEY, 18) \
+	X(TOKEN_EVENT, 19) \
+	X(TOKEN_USER, 20) \
+	X(TOKEN_EXPIRED, 21) \
+	X(TOKEN_FORGED, 22) \
+	X(SOURCE_RATE, 23) \
+	X(WORK_MISSING, 24) \
+	X(WORK_LOW, 25) \
+	X(WORK_TIME, 26) \
+	X(WORK_WRONG, 27) \
+	X(USER_RATE, 28)
+
+/* Checks of admission, as bits of a mask: those that are made. */
+enum ush_admission_check {
+	/* MACs, and CLIENT under them. */
+	USH_ADMISSION_CHECK_MAC = 1,
+	/* The event is known. */
+	USH_ADMISSION_CHECK_EVENT = 2,
+	/* The event is on sale. */
+	USH_ADMISSION_CHECK_OPEN = 4,
+	/* The event is not sold out. */
+	USH_ADMISSION_CHECK_SOLD_OUT = 8,
+	/* Access tokens. */
+	USH_ADMISSION_CHECK_TOKEN = 16,
+	/* Rates of addresses. */
+	USH_ADMISSION_CHECK_SOURCE = 32,
+	/* Proofs of work. */
+	USH_ADMISSION_CHECK_WORK = 64,
+	/* Rates of users. */
+	USH_ADMISSION_CHECK_USER = 128,
+};
+#define USH_ADMISSION_CHECK_COUNT 129u
+/* X(name, value) for each member. */
+#define USH_ADMISSION_CHECK_EACH(X) \
+	X(MAC, 1) \
+	X(EVENT, 2) \
+	X(OPEN, 4) \
+	X(SOLD_OUT, 8) \
+	X(TOKEN, 16) \
+	X(SOURCE, 32) \
+	X(WORK, 64) \
+	X(USER, 128)
+
+/* How admission treats an operation. */
+enum ush_op_class {
+	/* Unknown to admission: refused. */
+	USH_OP_CLASS_NONE = 0,
+	/* Looks, changes nothing: STATUS, QUERY_SECTION, POSITION. */
+	USH_OP_CLASS_QUERY = 1,
+	/* On a hold of the user's: QUERY_HOLD, RELEASE, EXTEND, SWAP. */
+	USH_OP_CLASS_HOLD = 2,
+	/* RESERVE, RESERVE_BEST, RESERVE_AREA. */
+	USH_OP_CLASS_NEW_HOLD = 3,
+	/* WAIT_LIST, JOIN, EXCHANGE. */
+	USH_OP_CLASS_JOIN = 4,
+	/* Operations 64 to 127: control port only. */
+	USH_OP_CLASS_PRIVILEGED = 5,
+};
+#define USH_OP_CLASS_COUNT 6u
+/* X(name, value) for each member. */
+#define USH_OP_CLASS_EACH(X) \
+	X(NONE, 0) \
+	X(QUERY, 1) \
+	X(HOLD, 2) \
+	X(NEW_HOLD, 3) \
+	X(JOIN, 4) \
+	X(PRIVILEGED, 5)
 
 /* Answers that are not replies of this protocol. Each answered packet counts under exactly one status or one of these. */
 enum ush_answer {

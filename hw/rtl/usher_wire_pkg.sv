@@ -136,6 +136,18 @@ package usher_wire_pkg;
   // How long seats are set aside for a group on the wait-list that needs more. [ms]
   localparam logic [31:0] WaitAsideMs = 32'd60000;
 
+  // Policies of admission; each event follows one. [policies]
+  localparam logic [31:0] AdmitPolicyCount = 32'd16;
+
+  // Gateways with keys: ids 0 to 63. [gateways]
+  localparam logic [31:0] AdmitGatewayCount = 32'd64;
+
+  // Entries of a set of rate buckets. [entries]
+  localparam logic [31:0] AdmitWays = 32'd4;
+
+  // Greatest difficulty that is demanded of a proof of work. [bits]
+  localparam logic [31:0] AdmitWorkBitsMax = 32'd40;
+
   // A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes]
   localparam logic [31:0] ChainBytes = 32'd24;
 
@@ -259,6 +271,17 @@ package usher_wire_pkg;
     StatusContended = 8'd32,
     // No free seats fit what was asked for.
     StatusNone = 8'd33,
+    // Too many requests from this address, or attempts of this user. `detail` is the verdict,
+    // `deadline_ns` when the next one would be let in. Nothing was done; send again with the same
+    // id.
+    StatusRate = 8'd34,
+    // The access token is missing or not good. `detail` is the verdict. Nothing was done.
+    StatusToken = 8'd35,
+    // The MAC is missing or not good. `detail` is the verdict. Nothing was done.
+    StatusMac = 8'd36,
+    // A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits
+    // demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done.
+    StatusProofOfWork = 8'd37,
     // The event does not allow a single free seat to be left between taken ones. `detail` is the
     // leg, `hold` the mask of the seats that would be.
     StatusOrphan = 8'd41,
@@ -314,19 +337,21 @@ package usher_wire_pkg;
     // value = number of legs (1 to 7); then so many `leg`.
     ExtensionLegs = 8'd1,
     // The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value =
-    // 0. Carried, not used in this version.
+    // 0. Believed only under a good MAC. Where admission is on: before all others but TOKEN and
+    // WORK.
     ExtensionClient = 8'd2,
-    // Access token. value = tier | key id << 8; u64 expiry (Unix ns); u64 tag. Carried, not used in
-    // this version.
+    // Access token. value = tier | key id << 8 | event << 16; u64 user; u64 expiry (Unix ns); u64
+    // tag: SipHash-2-4 of the 24 bytes before it, its header included. Where admission is on: the
+    // first extension. See docs/admission.md.
     ExtensionToken = 8'd3,
-    // Must be last. value = gateway id | key id << 16; u64 time (Unix ns); u64 SipHash-2-4 tag.
-    // Carried, not used in this version.
+    // Must be last. value = gateway id | key id << 16; u64 time (Unix ns); u64 tag: SipHash-2-4 of
+    // all bytes of the message before it. See docs/admission.md.
     ExtensionMac = 8'd4,
     // Zero bytes. value = 0. A reply on a public port is never longer than its request: pad a query
     // to leave room for the answer.
     ExtensionPad = 8'd5,
-    // Proof of work. value = difficulty; u64 challenge time; u64 nonce. Carried, not used in this
-    // version.
+    // Proof of work. value = difficulty in bits; u64 challenge time; u64 nonce. Where admission is
+    // on: before all others but TOKEN. See docs/admission.md.
     ExtensionWork = 8'd6,
     // Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this
     // version.
@@ -617,8 +642,111 @@ package usher_wire_pkg;
     // The reply could not be sent: the transmit queue stayed full.
     DropTxFull = 8'd20,
     // Received while shutting down.
-    DropShutdown = 8'd21
+    DropShutdown = 8'd21,
+    // Admission refused it, and its refusals are over their rate: no reply. The verdict is counted,
+    // too.
+    DropRefuseRate = 8'd32
   } drop_e;
+
+  // What admission says of a received frame: exactly one each. The checks are made in this order.
+  // See docs/admission.md.
+  typedef enum logic [7:0] {
+    // To be decided.
+    VerdictPass = 8'd0,
+    // No request for this port: left to the parser, which answers ARP and echoes and drops the
+    // rest.
+    VerdictHost = 8'd1,
+    // An IPv4, IPv6 or UDP header that is wrong.
+    VerdictHeader = 8'd2,
+    // Less than a base request.
+    VerdictPayloadShort = 8'd3,
+    // Does not start with REQUEST_MAGIC.
+    VerdictMagic = 8'd4,
+    // Another version.
+    VerdictVersion = 8'd5,
+    // More than PAYLOAD_BYTES_MAX.
+    VerdictPayloadLong = 8'd6,
+    // The size field is not the payload's size.
+    VerdictSize = 8'd7,
+    // An operation of no class.
+    VerdictOp = 8'd8,
+    // A privileged operation on a public port.
+    VerdictPrivileged = 8'd9,
+    // No MAC, and the operation's class needs one.
+    VerdictMacMissing = 8'd10,
+    // A gateway or a key that is not known.
+    VerdictMacKey = 8'd11,
+    // Its time is too far from the box's.
+    VerdictMacTime = 8'd12,
+    // Its tag is wrong.
+    VerdictMacForged = 8'd13,
+    // No such event.
+    VerdictEventUnknown = 8'd14,
+    // A new hold, and the event is not on sale.
+    VerdictEventClosed = 8'd15,
+    // A new hold, and the event is sold out.
+    VerdictEventSoldOut = 8'd16,
+    // No token, and the operation's class needs one.
+    VerdictTokenMissing = 8'd17,
+    // Its key is not live.
+    VerdictTokenKey = 8'd18,
+    // It is for another event.
+    VerdictTokenEvent = 8'd19,
+    // It is another user's.
+    VerdictTokenUser = 8'd20,
+    // It has expired.
+    VerdictTokenExpired = 8'd21,
+    // Its tag is wrong.
+    VerdictTokenForged = 8'd22,
+    // Too many requests from this address.
+    VerdictSourceRate = 8'd23,
+    // No proof of work, and one is demanded.
+    VerdictWorkMissing = 8'd24,
+    // Of less difficulty than is demanded.
+    VerdictWorkLow = 8'd25,
+    // Its time is too far from the box's.
+    VerdictWorkTime = 8'd26,
+    // The nonce does not solve it.
+    VerdictWorkWrong = 8'd27,
+    // Too many attempts of this user.
+    VerdictUserRate = 8'd28
+  } verdict_e;
+
+  // Checks of admission, as bits of a mask: those that are made.
+  typedef enum logic [7:0] {
+    // MACs, and CLIENT under them.
+    AdmissionCheckMac = 8'd1,
+    // The event is known.
+    AdmissionCheckEvent = 8'd2,
+    // The event is on sale.
+    AdmissionCheckOpen = 8'd4,
+    // The event is not sold out.
+    AdmissionCheckSoldOut = 8'd8,
+    // Access tokens.
+    AdmissionCheckToken = 8'd16,
+    // Rates of addresses.
+    AdmissionCheckSource = 8'd32,
+    // Proofs of work.
+    AdmissionCheckWork = 8'd64,
+    // Rates of users.
+    AdmissionCheckUser = 8'd128
+  } admission_check_e;
+
+  // How admission treats an operation.
+  typedef enum logic [7:0] {
+    // Unknown to admission: refused.
+    OpClassNone = 8'd0,
+    // Looks, changes nothing: STATUS, QUERY_SECTION, POSITION.
+    OpClassQuery = 8'd1,
+    // On a hold of the user's: QUERY_HOLD, RELEASE, EXTEND, SWAP.
+    OpClassHold = 8'd2,
+    // RESERVE, RESERVE_BEST, RESERVE_AREA.
+    OpClassNewHold = 8'd3,
+    // WAIT_LIST, JOIN, EXCHANGE.
+    OpClassJoin = 8'd4,
+    // Operations 64 to 127: control port only.
+    OpClassPrivileged = 8'd5
+  } op_class_e;
 
   // Answers that are not replies of this protocol. Each answered packet counts under exactly one
   // status or one of these.

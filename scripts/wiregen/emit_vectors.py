@@ -180,8 +180,8 @@ def carried() -> list:
     address = bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 7])
     return [
         {"type": "CLIENT", "value": 0, "fields": {"address": address}},
-        {"type": "TOKEN", "value": 2 | 5 << 8,
-         "fields": {"expiry_ns": TIME_NS + 300 * SECOND_NS, "tag": 0x1122334455667788}},
+        {"type": "TOKEN", "value": 2 | 5 << 8 | 1 << 16,
+         "fields": {"user": 7, "expiry_ns": TIME_NS + 300 * SECOND_NS, "tag": 0x1122334455667788}},
         {"type": "WORK", "value": 18, "fields": {"challenge_time_ns": TIME_NS, "nonce": 0xBEEF0042}},
         {"type": "TICKET", "value": 1 | 5 << 8, "fields": {"number": 9_999_999, "tag": 0x8877665544332211}},
     ]
@@ -232,6 +232,38 @@ def best_vectors(e: Encoder) -> list:
     ]
 
 
+def key_of(data: bytes) -> tuple:
+    return tuple(int.from_bytes(data[i:i + 8], "little") for i in (0, 8))
+
+
+def solve(user: int, salt: int, event: int, request_id: int, time_ns: int, bits: int) -> int:
+    """The first nonce that proves work, see docs/admission.md."""
+    head = event.to_bytes(4, "little") + request_id.to_bytes(4, "little") + time_ns.to_bytes(8, "little")
+    nonce = 0
+    while siphash((user, salt), head + nonce.to_bytes(8, "little")) >> (64 - bits):
+        nonce += 1
+    return nonce
+
+
+def admitted(e: Encoder) -> dict:
+    """A request with all that admission may ask for: token key 0 to 15, gateway key 16 to 31, salt 0x5a17."""
+    event, user, request_id, bits = 1, 7, 14, 8
+    token = {"type": "TOKEN", "value": 2 | 5 << 8 | event << 16,
+             "fields": {"user": user, "expiry_ns": TIME_NS + 300 * SECOND_NS, "tag": 0}}
+    nonce = solve(user, 0x5A17, event, request_id, TIME_NS, bits)
+    work = {"type": "WORK", "value": bits, "fields": {"challenge_time_ns": TIME_NS, "nonce": nonce}}
+    tag = {"type": "MAC", "value": 17 | 3 << 16, "fields": {"time_ns": TIME_NS, "tag": 0}}
+    client = carried()[0]
+
+    def encode() -> dict:
+        return e.message("reserve_request_admitted", "request", [token, work, client, tag], op="RESERVE",
+                         event=event, user=user, request_id=request_id, row=3, mask=0x30, cookie=0xC0FFF3)
+
+    token["fields"]["tag"] = siphash(key_of(bytes(range(16))), bytes(encode()["bytes"])[64:88])
+    tag["fields"]["tag"] = siphash(key_of(bytes(range(16, 32))), bytes(encode()["bytes"])[:-8])
+    return encode()
+
+
 def reserve_requests(e: Encoder) -> list:
     ask = {"op": "RESERVE", "event": 1, "user": 7}
     wide = [(row, 1 << row) for row in range(4, 11)]
@@ -250,6 +282,7 @@ def reserve_requests(e: Encoder) -> list:
                   hold_ms=3_600_000, cookie=0xFEDCBA9876543210),
         e.message("reserve_request_other_version", "request", [],
                   version=9, request_id=13, row=3, mask=0x30, cookie=0xC0FFF2, **ask),
+        admitted(e),
     ]
 
 
@@ -272,6 +305,10 @@ def reserve_replies(e: Encoder) -> list:
         refused("UNKNOWN_EVENT"),
         refused("NO_SUCH_SEAT", detail=1),
         refused("ORPHAN", hold=0x8, detail=1),
+        refused("RATE", detail=28, deadline_ns=TIME_NS + 12 * SECOND_NS),
+        refused("TOKEN", detail=21),
+        refused("MAC", detail=13),
+        refused("PROOF_OF_WORK", detail=24 | 18 << 8, amount=0x5A17, deadline_ns=TIME_NS),
         refused("RETRY"),
         refused("BUSY"),
         refused("MISMATCH"),

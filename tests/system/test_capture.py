@@ -300,7 +300,7 @@ class Recording(Client):
 
 def hold_session(udp, control):
     """Every operation, with every extension, and a fair choice of refusals."""
-    extensions = [uc.client_address("192.0.2.7"), uc.token(1, 2, 3, 4), uc.work(5, 6, 7), uc.ticket(8, 9, 10, 11),
+    extensions = [uc.client_address("192.0.2.7"), uc.token(1, 2, 3, 4, 5, 6), uc.work(5, 6, 7), uc.ticket(8, 9, 10, 11),
                   uc.pad(2), uc.mac(12, 13, 14, 15)]
     user = 1000 + len(udp.said)
     row = 1 if user == 1000 else 9

@@ -30,7 +30,7 @@ EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, 
              "BOOKINGS": 19}
 # How the header's value divides: (name, shift, bits).
 VALUE_PARTS = {
-    "TOKEN": [("tier", 0, 8), ("key_id", 8, 24)],
+    "TOKEN": [("tier", 0, 8), ("key_id", 8, 8), ("event", 16, 16)],
     "TICKET": [("tier", 0, 8), ("key_id", 8, 24)],
     "MAC": [("gateway_id", 0, 16), ("key_id", 16, 16)],
     "WORK": [("difficulty", 0, 32)],

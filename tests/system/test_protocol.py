@@ -466,7 +466,7 @@ def test_idempotency(device):
     for port in (udp, s.udp6, s.control):
         same(port.expect(Status.OK, Op.RESERVE, request_id=100, **body))
     # What is only carried is not part of the body, nor is the cookie.
-    carried = [uc.token(1, 2, 3, 4), uc.client_address("192.0.2.1"), uc.mac(1, 2, 3, 4)]
+    carried = [uc.token(1, 2, 3, 4, 5, 6), uc.client_address("192.0.2.1"), uc.mac(1, 2, 3, 4)]
     same(udp.expect(Status.OK, Op.RESERVE, request_id=100, extensions=carried, cookie=1, **body))
     # Every other field is.
     for change in (dict(mask=0b111), dict(row=41), dict(hold_ms=600_000),
@@ -698,7 +698,7 @@ def test_bad_request(device):
 def test_carried_extensions(device):
     s = Sale(device)
     chance = random.Random(SEED)
-    carried = [uc.pad(3), uc.client_address("192.0.2.7"), uc.token(1, 2, 2**63, 2**64 - 1),
+    carried = [uc.pad(3), uc.client_address("192.0.2.7"), uc.token(1, 2, 3, 4, 2**63, 2**64 - 1),
                uc.work(20, 1, 2), uc.ticket(255, 2**24 - 1, 3, 4)]
     for op, fields in GOOD.items():
         plain = uc.encode(op, **fields)

@@ -81,8 +81,8 @@ def client_address(text):
     return extension(Extension.CLIENT, 0, packed)
 
 
-def token(tier, key_id, expiry_ns, tag):
-    return extension(Extension.TOKEN, tier | key_id << 8, struct.pack("<QQ", expiry_ns, tag))
+def token(tier, key_id, event, user, expiry_ns, tag):
+    return extension(Extension.TOKEN, tier | key_id << 8 | event << 16, struct.pack("<QQQ", user, expiry_ns, tag))
 
 
 def mac(gateway_id, key_id, time_ns, tag):

@@ -319,6 +319,11 @@ static const uint8_t carried[] = {USH_EXTENSION_CLIENT, USH_EXTENSION_TOKEN, USH
 	USH_EXTENSION_TICKET, USH_EXTENSION_MAC};
 #define CARRIED (sizeof(carried) / sizeof(carried[0]))
 
+static uint32_t carried_bytes(uint8_t type)
+{
+	return type == USH_EXTENSION_TOKEN ? 24 : 16;
+}
+
 /* Goal: carried extensions have their size and no other; any operation may carry them. */
 static void test_admit_carried_extension_has_its_size(void)
 {
@@ -327,7 +332,7 @@ static void test_admit_carried_extension_has_its_size(void)
 			for (uint32_t bytes = 0; bytes <= 40; bytes += 8) {
 				start(op);
 				add(carried[i], 0, bytes);
-				if (bytes == 16)
+				if (bytes == carried_bytes(carried[i]))
 					CHECK(passes());
 				else
 					CHECK(refused_as(USH_FAULT_EXTENSION));
@@ -345,7 +350,7 @@ static void test_admit_extension_unknown_type_is_refused(void)
 		for (uint32_t i = 0; i < CARRIED; i++)
 			known |= carried[i] == type;
 		start(0);
-		add((uint8_t)type, 0, 16);
+		add((uint8_t)type, 0, carried_bytes((uint8_t)type));
 		if (known)
 			CHECK(passes());
 		else
@@ -358,17 +363,17 @@ static void test_admit_extension_twice_or_after_mac_is_refused(void)
 {
 	for (uint32_t i = 0; i < CARRIED; i++) {
 		start_reserve();
-		add(carried[i], 0, 16);
-		add(carried[i], 0, 16);
+		add(carried[i], 0, carried_bytes(carried[i]));
+		add(carried[i], 0, carried_bytes(carried[i]));
 		CHECK(refused_as(USH_FAULT_EXTENSION));
 		start_reserve();
 		add(USH_EXTENSION_MAC, 1, 16);
-		add(carried[i], 0, 16);
+		add(carried[i], 0, carried_bytes(carried[i]));
 		CHECK(refused_as(USH_FAULT_EXTENSION));
 		start_reserve();
 		add_legs(2);
 		add(USH_EXTENSION_PAD, 0, 8);
-		add(carried[i], 0, 16);
+		add(carried[i], 0, carried_bytes(carried[i]));
 		CHECK(passes());
 	}
 	start_reserve();
@@ -377,7 +382,7 @@ static void test_admit_extension_twice_or_after_mac_is_refused(void)
 	CHECK(refused_as(USH_FAULT_EXTENSION));
 	start_reserve();
 	for (uint32_t i = 0; i + 1 < CARRIED; i++)
-		add(carried[i], 0, 16);
+		add(carried[i], 0, carried_bytes(carried[i]));
 	add_legs(7);
 	add(USH_EXTENSION_PAD, 0, 0);
 	add(USH_EXTENSION_MAC, 0, 16);
@@ -425,11 +430,11 @@ static void test_admit_extension_reserved_is_refused(void)
 {
 	for (uint32_t i = 0; i < CARRIED; i++) {
 		start_reserve();
-		add(carried[i], 0, 16);
+		add(carried[i], 0, carried_bytes(carried[i]));
 		payload[65] = 1;
 		CHECK(refused_as(USH_FAULT_RESERVED));
 		start_reserve();
-		add(carried[i], 0x80000000u, 16);
+		add(carried[i], 0x80000000u, carried_bytes(carried[i]));
 		if (carried[i] == USH_EXTENSION_CLIENT)
 			CHECK(refused_as(USH_FAULT_RESERVED));
 		else
