@@ -608,7 +608,7 @@ def bad_extensions():
     for kind, name in ((2, "client"), (3, "token"), (4, "mac"), (6, "work"), (7, "ticket")):
         yield f"{name} without a body", [e(kind, 0)], None
         yield f"{name} too short", [e(kind, 0, bytes(8))], None
-        yield f"{name} too long", [e(kind, 0, bytes(24))], None
+        yield f"{name} too long", [e(kind, 0, bytes(32))], None
     yield "channel without a body", [e(8, 1)], None
     yield "channel too long", [e(8, 1, bytes(16))], None
 
