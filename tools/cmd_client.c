@@ -64,6 +64,7 @@ static const struct action actions[] = {
 	{"unblock", USH_OP_UNBLOCK, "erm", "and back on sale (control port)"},
 	{"channel-key", USH_OP_CHANNEL_KEY, "ec",
 		"the key of a channel: --event --channel [--new] (control port)"},
+	{"rotate", USH_OP_KEY_ROTATE, "", "read admission's keys again (control port)"},
 	{"stats", USH_OP_STATS, "", "all counters (control port)"},
 };
 #define ACTION_COUNT (sizeof(actions) / sizeof(actions[0]))

@@ -29,6 +29,8 @@ static const struct command commands[] = {
 	{"journal", cmd_journal, "look into a journal directory"},
 	{"verify", cmd_verify,
 		"audit a journal: no double sale, nothing acknowledged lost; or recompute a draw"},
+	{"token", cmd_token, "make and check access tokens"},
+	{"work", cmd_work, "solve a proof of work"},
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or `usher help COMMAND`"},
 };

@@ -55,6 +55,8 @@ static int check_limits(const struct ush_engine_limits *l, struct ush_message *m
 			message, "channel_rows: %u is more than 2^24", l->channel_row_count);
 	else if (l->wait_count > 1u << 24)
 		ush_message_set(message, "waiting: %u is more than 2^24", l->wait_count);
+	else if (l->admit_source_count > 1u << 26 || l->admit_user_count > 1u << 26)
+		ush_message_set(message, "admit_sources, admit_users: more than 2^26");
 	else if (!is_pow2(l->log_block_count) || l->log_block_count > 1u << 20 ||
 		 batch > (uint64_t)l->log_block_count * USH_BLOCK_SLOTS / 8)
 		ush_message_set(message,
@@ -78,6 +80,19 @@ static size_t acks_bytes(const struct ush_engine_limits *limits)
 	return page_up(ush_acks_bytes(limits->ack_count));
 }
 
+static bool has_gate(const struct ush_engine_limits *l)
+{
+	return l->admit_source_count != 0 && l->admit_user_count != 0;
+}
+
+static size_t gate_bytes(const struct ush_engine_limits *l)
+{
+	if (!has_gate(l))
+		return 0;
+	return page_up(sizeof(struct ush_gate)) +
+	       page_up(ush_gate_bytes(l->admit_source_count, l->admit_user_count));
+}
+
 size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *message)
 {
 	if (check_limits(l, message) != 0)
@@ -85,7 +100,7 @@ size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *m
 	return page_up(sizeof(struct ush_engine)) + loops_bytes(l) + acks_bytes(l) * l->loop_count +
 	       page_up(ush_inventory_bytes(l->row_count, l->loop_count)) +
 	       page_up(ush_channels_bytes(l->channel_row_count)) +
-	       page_up(ush_waits_bytes(l->wait_count)) +
+	       page_up(ush_waits_bytes(l->wait_count)) + gate_bytes(l) +
 	       page_up(ush_holds_bytes(l->hold_count, l->loop_count)) +
 	       page_up(ush_users_bytes(l->user_count, l->answer_count, l->loop_count)) +
 	       (size_t)l->log_block_count * USH_BLOCK_BYTES;
@@ -123,6 +138,12 @@ struct ush_engine *ush_engine_init(
 		l->channel_row_count);
 	ush_waits_init(&engine->waits, carve(&at, ush_waits_bytes(l->wait_count)), l->wait_count,
 		l->loop_count);
+	if (has_gate(l)) {
+		engine->gate = carve(&at, sizeof(*engine->gate));
+		ush_gate_init(engine->gate,
+			carve(&at, ush_gate_bytes(l->admit_source_count, l->admit_user_count)),
+			l->admit_source_count, l->admit_user_count);
+	}
 	ush_holds_init(&engine->holds, carve(&at, ush_holds_bytes(l->hold_count, l->loop_count)),
 		l->hold_count, l->loop_count, hold_key);
 	ush_users_init(&engine->users,
@@ -167,6 +188,10 @@ void ush_engine_replayed(
 
 	USH_ASSERT(live == engine->state.live_holds);
 	match_replayed(engine);
+	for (uint32_t id = 1; engine->gate != NULL && id <= USH_EVENT_ID_MAX; id++) {
+		if (ush_inventory_event(&engine->inventory, id) != NULL)
+			ush_gate_event(engine->gate, id);
+	}
 	resume->live_holds = live;
 	resume->time_ns = engine->state.time_ns;
 	for (uint32_t i = 0; i < engine->limits.loop_count; i++) {

@@ -11,6 +11,7 @@
 
 #include "ack/ack.h"
 #include "admit/admit.h"
+#include "admit/gate.h"
 #include "apply/apply.h"
 #include "claim/best.h"
 #include "claim/channel.h"
@@ -131,6 +132,12 @@ struct ush_loop {
 	uint64_t sequences[BATCH_RECORDS];
 	struct ush_admitted admitted[USH_LOOP_BURST];
 	struct ush_packet packets[USH_LOOP_BURST];
+	/* Of packets[i], while admission is on. */
+	uint32_t payload_bytes[USH_LOOP_BURST];
+	/* How full the turns were since then, for the difficulty of proofs of work. */
+	uint64_t load_from_ns;
+	uint32_t load_turns;
+	uint32_t load_full;
 };
 
 struct ush_engine {
@@ -142,6 +149,8 @@ struct ush_engine {
 	struct ush_channels channels;
 	struct ush_waits waits;
 	struct ush_state state;
+	/* Admission, NULL: without. */
+	struct ush_gate *gate;
 	struct ush_loop *loops;
 };
 
@@ -161,6 +170,26 @@ USH_INLINE void count_by(uint64_t *counter, uint64_t by)
 /* Makes one act visible, whose last record of its own stands at `last`, reserved and written:
  * holds, users, counts, rows; lets the user go. */
 void loop_show(struct ush_loop *loop, struct act *act, uint64_t last);
+
+/* ---- admission.c ---- */
+
+/* Admission of loop->packets[0 to count - 1], requests all: answers or drops those refused, and
+ * closes the gaps. ret: how many are left. */
+uint32_t admission_judge(struct ush_loop *loop, uint32_t packet_count);
+
+/* Counts the verdict on a frame that the parser ended. in: reason: of a drop, or -1. */
+void admission_count_frame(struct ush_loop *loop, int reason);
+
+/* Watches how full the turns are. by: every turn of loop 0. */
+void admission_load(struct ush_loop *loop, uint32_t packet_count);
+
+/* ret: true if admission is on. */
+USH_INLINE bool admission_on(const struct ush_loop *loop)
+{
+	const struct ush_gate *gate = loop->engine->gate;
+
+	return ush_unlikely(gate != NULL) && __atomic_load_n(&gate->on, __ATOMIC_ACQUIRE) != 0;
+}
 
 /* ---- turn.c: the batch ---- */
 

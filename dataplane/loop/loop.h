@@ -9,6 +9,7 @@
 #ifndef USH_LOOP_H
 #define USH_LOOP_H
 
+#include "admit/contract.h"
 #include "base/base.h"
 #include "base/packet.h"
 #include "log/log.h"
@@ -43,6 +44,10 @@ struct ush_engine_limits {
 	uint32_t channel_row_count;
 	/* Entries of wait-lists, 128 bytes each; 0: no wait-lists. */
 	uint32_t wait_count;
+	/* Buckets of admission by address and by user, 16 bytes each, rounded up to powers of two;
+	 * 0 of both: no admission. */
+	uint32_t admit_source_count;
+	uint32_t admit_user_count;
 	/* Log buffer, blocks of 4 KiB, a power of two. */
 	uint32_t log_block_count;
 	/* Replies that may wait for durability, per loop, a power of two. */
@@ -217,7 +222,32 @@ struct ush_loop_counters {
 	/* Wait-lists: offers made; users taken off for the limit of their seats. */
 	uint64_t wait_offers;
 	uint64_t wait_skipped;
+	/* Admission: frames by verdict; with it on since the start they add up to rx_packets, but
+	 * for those that never reached a loop. */
+	uint64_t verdict[USH_VERDICT_COUNT];
 };
+
+/*
+ * Puts a configuration of admission in force; from the first on admission is on. Events follow the
+ * policies in config->event.
+ * in: the limits have buckets. by: one thread; not before every loop has made a turn since the last
+ * one.
+ */
+void ush_engine_admission(struct ush_engine *engine, const struct ush_admit_config *config);
+
+/* ret: the secret of the places of buckets, made from that of hold ids. */
+struct ush_key ush_engine_table_key(const struct ush_key *hold_key);
+
+struct ush_admission_view {
+	uint32_t on;
+	uint32_t load_bits;
+	/* Buckets replaced while not yet full. */
+	uint64_t source_evicted;
+	uint64_t user_evicted;
+};
+
+/* What admission is doing. by: any thread. */
+void ush_engine_admission_read(const struct ush_engine *engine, struct ush_admission_view *view);
 
 /* Copies the counters. Between turns rx_packets + control_messages = sum(status) + sum(answer) +
  * sum(drop); a reply is counted when it is decided, waiting ones too. by: any thread. */

@@ -362,6 +362,8 @@ static void show_event(struct ush_loop *loop, struct act *act)
 
 	if (act->kind == ACT_EVENT) {
 		ush_event_publish(&loop->engine->inventory, act->event);
+		if (loop->engine->gate != NULL)
+			ush_gate_event(loop->engine->gate, act->event->id);
 		return;
 	}
 	if (act->kind == ACT_CHANNEL) {

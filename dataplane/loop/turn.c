@@ -199,32 +199,47 @@ static void tick(struct ush_loop *loop)
 	loop_act_done(loop, act);
 }
 
-/* ret: true if the packet holds a request that passed; otherwise it is finished. */
-static bool take(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted)
+/* ret: true if the packet has a payload for us; otherwise it is finished. */
+USH_INLINE bool take_frame(
+	struct ush_loop *loop, struct ush_packet *packet, uint32_t *payload_bytes)
 {
 	bool control = (packet->flags & USH_PACKET_CONTROL) != 0;
-	uint32_t payload_bytes = packet->size, detail = 0;
+	uint32_t detail = 0;
 
+	*payload_bytes = packet->size;
 	if (control) {
 		packet->payload_at = 0;
 		count(&loop->counters.control_messages);
 	} else {
 		count(&loop->counters.rx_packets);
 		count_by(&loop->counters.rx_bytes, packet->size);
-		switch (ush_parse_frame(loop->net, packet, &payload_bytes, &detail)) {
+		switch (ush_parse_frame(loop->net, packet, payload_bytes, &detail)) {
 		case USH_PARSE_REQUEST:
 			break;
 		case USH_PARSE_ANSWERED:
+			if (admission_on(loop))
+				admission_count_frame(loop, -1);
 			count(&loop->counters.answer[detail]);
 			packet->payload_at = 0;
 			packet->spare = (uint8_t)detail;
 			send_now(loop, packet);
 			return false;
 		case USH_PARSE_DROPPED:
+			if (admission_on(loop))
+				admission_count_frame(loop, (int)detail);
 			loop_drop(loop, packet, (enum ush_drop)detail);
 			return false;
 		}
 	}
+	return true;
+}
+
+/* ret: true if the payload is a request that is well-formed; otherwise it is finished. */
+USH_INLINE bool take_payload(struct ush_loop *loop, struct ush_packet *packet,
+	uint32_t payload_bytes, struct ush_admitted *admitted)
+{
+	bool control = (packet->flags & USH_PACKET_CONTROL) != 0;
+
 	ush_admit(loop_payload(packet), payload_bytes, control, admitted);
 	switch ((enum ush_admit_verdict)admitted->verdict) {
 	case USH_ADMIT_PASS:
@@ -238,6 +253,46 @@ static bool take(struct ush_loop *loop, struct ush_packet *packet, struct ush_ad
 	}
 	loop_drop(loop, packet, admitted->drop);
 	return false;
+}
+
+/* As take_burst, through admission. ret: how many passed. */
+static __attribute__((noinline)) uint32_t take_admitted(
+	struct ush_loop *loop, const struct ush_packet *packets, uint32_t packet_count)
+{
+	uint32_t taken = 0, passed = 0;
+
+	for (uint32_t i = 0; i < packet_count; i++) {
+		loop->packets[taken] = packets[i];
+		if (i + 4 < packet_count)
+			USH_PREFETCH(packets[i + 4].data);
+		taken += take_frame(loop, &loop->packets[taken], &loop->payload_bytes[taken]);
+	}
+	taken = admission_judge(loop, taken);
+	for (uint32_t i = 0; i < taken; i++) {
+		if (i != passed)
+			loop->packets[passed] = loop->packets[i];
+		passed += take_payload(loop, &loop->packets[passed], loop->payload_bytes[i],
+			&loop->admitted[passed]);
+	}
+	return passed;
+}
+
+/* ret: how many packets hold a request that passed; the others are finished. */
+USH_INLINE uint32_t take_all(
+	struct ush_loop *loop, const struct ush_packet *packets, uint32_t packet_count)
+{
+	uint32_t passed = 0, payload_bytes = 0;
+
+	for (uint32_t i = 0; i < packet_count; i++) {
+		loop->packets[passed] = packets[i];
+		if (i + 4 < packet_count)
+			USH_PREFETCH(packets[i + 4].data);
+		if (take_frame(loop, &loop->packets[passed], &payload_bytes) &&
+			take_payload(loop, &loop->packets[passed], payload_bytes,
+				&loop->admitted[passed]))
+			passed++;
+	}
+	return passed;
 }
 
 /* Brings near what deciding the request will need first, but for the user's line. ret: that one,
@@ -285,16 +340,9 @@ static void fetch_lines(struct ush_loop *loop, uint32_t passed)
 static void take_burst(
 	struct ush_loop *loop, const struct ush_packet *packets, uint32_t packet_count)
 {
-	uint32_t passed = 0;
+	uint32_t passed = admission_on(loop) ? take_admitted(loop, packets, packet_count)
+					     : take_all(loop, packets, packet_count);
 
-	for (uint32_t i = 0; i < packet_count; i++) {
-		loop->packets[passed] = packets[i];
-		if (i + 4 < packet_count)
-			USH_PREFETCH(packets[i + 4].data);
-		if (!take(loop, &loop->packets[passed], &loop->admitted[passed]))
-			continue;
-		passed++;
-	}
 	if (passed != 0) {
 		fetch_lines(loop, passed);
 		ush_hold_prefetch(loop->pool, passed);
@@ -320,6 +368,8 @@ uint32_t ush_loop_turn(struct ush_loop *loop, const struct ush_net *net,
 	out->free_count = 0;
 	batch_begin(loop);
 	tick(loop);
+	if (admission_on(loop) && loop->index == 0)
+		admission_load(loop, packet_count);
 	ush_hold_homecoming(loop->pool);
 	work = decide_expiry(loop);
 	take_burst(loop, packets, packet_count);

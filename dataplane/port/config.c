@@ -74,6 +74,8 @@ void ush_config_default(struct ush_config *config, const char *state, const char
 	config->wait_count = limits.wait_count;
 	config->log_block_count = limits.log_block_count;
 	config->ack_count = limits.ack_count;
+	config->admit_source_count = 1u << 18;
+	config->admit_user_count = 1u << 20;
 	config->journal_segment_mb = 64;
 	config->journal_spares = 2;
 	config->journal_depth = 4;
@@ -295,6 +297,8 @@ static int finish_paths(struct ush_config *config, struct ush_message *message)
 		path_join(config->journal_directory, config->state_directory, "journal");
 	if (config->control_socket[0] == 0)
 		path_join(config->control_socket, config->run_directory, "control.sock");
+	if (config->admission_file[0] == 0)
+		path_join(config->admission_file, config->state_directory, "admission");
 	if (strlen(config->control_socket) > 107) {
 		ush_message_set(message, "control.socket: a socket path may have 107 bytes");
 		return -USH_EINVAL;
@@ -403,4 +407,8 @@ void ush_config_limits(const struct ush_config *config, struct ush_engine_limits
 	limits->wait_count = config->wait_count;
 	limits->log_block_count = config->log_block_count;
 	limits->ack_count = config->ack_count;
+	limits->admit_source_count =
+		config->admission == USH_ADMISSION_OFF ? 0 : config->admit_source_count;
+	limits->admit_user_count =
+		config->admission == USH_ADMISSION_OFF ? 0 : config->admit_user_count;
 }

@@ -63,6 +63,12 @@ enum ush_journal_mode {
 	USH_JOURNAL_THREAD,
 };
 
+enum ush_admission_mode {
+	USH_ADMISSION_OFF,
+	/* In software, in the loops. */
+	USH_ADMISSION_SW,
+};
+
 enum ush_diag_level {
 	USH_DIAG_ERROR,
 	USH_DIAG_WARN,
@@ -134,6 +140,12 @@ struct ush_config {
 	uint32_t wait_count;
 	uint32_t log_block_count;
 	uint32_t ack_count;
+	uint32_t admit_source_count;
+	uint32_t admit_user_count;
+
+	uint32_t admission;
+	/* Keys and policies, see control/admission. */
+	char admission_file[USH_CONFIG_TEXT_MAX];
 
 	char journal_directory[USH_CONFIG_TEXT_MAX];
 	uint32_t journal_segment_mb;

@@ -10,6 +10,7 @@ static const char *const choices_checksum_tx[] = {"auto", "software", "offload",
 static const char *const choices_idle[] = {"spin", "yield", "sleep", NULL};
 static const char *const choices_hugepages[] = {"no", "yes", "auto", NULL};
 static const char *const choices_prefault[] = {"no", "background", "yes", NULL};
+static const char *const choices_admission[] = {"off", "sw", NULL};
 static const char *const choices_level[] = {"error", "warn", "info", "debug", NULL};
 static const char *const choices_format[] = {"text", "json", NULL};
 
@@ -60,6 +61,10 @@ const struct ush_config_key ush_config_keys[] = {
 	NUMBER("limits", "rows", OF(row_count), 64, 1u << 26),
 	NUMBER("limits", "log_blocks", OF(log_block_count), 16, 1u << 20),
 	NUMBER("limits", "acks", OF(ack_count), 256, 1u << 20),
+	NUMBER("limits", "admit_sources", OF(admit_source_count), 64, 1u << 26),
+	NUMBER("limits", "admit_users", OF(admit_user_count), 64, 1u << 26),
+	CHOICE("admission", "mode", OF(admission), choices_admission),
+	OTHER("admission", "file", USH_CONFIG_TEXT, OF(admission_file)),
 	OTHER("journal", "directory", USH_CONFIG_TEXT, OF(journal_directory)),
 	NUMBER("journal", "segment_mb", OF(journal_segment_mb), 1, 65536),
 	NUMBER("journal", "spares", OF(journal_spares), 1, 64),

@@ -218,6 +218,8 @@ static bool message_take(struct ush_control *control, struct client *client,
 		close(fd);
 	if (ours && admitted.request.op == USH_OP_STATS)
 		answer_stats(control, message);
+	else if (ours && admitted.request.op == USH_OP_KEY_ROTATE)
+		control_rotate(control, message);
 	else
 		control_pass(control, message);
 	return true;

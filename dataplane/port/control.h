@@ -33,6 +33,10 @@ struct ush_control_config {
 	uint32_t loop_count;
 	const struct ush_images *images;
 	struct ush_stats *stats;
+	/* The file of admission; NULL: admission is off. */
+	const char *admission_file;
+	/* Secret of the places of its buckets. */
+	struct ush_key table_key;
 };
 
 /* Makes the rings of every worker's mailbox. by: the main thread, before the loops run. */

@@ -45,6 +45,8 @@ struct ush_control {
 	struct ush_control_message *loads[64];
 	uint8_t *data;
 	struct ush_control_counters counters;
+	/* Turns of each loop when keys were rotated last. */
+	uint64_t rotate_turns[USH_LOOP_COUNT_MAX];
 	struct ush_diag_limit limit_refused;
 	struct ush_diag_limit limit_malformed;
 	struct client clients[];
@@ -66,6 +68,9 @@ void control_pass(struct ush_control *control, struct ush_control_message *messa
 /* Takes an EVENT_LOAD: reads the image, builds the event, stores the image durably, passes it on;
  * or answers why not. in: fd: -1 if none came; closed here. */
 void control_load(struct ush_control *control, struct ush_control_message *message, int fd);
+
+/* Answers KEY_ROTATE. */
+void control_rotate(struct ush_control *control, struct ush_control_message *message);
 
 /* The reply of an EVENT_LOAD is in: keeps or gives back what was built. */
 void control_load_done(struct ush_control *control, struct ush_control_message *message);

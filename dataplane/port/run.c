@@ -13,6 +13,7 @@
  * next start replays.
  */
 #include "port/run.h"
+#include "admission/admission_file.h"
 #include "journal/snapshot.h"
 
 #include <pthread.h>
@@ -173,6 +174,32 @@ static int open_journal(struct usherd *u, struct ush_message *message)
 	return error;
 }
 
+/* Keys and policies, before the first packet. */
+static int start_admission(struct usherd *u, struct ush_message *message)
+{
+	struct ush_admit_config *config;
+	int error;
+
+	if (u->config->admission == USH_ADMISSION_OFF)
+		return 0;
+	config = malloc(sizeof(*config));
+	if (config == NULL) {
+		ush_message_set(message, "no memory for the configuration of admission");
+		return -USH_ENOMEM;
+	}
+	error = ush_admission_read(u->config->admission_file, config, message);
+	if (error == 0) {
+		config->table_key = ush_engine_table_key(ush_journal_key(u->journal));
+		ush_engine_admission(u->engine, config);
+		ush_diag(USH_DIAG_INFO, "admission",
+			USH_U64("keys", ush_admission_key_count(config)),
+			USH_U64("checks", config->checks));
+	}
+	explicit_bzero(config, sizeof(*config));
+	free(config);
+	return error;
+}
+
 static int make_engine(struct usherd *u, struct ush_message *message)
 {
 	struct ush_engine_limits limits;
@@ -188,7 +215,7 @@ static int make_engine(struct usherd *u, struct ush_message *message)
 		return -USH_ENOMEM;
 	u->engine = ush_engine_init(memory, &limits, ush_journal_key(u->journal));
 	ush_engine_set_image_find(u->engine, ush_images_find, &u->images);
-	return 0;
+	return start_admission(u, message);
 }
 
 /* Gives live holds the time back that nobody could use them, once and bounded. */
@@ -425,6 +452,8 @@ static int start_control(struct usherd *u, struct ush_message *message)
 		.loop_count = c->loops.count,
 		.images = &u->images,
 		.stats = &u->stats,
+		.admission_file = c->admission == USH_ADMISSION_OFF ? NULL : c->admission_file,
+		.table_key = ush_engine_table_key(ush_journal_key(u->journal)),
 	};
 	return ush_control_open(&u->control, &u->control_config, message);
 }

@@ -94,6 +94,9 @@ static void emit_loop(struct sink *sink, const char *prefix, const struct ush_lo
 	emit(sink, c->repeated, "%s_repeated", prefix);
 	emit(sink, c->wait_offers, "%s_wait_offers", prefix);
 	emit(sink, c->wait_skipped, "%s_wait_skipped", prefix);
+#define X(name, value) emit(sink, c->verdict[value], "%s_verdict_" #name, prefix);
+	USH_VERDICT_EACH(X)
+#undef X
 }
 
 static void emit_port(struct sink *sink, const struct ush_stats *stats, uint32_t index)

@@ -198,6 +198,8 @@ enum ush_op {
 	USH_OP_REFUND_BEGIN = 72,
 	/* A sold hold becomes another user's. Control port only. */
 	USH_OP_TRANSFER = 73,
+	/* Admission's file is read again: keys, policies, events. Control port only. */
+	USH_OP_KEY_ROTATE = 75,
 	/* How the refund ended; the seats of an accepted one are on sale again. Control port only. */
 	USH_OP_REFUND_END = 76,
 	/* The key of a channel, or a new one that ends the old. Control port only. */
@@ -230,6 +232,7 @@ enum ush_op {
 	X(PAY_END, 71) \
 	X(REFUND_BEGIN, 72) \
 	X(TRANSFER, 73) \
+	X(KEY_ROTATE, 75) \
 	X(REFUND_END, 76) \
 	X(CHANNEL_KEY, 78) \
 	X(PAY_LATE, 79) \

@@ -204,6 +204,8 @@ package usher_wire_pkg;
     OpRefundBegin = 8'd72,
     // A sold hold becomes another user's. Control port only.
     OpTransfer = 8'd73,
+    // Admission's file is read again: keys, policies, events. Control port only.
+    OpKeyRotate = 8'd75,
     // How the refund ended; the seats of an accepted one are on sale again. Control port only.
     OpRefundEnd = 8'd76,
     // The key of a channel, or a new one that ends the old. Control port only.

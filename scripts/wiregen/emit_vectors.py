@@ -321,6 +321,17 @@ def reserve_replies(e: Encoder) -> list:
     ]
 
 
+def key_vectors(e: Encoder) -> list:
+    ask = {"op": "KEY_ROTATE", "cookie": 0xC0FFF4}
+    why = "/var/lib/usher/admission: line 3: allowed: event ID POLICY(0-15)"
+    return [
+        e.message("key_rotate_request", "request", [], **ask),
+        e.message("key_rotate_request_padded", "request", [pad(8)], **ask),
+        e.message("key_rotate_reply_ok", "reply", [], detail=5, **ask),
+        e.message("key_rotate_reply_refused", "reply", [text(why)], status="BAD_REQUEST", detail=11, **ask),
+    ]
+
+
 def release_vectors(e: Encoder) -> list:
     ask = {"op": "RELEASE", "event": 1, "request_id": 14, "hold": HOLD_A, "cookie": 0xC0FFF3}
     return [
@@ -720,7 +731,7 @@ def build(wire: dict) -> list:
     """All vectors, in the order of the file."""
     encoder = Encoder(wire)
     vectors = []
-    for make in (status_vectors, reserve_requests, reserve_replies, best_vectors, release_vectors, query_vectors,
+    for make in (status_vectors, reserve_requests, reserve_replies, best_vectors, key_vectors, release_vectors, query_vectors,
                  wait_vectors, event_vectors, confirm_vectors, money_vectors, house_vectors, bookings_vectors,
                  other_vectors, venue_vectors):
         vectors += make(encoder)

@@ -29,14 +29,16 @@ INCLUDES = {
     # DPDK and system calls: sees the loop from outside, and no stage but parse (addresses) and the
     # checks of admit, for what it answers itself.
     "dataplane/port": (
-        "port", "loop", "parse", "admit/admit.h", "journal/journal.h", "journal/snapshot.h",
-        *STAGE),
+        "port", "loop", "parse", "admit/admit.h", "admit/contract.h", "journal/journal.h",
+        "journal/snapshot.h", "admission/admission_file.h", *STAGE),
+    "control/admission": ("admission", "admit/contract.h", *STAGE),
     "control/journal": ("journal", "log", *STAGE),
     "control/catalogue": ("catalogue", *STAGE),
     "control/room": ("room/draw_file.h", "room/merkle.h", "room/draw.h", *STAGE),
     "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "journal/follow.h",
               "journal/snapshot.h", "catalogue/venue.h", "room/draw_file.h",
-              "port/image.h", *STAGE),
+              "admission/admission_file.h", "admit/contract.h", "admit/golden.h", "port/image.h",
+              *STAGE),
 }
 # Folders whose files may include anything: they test it.
 INCLUDES_ANY = ("tests", "sim")

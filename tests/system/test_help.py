@@ -17,7 +17,8 @@ USHER, USHERD = str(BUILD / "tools/usher"), str(BUILD / "dataplane/port/usherd")
 
 COMMANDS = [
     [USHERD], [USHER], [USHER, "client"], [USHER, "client", "reserve"], [USHER, "load"],
-    [USHER, "top"], [USHER, "verify"], [USHER, "verify", "draw"], [USHER, "journal"], [USHER, "journal", "cat"],
+    [USHER, "top"], [USHER, "token"], [USHER, "token", "mint"], [USHER, "token", "check"],
+    [USHER, "work"], [USHER, "work", "solve"], [USHER, "verify"], [USHER, "verify", "draw"], [USHER, "journal"], [USHER, "journal", "cat"],
     [USHER, "journal", "stat"], [USHER, "journal", "follow"], [USHER, "journal", "snapshot"],
     *[[USHER, "event", action] for action in (
         "check", "show", "compile", "load", "status", "block", "unblock", "channel-key")],
@@ -46,6 +47,9 @@ WRONG = [
     ([USHER, "verify", "draw"], "usher verify draw"),
     ([USHER, "verify", "draw", "--user", "0", "x"], "--user"),
     ([USHER, "top", "stray"], "stray"),
+    ([USHER, "token"], "usher token"),
+    ([USHER, "token", "mint", "--event", "65536"], "1 to 65535"),
+    ([USHER, "work", "solve", "--bits", "41"], "1 to 40"),
     ([USHERD, "--set", "port.public.udp_port=0"], "udp_port"),
     ([USHERD, "--set", "cores.nonsense=1"], "nonsense"),
     ([USHERD, "stray"], "stray"),

@@ -557,7 +557,7 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.WAIT_LIST: dict(event=EVENT, user=1, request_id=1, arg=1),
         Op.EVENT_LOAD: dict(event=EVENT), Op.EVENT_STATUS: dict(event=EVENT, arg=2),
         Op.CONFIRM: dict(event=EVENT, user=1, hold=5), Op.BLOCK: dict(event=EVENT, mask=1),
-        Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {},
+        Op.UNBLOCK: dict(event=EVENT, mask=1), Op.STATS: {}, Op.KEY_ROTATE: {},
         Op.EXTEND: dict(event=EVENT, user=1, request_id=1, hold=5),
         Op.SWAP: dict(event=EVENT, user=1, request_id=1, hold=5, mask=1),
         Op.PAY_BEGIN: dict(event=EVENT, user=1, hold=5, hold_ms=1),
@@ -579,6 +579,7 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
         Op.UNBLOCK: "user hold section hold_ms",
         Op.STATS: "event user hold mask row section hold_ms",
+        Op.KEY_ROTATE: "event user hold mask row section hold_ms arg",
         Op.CHANNEL_KEY: "user hold mask row hold_ms",
         Op.BOOKINGS: "user hold mask row section hold_ms"}
 

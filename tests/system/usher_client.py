@@ -30,7 +30,7 @@ assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
                              EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8, SWAP=9, WAIT_LIST=13,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
-                             UNBLOCK=68, STATS=69, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
+                             UNBLOCK=68, STATS=69, KEY_ROTATE=75, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
                              TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, PAY_LATE=79, BOOKINGS=81))
 CONTROL_OPS = [op for op in Op if op >= 64]
 _STATUS = (
@@ -38,7 +38,8 @@ _STATUS = (
     "EXPIRED RETRY BUSY MISMATCH STALE NOT_PERMITTED BAD_VERSION BAD_OP BAD_REQUEST EVENT_EXISTS "
     "BAD_IMAGE CHANGED")
 Status = enum.IntEnum("Status", dict(
-    {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, ORPHAN=41,
+    {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, RATE=34, TOKEN=35, MAC=36,
+    PROOF_OF_WORK=37, ORPHAN=41,
     CHANNEL=43, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47, WRONG_STATUS=48))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}

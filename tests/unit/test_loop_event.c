@@ -211,6 +211,7 @@ static void test_loop_status_tells_free_seats(void)
 	CHECK_EQ(y.amount | y.detail, 0);
 	/* Answered by the control port itself; a loop does not know it. */
 	CHECK_EQ(ask((struct ush_request){.op = USH_OP_STATS}).status, USH_STATUS_BAD_OP);
+	CHECK_EQ(ask((struct ush_request){.op = USH_OP_KEY_ROTATE}).status, USH_STATUS_BAD_OP);
 }
 
 /* Goal: sold out is told in STATUS and to RESERVE, not while a hold lives, and not after a house
