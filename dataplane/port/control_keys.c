@@ -36,7 +36,7 @@ void control_rotate(struct ush_control *control, struct ush_control_message *mes
 	uint32_t keys;
 
 	if (control->config.admission_file == NULL) {
-		control_answer(control, message, USH_STATUS_BAD_OP, 0, "admission is off");
+		control_answer(control, message, USH_STATUS_BAD_OP, 0, NULL);
 		return;
 	}
 	next = malloc(sizeof(*next));

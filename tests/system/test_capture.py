@@ -327,7 +327,7 @@ def hold_session(udp, control):
     udp.query_section(EVENT, 0, rows=5)
     udp.call(Op.QUERY_SECTION, event=EVENT, section=9)
     for op in uc.CONTROL_OPS:
-        udp.call(op, event=EVENT if op != Op.STATS else 0)
+        udp.call(op, event=0 if op in (Op.STATS, Op.KEY_ROTATE) else EVENT)
     control.confirm(EVENT, user, held.hold)
     control.call(Op.CONFIRM, event=EVENT, user=user, hold=5)
     udp.call(Op.RELEASE, event=EVENT, user=user, request_id=12, hold=held.hold)
