@@ -166,6 +166,11 @@ static const uint8_t op_class[256] = {
 	[64 ... 127] = USH_OP_CLASS_PRIVILEGED,
 };
 
+bool ush_gate_is_hold(uint8_t op)
+{
+	return op_class[op] == USH_OP_CLASS_HOLD;
+}
+
 USH_INLINE uint8_t envelope(const uint8_t *payload, uint32_t size)
 {
 	if (ush_unlikely(size < USH_REQUEST_BYTES))

@@ -67,6 +67,9 @@ USH_INLINE const struct ush_admit_config *ush_gate_config(const struct ush_gate 
 void ush_gate_judge(struct ush_gate *gate, const struct ush_admit_config *config,
 	struct ush_gate_item *items, uint32_t count, uint64_t now_ns);
 
+/* ret: true for operations on a hold that is there: class HOLD. */
+bool ush_gate_is_hold(uint8_t op);
+
 /* SipHash-2-4 of three words under a key, for each of four; the words of lane i at words[i]. */
 void ush_gate_siphash_4(
 	const struct ush_key *const keys[4], const uint64_t words[4][3], uint64_t out[4]);

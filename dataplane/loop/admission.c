@@ -111,6 +111,29 @@ static void refuse(struct ush_loop *loop, const struct ush_admit_config *config,
 	loop_reply_now(loop, packet, &reply);
 }
 
+/* Who has a hold is served first when there is much to do: in the order of arrival otherwise. */
+static void holds_first(struct ush_loop *loop, uint32_t packet_count)
+{
+	struct ush_packet others[USH_LOOP_BURST];
+	uint32_t others_bytes[USH_LOOP_BURST], holds = 0, other_count = 0;
+
+	for (uint32_t i = 0; i < packet_count; i++) {
+		const struct ush_packet *packet = &loop->packets[i];
+		const uint8_t *op = loop_payload(packet) + offsetof(struct ush_request, op);
+		if ((packet->flags & USH_PACKET_CONTROL) == 0 && !ush_gate_is_hold(*op)) {
+			others[other_count] = *packet;
+			others_bytes[other_count++] = loop->payload_bytes[i];
+			continue;
+		}
+		loop->packets[holds] = *packet;
+		loop->payload_bytes[holds++] = loop->payload_bytes[i];
+	}
+	for (uint32_t i = 0; i < other_count; i++) {
+		loop->packets[holds + i] = others[i];
+		loop->payload_bytes[holds + i] = others_bytes[i];
+	}
+}
+
 uint32_t admission_judge(struct ush_loop *loop, uint32_t packet_count)
 {
 	struct ush_gate *gate = loop->engine->gate;
@@ -148,6 +171,8 @@ uint32_t admission_judge(struct ush_loop *loop, uint32_t packet_count)
 		}
 		left++;
 	}
+	if (packet_count >= USH_LOOP_BURST / 2)
+		holds_first(loop, left);
 	return left;
 }
 

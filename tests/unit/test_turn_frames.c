@@ -137,15 +137,20 @@ static bool is_good_frame(const struct ush_packet *packet, bool six, uint32_t by
 	return good;
 }
 
-static void start_port(void)
+static void name_port(void)
 {
-	start();
 	memcpy(h.net.mac, our_mac, 6);
 	memcpy(&h.net.ipv4_be, our_ip4, 4);
 	memcpy(h.net.ipv6, our_ip6, 16);
 	h.net.has_ipv4 = h.net.has_ipv6 = true;
 	h.net.udp_port_be = __builtin_bswap16(USH_UDP_PORT);
 	ush_net_link_address(&h.net);
+}
+
+static void start_port(void)
+{
+	start();
+	name_port();
 }
 
 /* Goal: a hold over the wire: the reply waits, then goes back where it came from, checksums right;
@@ -388,8 +393,91 @@ static void test_turn_frames_other_version_is_told_ours(void)
 	CHECK(is_good_frame(&h.out.send[0], false, 64));
 }
 
+/* ret: verdicts in all. */
+static uint64_t verdicts(void)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < USH_VERDICT_COUNT; i++)
+		sum += counters(0).verdict[i];
+	return sum;
+}
+
+static void start_admission(uint32_t checks, struct ush_admit_limit refusal)
+{
+	static struct ush_admit_config config;
+	struct ush_engine_limits limits;
+
+	harness_limits_small(&limits);
+	limits.admit_source_count = limits.admit_user_count = 64;
+	start_with(&limits);
+	name_port();
+	memset(&config, 0, sizeof(config));
+	config.checks = checks;
+	config.refusal = refusal;
+	config.policy[0].user = (struct ush_admit_limit){HARNESS_SECOND, 0};
+	ush_engine_admission(h.engine, &config);
+}
+
+/* Goal: refusals are answered in the same turn, over their rate dropped; verdicts add up to packets
+ * received. */
+static void test_turn_frames_admission_counts_each_packet(void)
+{
+	uint8_t noise[70] = {1};
+
+	start_admission(USH_ADMISSION_CHECK_EVENT | USH_ADMISSION_CHECK_USER,
+		(struct ush_admit_limit){HARNESS_SECOND, 2 * HARNESS_SECOND});
+	add_request(false, harness_reserve(EVENT, 1, 1, 0, 1));
+	add_request(true, harness_reserve(EVENT, 1, 2, 0, 2));
+	add_request(true, harness_reserve(60000, 1, 1, 0, 2));
+	add_request(false, (struct ush_request){.op = 99});
+	add_request(false, harness_reserve(60000, 1, 1, 0, 2));
+	add_frame(false, noise, sizeof(noise));
+	burst[burst_count - 1].size = 10;
+	add_frame(false, noise, sizeof(noise));
+	add_request(false, (struct ush_request){.op = USH_OP_RESERVE, .event = EVENT, .user = 2});
+	turn(0);
+	CHECK_EQ(h.reply_count, 4);
+	CHECK_EQ(h.replies[0].status, USH_STATUS_RATE);
+	CHECK_EQ(h.replies[0].detail, USH_VERDICT_USER_RATE);
+	CHECK_EQ(h.replies[0].deadline_ns, h.now_ns + HARNESS_SECOND);
+	CHECK(is_good_frame(&h.out.send[0], true, 64));
+	CHECK_EQ(h.replies[1].status, USH_STATUS_UNKNOWN_EVENT);
+	CHECK_EQ(h.replies[2].status, USH_STATUS_NOT_PERMITTED);
+	/* What passes is checked as ever. */
+	CHECK_EQ(h.replies[3].status, USH_STATUS_BAD_REQUEST);
+	CHECK_EQ(counters(0).drop[USH_DROP_REFUSE_RATE], 1);
+	CHECK_EQ(counters(0).verdict[USH_VERDICT_PASS], 2);
+	CHECK_EQ(counters(0).verdict[USH_VERDICT_HEADER], 1);
+	CHECK_EQ(counters(0).verdict[USH_VERDICT_MAGIC], 1);
+	CHECK_EQ(verdicts(), counters(0).rx_packets);
+	flush(0);
+	CHECK_EQ(h.replies[0].status, USH_STATUS_OK);
+	CHECK(counters_add_up());
+}
+
+/* Goal: in a turn with much to do whoever has a hold is served before those who want one. */
+static void test_turn_frames_admission_serves_holds_first(void)
+{
+	struct ush_request look = {.op = USH_OP_QUERY_HOLD, .event = EVENT, .user = 7, .hold = 5};
+
+	start_admission(0, (struct ush_admit_limit){0, 0});
+	for (uint32_t i = 0; i < 40; i++)
+		add_request(false, harness_reserve(EVENT, 100 + i, 1, 99, 1));
+	add_request(true, look);
+	turn(0);
+	CHECK_EQ(h.reply_count, 41);
+	CHECK_EQ(h.replies[0].op, USH_OP_QUERY_HOLD);
+	CHECK_EQ(h.replies[0].cookie, 40);
+	CHECK_EQ(h.replies[1].cookie, 0);
+	CHECK_EQ(h.replies[40].cookie, 39);
+	CHECK(counters_add_up());
+}
+
 int main(void)
 {
+	TAP_RUN(test_turn_frames_admission_counts_each_packet);
+	TAP_RUN(test_turn_frames_admission_serves_holds_first);
 	TAP_RUN(test_turn_frames_reserve_waits_without_its_packet);
 	TAP_RUN(test_turn_frames_privileged_is_not_permitted);
 	TAP_RUN(test_turn_frames_section_fits_its_request);
