@@ -70,6 +70,7 @@ static void draw_config(struct ush_admit_config *c)
 			ush_random_next(&chance), one_in(2) ? 0 : (uint32_t)below(4), 0};
 	for (uint32_t i = 0; i < 8; i++)
 		c->event[i] = (uint8_t)below(128);
+	c->event[USH_EVENT_ID_MAX] = (uint8_t)below(128);
 }
 
 static uint32_t add(uint8_t *p, uint32_t at, uint8_t type, uint32_t value, uint32_t bytes)
@@ -95,6 +96,13 @@ static uint32_t draw(const struct ush_admit_config *c, uint8_t *p)
 	static const uint8_t ops[] = {1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 2, 64, 127};
 	uint32_t size = 64, event = (uint32_t)below(8), token = 0, work = 0, mac = 0;
 	uint64_t user = 1 + below(6);
+	/* A user that looks like the header of a MAC where none can stand. */
+	bool odd = one_in(50);
+
+	if (odd)
+		user = USH_EXTENSION_MAC | 24 << 16;
+	if (one_in(50))
+		event = USH_EVENT_ID_MAX;
 
 	memset(p, 0, 64);
 	put(p, USH_REQUEST_MAGIC, 2);
@@ -103,12 +111,16 @@ static uint32_t draw(const struct ush_admit_config *c, uint8_t *p)
 	put(p + 8, one_in(50) ? 65536 + event : event, 4);
 	put(p + 12, below(4), 4);
 	put(p + 16, user, 8);
-	if (!one_in(8)) {
+	if (odd || !one_in(8)) {
 		token = size;
 		size = add(p, size, 3, (uint32_t)(2 | below(3) << 8 | event << 16), 32);
 		put(p + token + 8, one_in(20) ? user + 1 : user, 8);
 		put(p + token + 16, now_ns + 1 - below(2) * one_in(4), 8);
 		put(p + token + 24, ush_siphash(&c->token[below(2)].key, p + token, 24), 8);
+	}
+	if (odd) {
+		put(p + 4, size, 2);
+		return size;
 	}
 	if (!one_in(4)) {
 		work = size;
@@ -121,7 +133,7 @@ static uint32_t draw(const struct ush_admit_config *c, uint8_t *p)
 		size = add(p, size, 2, 0, 24);
 		memset(p + client + 8, 0, 16);
 		put(p + client + 8, one_in(2) ? below(4) : 0, 8);
-		put(p + client + 16, one_in(4) ? 0 : 0xffff0000, 4);
+		put(p + client + 16, one_in(4) ? below(2) << 20 : 0xffff0000, 4);
 		put(p + client + 20, below(20), 4);
 	}
 	if (one_in(4))
@@ -218,6 +230,10 @@ static void test_gate_says_what_golden_says(void)
 		if (i % 64 == 0)
 			restart(&config);
 		now_ns += one_in(3) ? 0 : below(SECOND / 8);
+		/* The very moment at which some bucket is full again. */
+		if (one_in(3))
+			now_ns = ush_max64(
+				now_ns, golden_sources[below(SOURCES / 4)].until_ns[below(4)]);
 		differs = burst(&config);
 		CHECK(differs == NULL);
 		if (differs != NULL) {
