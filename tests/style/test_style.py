@@ -404,6 +404,29 @@ def check_fresh(files):
             (done.stdout + done.stderr).strip().split("\n")], set()
 
 
+def check_planted(files):
+    """A planted bug that does not apply any more is not looked for by anyone."""
+    patches = sorted(p for p in files if p.startswith("tests/mutants/") and p.endswith(".patch"))
+    if files is TREE:
+        patches = sorted("tests/mutants/" + p.name for p in (ROOT / "tests/mutants").glob("*.patch"))
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = ROOT
+        if files is not TREE:
+            root = pathlib.Path(folder)
+            for path, text in files.items():
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_text(text, encoding="utf-8")
+        for path in patches:
+            done = subprocess.run(["git", "apply", "--check", str(root / path)],
+                                  capture_output=True, text=True, cwd=root)
+            if done.returncode != 0:
+                found.append("%s: does not apply: %s" % (path, done.stderr.strip().split("\n")[0]))
+    return found, set()
+
+
+PLANTED = "--- a/a.c\n+++ b/a.c\n@@ -1 +1 @@\n-int a;\n+int b;\n"
+
 # ---- the list ----
 
 
@@ -484,6 +507,9 @@ def tree_rules():
              {"docs/a.md": "see %sdocs" % here}, {"docs/a.md": "see docs/ and /usr/share/"}),
         Rule("no path of somebody's home", check_machine_paths,
              {"docs/a.md": "see /home/" "ada/usher"}, {"docs/a.md": "see /home/"}, tree=False),
+        Rule("planted bugs can be planted", check_planted,
+             {"a.c": "int c;\n", "tests/mutants/01-b.patch": PLANTED},
+             {"a.c": "int a;\n", "tests/mutants/01-b.patch": PLANTED}),
         Rule("every unit test has its module and is run", check_unit_tests,
              {"tests/unit/test_ghost.c": "", "tests/meson.build": "'ghost': []"},
              {"tests/unit/test_hold_expiry.c": "", "dataplane/hold/hold.c": "",
