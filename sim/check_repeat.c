@@ -103,6 +103,19 @@ static void check_versioned(
 			reply->state, reply->hold_version);
 }
 
+/* ret: true if the request used no id when this was decided, and was accepted since: the reply
+ * rests on a record before that of the acceptance, and waited longer, for another loop. */
+static bool is_older(
+	const struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply)
+{
+	const struct ush_request *r = &ask->request;
+	const struct ledger_accepted *accepted =
+		ledger_accepted(&sim->ledger, r->event, r->user, r->request_id);
+
+	return (reply->status == USH_STATUS_NOT_ON_LIST || reply->status == USH_STATUS_ON_LIST) &&
+	       accepted != NULL && reply->sequence != 0 && reply->sequence < accepted->sequence;
+}
+
 static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply)
 {
 	const struct ush_request *r = &ask->request;
@@ -124,7 +137,8 @@ static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush
 		return;
 	is_old = sim->next_id[r->event][r->user] - r->request_id >= USH_REQUEST_WINDOW;
 	if (ask->out_status == USH_STATUS_OK && reply->status != USH_STATUS_OK &&
-		reply->status != USH_STATUS_RETRY && !(reply->status == USH_STATUS_STALE && is_old))
+		reply->status != USH_STATUS_RETRY &&
+		!(reply->status == USH_STATUS_STALE && is_old) && !is_older(sim, ask, reply))
 		sim_fail(sim, "repeat",
 			"request %u of user %" PRIu64 " was accepted and is now answered %u",
 			r->request_id, r->user, reply->status);

@@ -98,7 +98,9 @@ uint32_t ledger_keeps(const struct ush_record *records, uint32_t count)
 {
 	uint32_t keeps = 0;
 
-	while (keeps + 1 < count && records[count - 1 - keeps].type == USH_RECORD_TYPE_KEEP)
+	while (keeps + 1 < count &&
+		(records[count - 1 - keeps].type == USH_RECORD_TYPE_KEEP ||
+			records[count - 1 - keeps].type == USH_RECORD_TYPE_USER_TIME))
 		keeps++;
 	return keeps;
 }

@@ -112,7 +112,7 @@ const struct ledger_accepted *ledger_accepted(
 	const struct ledger *ledger, uint32_t event, uint64_t user, uint32_t request_id);
 /* ret: place in the list of the event, from 0; wait_count: not in it. */
 uint32_t ledger_waiting(const struct ledger *ledger, uint32_t event, uint64_t user);
-/* ret: KEEP records at the end of a run. */
+/* ret: KEEP and USER_TIME records at the end of a run. */
 uint32_t ledger_keeps(const struct ush_record *records, uint32_t count);
 /* ret: the leg of the hold in that row, or UINT32_MAX. */
 uint32_t ledger_leg(const struct ledger_hold *hold, uint32_t row);

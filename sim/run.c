@@ -13,7 +13,8 @@
 
 const struct check *const sim_checks[] = {&check_best, &check_channel, &check_conserve,
 	&check_durable, &check_expiry, &check_life, &check_limits, &check_lost, &check_pay,
-	&check_repeat, &check_replay, &check_sale, &check_seats, &check_waitlist, NULL};
+	&check_repeat, &check_replay, &check_sale, &check_seats, &check_time, &check_waitlist,
+	NULL};
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
@@ -87,6 +88,8 @@ static void make_image(struct sim *sim)
 			.hold_ms_max = 600000,
 			.user_seats_max = (uint16_t)c->user_seats_max,
 			.best = (uint16_t)c->best,
+			.hold_budget_s = c->hold_budget_s,
+			.cool_down_ms = c->cool_down_ms,
 			.currency = "EUR",
 			.name = "simulation"},
 		.tiers = tiers,
@@ -149,6 +152,8 @@ static void reset(struct sim *sim, uint64_t seed)
 	memset(sim->next_id, 0, sizeof(sim->next_id));
 	memset(sim->keys, 0, sizeof(sim->keys));
 	memset(sim->busy_ns, 0, sizeof(sim->busy_ns));
+	memset(&sim->times_seen, 0, sizeof(sim->times_seen));
+	memset(&sim->times_kept, 0, sizeof(sim->times_kept));
 	ledger_reset(&sim->ledger);
 	sim_network_reset(sim);
 }

@@ -60,6 +60,8 @@ struct sim_config {
 	/* The event: sections, whether the last is an area, how seats are chosen (venue_header);
 	 * whether channels are used; how often a change of status is the last. */
 	uint32_t sections, best, channels, cancel;
+	/* 0: none. */
+	uint32_t hold_budget_s, cool_down_ms;
 	bool area;
 };
 
@@ -192,6 +194,15 @@ struct sim_early {
 
 #define SIM_EARLY_MAX 1024u
 
+/* What check_time knows of users, and of holds by the index in their id. */
+#define SIM_TIMED_HOLDS 4096u
+struct sim_times {
+	uint32_t held_s[LEDGER_EVENTS][LEDGER_USERS];
+	uint64_t cool_until_ns[LEDGER_EVENTS][LEDGER_USERS];
+	bool offer[SIM_TIMED_HOLDS];
+	uint64_t deadline_ns[SIM_TIMED_HOLDS];
+};
+
 struct sim {
 	uint64_t seed;
 	struct sim_config config;
@@ -248,6 +259,8 @@ struct sim {
 	bool ended_cleanly;
 	/* A started run that cannot go on: the disk lost what it alone knew of. */
 	bool over;
+	/* ---- check_time: as far as was appended, as far as is durable ---- */
+	struct sim_times times_seen, times_kept;
 	/* ---- clients and network ---- */
 	struct sim_ask *asks;
 	uint32_t ask_count;

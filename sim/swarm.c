@@ -41,6 +41,15 @@ static void flood(struct sim *sim, bool any_steps)
 		c->steps = 8000;
 }
 
+/* By the seed, without a draw: runs without them are what they were. */
+static void draw_times(struct sim *sim)
+{
+	uint64_t x = ush_mix64(sim->seed ^ 0x74696d65);
+
+	sim->config.hold_budget_s = (x & 3) == 0 ? 1 + (uint32_t)(x >> 8) % 100 : 0;
+	sim->config.cool_down_ms = (x & 12) == 0 ? 1 + (uint32_t)(x >> 40) % 8000 : 0;
+}
+
 void sim_draw_config(struct sim *sim, uint32_t steps)
 {
 	struct sim_config *c = &sim->config;
@@ -94,6 +103,7 @@ void sim_draw_config(struct sim *sim, uint32_t steps)
 		  among(sim, 0, USH_BEST_ORPHANS_COUNT - 1) << 5;
 	c->channels = (uint32_t)sim_below(sim, 2);
 	c->cancel = sim_below(sim, 4) == 0 ? 100 : 0;
+	draw_times(sim);
 	if (sim_below(sim, 128) == 0)
 		flood(sim, steps == 0);
 }
@@ -109,6 +119,7 @@ void sim_print_config(const struct sim *sim, FILE *out)
 		c->steps, c->loops, c->reshape ? " and others" : "", c->events, c->rows, c->seats,
 		c->users, c->user_seats_max, c->hold_ms, c->hold_lines, c->log_blocks, c->acks,
 		c->depth, c->write_blocks, c->spares, c->burst, c->pace_ms);
+	fprintf(out, "hold budget %u s, cool-down %u ms; ", c->hold_budget_s, c->cool_down_ms);
 	fprintf(out, "sections %u%s, best %u, channels %u, cancel %u; ", c->sections,
 		c->area ? ", the last an area" : "", c->best, c->channels, c->cancel);
 	fprintf(out,

@@ -114,6 +114,8 @@ static int book_hold(struct ledger *ledger, const struct ush_record *records, ui
 		uint64_t *taken = seats_of(ledger, r->event, r->row);
 		if (taken == NULL || add(ledger, r, records[0].hold, last) != 0)
 			return -USH_ENOMEM;
+		/* Of the run, without what stands behind the legs. */
+		ledger->entries[ledger->count - 1].legs = (uint8_t)count;
 		if ((*taken & r->mask) != 0) {
 			ledger->double_sold += ush_popcount64(*taken & r->mask);
 			ledger_fault(ledger, r, "a seat that someone else has");
@@ -335,6 +337,10 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 {
 	int error = 0;
 
+	/* Time is charged to who holds. */
+	if (count > 1 && records[count - 1].type == USH_RECORD_TYPE_USER_TIME &&
+		records[--count].user != records[0].user)
+		ledger_fault(ledger, &records[count], "time of a user whose hold it is not");
 	/* What is kept from the open pool is in nobody's hold either way. */
 	while (count > 1 && records[count - 1].type == USH_RECORD_TYPE_KEEP && error == 0)
 		error = ledger_book_keep(ledger, &records[--count]);

@@ -222,6 +222,8 @@ static void fill_header(
 	header->hold_ms = model->hold_ms;
 	header->hold_ms_max = model->hold_ms_max;
 	header->user_seats_max = (uint16_t)model->user_seats_max;
+	header->hold_budget_s = model->hold_budget_s;
+	header->cool_down_ms = model->cool_down_ms;
 	header->best = (uint16_t)(model->best_objective | model->best_split << 3 |
 				  model->best_orphans << 5 | model->best_exempt << 8);
 	memcpy(header->currency, model->currency, sizeof(header->currency));

@@ -19,8 +19,8 @@ static_assert(TIER_NONE >= USH_EVENT_TIERS_MAX, "no tier has the number of none"
 
 static const struct venue_key root_keys[] = {{"version", false}, {"name", true}, {"currency", true},
 	{"limits", false}, {"best", false}, {"tiers", true}, {"sections", true}, {NULL, false}};
-static const struct venue_key limit_keys[] = {
-	{"hold_s", false}, {"hold_max_s", false}, {"seats_per_user", false}, {NULL, false}};
+static const struct venue_key limit_keys[] = {{"hold_s", false}, {"hold_max_s", false},
+	{"seats_per_user", false}, {"hold_budget_s", false}, {"cool_down_s", false}, {NULL, false}};
 static const struct venue_key best_keys[] = {{"objective", false}, {"split", false},
 	{"orphans", false}, {"exempt_percent", false}, {NULL, false}};
 static const struct venue_key tier_keys[] = {{"name", true}, {"price_minor", true}, {NULL, false}};
@@ -37,7 +37,7 @@ static int read_limits(struct venue_reader *reader, const json_t *limits)
 {
 	const struct venue_range seconds = {1, USH_HOLD_MS_MAX / 1000};
 	struct venue_model *model = reader->model;
-	uint32_t hold_s = USH_HOLD_MS_DEFAULT / 1000, hold_max_s;
+	uint32_t hold_s = USH_HOLD_MS_DEFAULT / 1000, hold_max_s, cool_down_s = 0;
 	int ret;
 
 	if (limits == NULL)
@@ -51,7 +51,11 @@ static int read_limits(struct venue_reader *reader, const json_t *limits)
 			0 ||
 		(ret = venue_read_integer_at(reader, limits, "seats_per_user",
 			 (struct venue_range){1, USH_VENUE_USER_SEATS_MAX},
-			 &model->user_seats_max)) != 0)
+			 &model->user_seats_max)) != 0 ||
+		(ret = venue_read_integer_at(reader, limits, "hold_budget_s",
+			 (struct venue_range){0, INT32_MAX}, &model->hold_budget_s)) != 0 ||
+		(ret = venue_read_integer_at(reader, limits, "cool_down_s",
+			 (struct venue_range){0, USH_COOL_DOWN_MS_MAX / 1000}, &cool_down_s)) != 0)
 		return ret;
 	if (hold_max_s < hold_s) {
 		venue_read_into(reader, "hold_max_s");
@@ -60,6 +64,13 @@ static int read_limits(struct venue_reader *reader, const json_t *limits)
 	}
 	model->hold_ms = hold_s * 1000;
 	model->hold_ms_max = hold_max_s * 1000;
+	if (model->hold_budget_s != 0 && model->hold_budget_s < hold_s) {
+		venue_read_into(reader, "hold_budget_s");
+		return venue_read_fail(reader,
+			"hold_budget_s %u is below hold_s %u: not one seat could be held",
+			model->hold_budget_s, hold_s);
+	}
+	model->cool_down_ms = cool_down_s * 1000;
 	venue_read_out(reader);
 	return 0;
 }

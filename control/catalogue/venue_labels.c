@@ -83,6 +83,8 @@ static int check_settings(const struct ush_venue_header *header, struct ush_mess
 		return corrupt(message, "its hold times are out of range", header->hold_ms);
 	if (header->user_seats_max < 1)
 		return corrupt(message, "seats per user out of range", header->user_seats_max);
+	if (header->cool_down_ms > USH_COOL_DOWN_MS_MAX)
+		return corrupt(message, "its cool-down is out of range", header->cool_down_ms);
 	if ((header->best & 7) >= USH_BEST_OBJECTIVE_COUNT ||
 		(header->best >> 3 & 3) >= USH_BEST_SPLIT_COUNT ||
 		(header->best >> 5 & 3) >= USH_BEST_ORPHANS_COUNT || (header->best & 128) != 0 ||

@@ -63,6 +63,9 @@ struct venue_model {
 	uint32_t hold_ms;
 	uint32_t hold_ms_max;
 	uint32_t user_seats_max;
+	/* Seat-seconds, and ms; 0: none. */
+	uint32_t hold_budget_s;
+	uint32_t cool_down_ms;
 	/* How seats are chosen; exempt is 0 or one more than the per cent. */
 	uint32_t best_objective;
 	uint32_t best_split;

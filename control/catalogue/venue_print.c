@@ -202,9 +202,16 @@ void ush_venue_print(const struct ush_venue *venue, bool rows, FILE *out)
 	fprintf(out, "%s\n", header->name);
 	fprintf(out, "%u places in %u sections, %u for sale worth %s\n", header->seat_count,
 		header->section_count, header->seat_count - all.blocked, value);
-	fprintf(out, "holds of %g s, at most %g s; at most %u seats a user\n\n",
+	fprintf(out, "holds of %g s, at most %g s; at most %u seats a user\n",
 		(double)header->hold_ms / 1000, (double)header->hold_ms_max / 1000,
 		header->user_seats_max);
+	if (header->hold_budget_s != 0)
+		fprintf(out, "a user may hold seats for %u seat-seconds in all\n",
+			header->hold_budget_s);
+	if (header->cool_down_ms != 0)
+		fprintf(out, "after a hold that ended unsold no new one for %g s\n",
+			(double)header->cool_down_ms / 1000);
+	fprintf(out, "\n");
 	print_sections(venue, out);
 	fprintf(out, "\n");
 	print_tiers(venue, out);
@@ -297,10 +304,11 @@ int ush_venue_print_json(const struct ush_venue *venue, FILE *out)
 	const struct ush_venue_header *header = ush_venue_get_header(venue);
 	struct sums all = sums_of(venue, 0, header->row_count);
 	json_t *totals = json_object(), *sections = json_array();
-	json_t *root = json_pack("{s:s,s:s,s:i,s:i,s:i}", "name", (const char *)header->name,
-		"currency", (const char *)header->currency, "hold_ms", (int)header->hold_ms,
-		"hold_ms_max", (int)header->hold_ms_max, "seats_per_user",
-		(int)header->user_seats_max);
+	json_t *root = json_pack("{s:s,s:s,s:i,s:i,s:i,s:I,s:I}", "name",
+		(const char *)header->name, "currency", (const char *)header->currency, "hold_ms",
+		(int)header->hold_ms, "hold_ms_max", (int)header->hold_ms_max, "seats_per_user",
+		(int)header->user_seats_max, "hold_budget_s", (json_int_t)header->hold_budget_s,
+		"cool_down_ms", (json_int_t)header->cool_down_ms);
 	int ret = -USH_ENOMEM;
 
 	sums_json(totals, &all);

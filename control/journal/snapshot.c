@@ -46,7 +46,6 @@ static const struct {
 } reserved[SECTIONS] = {
 	[USH_STATE_SECTION_TOTAL - 1] = {offsetof(struct ush_state_total, reserved0), 4},
 	[USH_STATE_SECTION_HOLD - 1] = {offsetof(struct ush_state_hold, reserved0), 2},
-	[USH_STATE_SECTION_USER - 1] = {offsetof(struct ush_state_user, reserved0), 4},
 	[USH_STATE_SECTION_ANSWER - 1] = {offsetof(struct ush_state_answer, reserved0), 6},
 	[USH_STATE_SECTION_CHANNEL - 1] = {offsetof(struct ush_state_channel, reserved0), 6},
 	[USH_STATE_SECTION_WAIT - 1] = {offsetof(struct ush_state_wait, reserved0), 4},

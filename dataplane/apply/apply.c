@@ -115,7 +115,6 @@ static int apply_hold_leg(struct ush_state *state, struct ush_event *event,
 	line->deadline_ns = r->deadline_ns;
 	line->event = (uint16_t)r->event;
 	line->row = r->row;
-	line->leg_count = r->run_count;
 	line->pending = 0;
 	line->flags = 0;
 	line->next = USH_HOLD_NONE;
@@ -185,6 +184,7 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 		error = apply_hold_leg(state, event, &records[i], line, message);
 		if (error != 0)
 			return error;
+		line->leg_count = (uint8_t)count;
 		if (previous != NULL)
 			previous->next = (uint32_t)at;
 		previous = line;
@@ -665,26 +665,30 @@ static bool gives_back(uint8_t type)
 	       type == USH_RECORD_TYPE_UNBLOCK;
 }
 
-/* out: *keeps: KEEP records at its end. */
+/* out: *keeps: KEEP records at its end; *timed: 1 if a USER_TIME record stands behind them. */
 static int check_run(const struct ush_record *records, uint32_t count, uint32_t *keeps,
-	struct ush_message *message)
+	uint32_t *timed, struct ush_message *message)
 {
 	const struct ush_record *r = &records[0];
 	bool kept = false;
 
+	*timed = count > 1 && records[count - 1].type == USH_RECORD_TYPE_USER_TIME;
+
 	if (r->type == 0 || r->type >= USH_RECORD_TYPE_COUNT)
 		return bad(r, message, "unknown record type");
 	for (uint32_t i = 0; i < count; i++) {
+		bool last = *timed != 0 && i == count - 1;
+
 		kept = kept || (i > 0 && records[i].type == USH_RECORD_TYPE_KEEP);
-		*keeps += kept;
+		*keeps += kept && !last;
 		if (records[i].run_index != i || records[i].run_count != count ||
-			records[i].type != (kept ? USH_RECORD_TYPE_KEEP : r->type) ||
+			(!last && records[i].type != (kept ? USH_RECORD_TYPE_KEEP : r->type)) ||
 			records[i].event != r->event)
 			return bad(&records[i], message, "a run is not whole");
 	}
 	if (*keeps != 0 && !gives_back(r->type))
 		return bad(r, message, "a change that gives no seats back keeps some");
-	if (count - *keeps > 1 && !has_legs(r->type))
+	if (count - *keeps - *timed > 1 && !has_legs(r->type))
 		return bad(r, message, "a run of a type that has no legs");
 	return 0;
 }
@@ -749,16 +753,17 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
-	uint32_t keeps = 0;
+	uint32_t keeps = 0, timed = 0;
 	int error;
 
 	USH_ASSERT(count >= 1);
-	error = check_run(records, count, &keeps, message);
+	error = check_run(records, count, &keeps, &timed, message);
 	if (error != 0)
 		return error;
-	count -= keeps;
+	count -= keeps + timed;
 	state->applied[records->type] += count;
 	state->applied[USH_RECORD_TYPE_KEEP] += keeps;
+	state->applied[USH_RECORD_TYPE_USER_TIME] += timed;
 	state->keep = &records[count];
 	state->keep_count = keeps;
 	state->keep_seats = 0;
@@ -767,5 +772,8 @@ int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_
 	error = apply_one(state, records, count, message);
 	if (error == 0 && state->keep_seats != 0)
 		error = bad(records, message, "seats are kept that did not come back");
+	if (error == 0)
+		error = ush_apply_user_time(
+			state, records, timed != 0 ? &records[count + keeps] : NULL, message);
 	return error;
 }

@@ -45,7 +45,7 @@ struct ush_state {
 /*
  * Applies one run. Refuses whatever contradicts the state so far: a seat that is not free, a hold
  * that is not held, a version that skips.
- * in:  records: the whole run, in order. count: 1 to 32.
+ * in:  records: the whole run, in order. count: 1 to RUN_RECORDS_MAX.
  * err: -USH_ECORRUPT with a message naming the sequence and what is wrong; -USH_EFULL when the
  *      limits are too small for the journal. The state is then of no further use.
  * by:  one thread. cost: O(count); RESUME O(holds).

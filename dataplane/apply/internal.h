@@ -55,6 +55,10 @@ USH_INLINE int find_row(const struct ush_event *event, const struct ush_record *
 int ush_apply_event(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
 
+/* USER_TIME at the end of the run that `first` begins; NULL: it has none. */
+int ush_apply_user_time(struct ush_state *state, const struct ush_record *first,
+	const struct ush_record *r, struct ush_message *message);
+
 /* EVENT_STATUS. */
 int ush_apply_event_status(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message);

@@ -53,6 +53,10 @@ struct ush_event {
 	uint32_t hold_ms;
 	uint32_t hold_ms_max;
 	uint32_t user_seats_max;
+	/* Seats times seconds a user may hold, and the pause after a hold that ended unsold; 0: no
+	 * such rule. */
+	uint32_t hold_budget_s;
+	uint32_t cool_down_ms;
 	uint64_t digest;
 	struct ush_row *rows;
 	struct ush_venue_section *sections;
@@ -73,7 +77,7 @@ struct ush_event {
 	_Alignas(USH_CACHE_LINE) _Atomic uint32_t status;
 	_Atomic uint32_t house_count;
 	_Atomic uint32_t sold_count;
-	/* Not 0: seats that come back may have to stay off sale. */
+	/* Not 0: seats that come back may have to stay off sale, or the event is timed. */
 	_Atomic uint32_t keeps;
 	/* Highest sequence of a record that took seats off sale; 0: none. */
 	_Atomic uint64_t sold_out_sequence;
@@ -87,6 +91,12 @@ struct ush_event {
 	/* Numbers of the channels' keys. */
 	_Atomic uint8_t channel_key[USH_CHANNEL_COUNT_MAX + 1u];
 };
+
+/* ret: true if the time of its holds counts. */
+USH_INLINE bool ush_event_is_timed(const struct ush_event *event)
+{
+	return (event->hold_budget_s | event->cool_down_ms) != 0;
+}
 
 struct ush_inventory {
 	/* By event id; NULL: not loaded. */

@@ -109,6 +109,8 @@ static int check_header(
 		return bad(message, "hold times outside their range");
 	if (h->user_seats_max < 1)
 		return bad(message, "seats per user outside 1 to 65535");
+	if (h->cool_down_ms > USH_COOL_DOWN_MS_MAX)
+		return bad(message, "cool-down outside 0 to a day");
 	if ((h->best & 7) >= USH_BEST_OBJECTIVE_COUNT ||
 		(h->best >> 3 & 3) >= USH_BEST_SPLIT_COUNT ||
 		(h->best >> 5 & 3) >= USH_BEST_ORPHANS_COUNT || (h->best & 128) != 0 ||
@@ -236,6 +238,10 @@ static void fill_event(struct ush_event *event, uint32_t id, const struct image 
 	event->hold_ms = h->hold_ms;
 	event->hold_ms_max = h->hold_ms_max;
 	event->user_seats_max = h->user_seats_max;
+	event->hold_budget_s = h->hold_budget_s;
+	event->cool_down_ms = h->cool_down_ms;
+	/* Changes of its holds are looked at once more before they are logged. */
+	atomic_init(&event->keeps, ush_event_is_timed(event));
 	event->best_objective = h->best & 7;
 	event->best_split = h->best >> 3 & 3;
 	event->best_orphans = h->best >> 5 & 3;

@@ -5,7 +5,8 @@
 
 static_assert(USH_BLOCK_SLOTS * USH_RECORD_BYTES == USH_BLOCK_BYTES, "a block is 64 slots");
 static_assert(USH_RUN_RECORDS_MAX < USH_BLOCK_SLOTS, "a run fits a block");
-static_assert(USH_RUN_RECORDS_MAX * 2 == USH_BLOCK_SLOTS, "ush_log_slots_worst is made for that");
+static_assert(
+	USH_RUN_RECORDS_MAX == USH_BLOCK_SLOTS / 2 + 1, "ush_log_slots_worst is made for that");
 
 void ush_log_init(struct ush_log *log, void *ring, uint32_t block_count)
 {

@@ -132,12 +132,13 @@ uint32_t ush_log_append(
 /* ret: most slots that ush_log_append may take for `count` records. */
 USH_INLINE uint32_t ush_log_slots_worst(uint32_t count)
 {
-	/* A run of r <= 32 wastes at most r - 1 slots and a header per block that it does not
+	/* A run of r <= 33 wastes at most r - 1 slots and a header per block that it does not
 	 * fit, so a block holds at least 64 - r records:
-	 * count + 32 x (count / 32 + 2) <= 2 x count + 64. Single records may reserve once more
+	 * count + 33 x (count / 31 + 2) <= 2 x count + count / 15.5 + 66, which up to 4,096
+	 * records is below what stands here. Single records may reserve once more
 	 * for those that a header displaced (tested against a brute-force maximum in
 	 * tests/unit/test_log.c). */
-	return 2 * count + 2 * USH_BLOCK_SLOTS;
+	return 2 * count + count / 16 + 2 * USH_BLOCK_SLOTS;
 }
 
 #endif /* USH_LOG_H */

@@ -150,6 +150,10 @@ static void choose(struct ush_loop *loop, struct ush_packet *packet,
 	struct ush_reply reply;
 	struct act *act;
 
+	if (ush_unlikely(ush_event_is_timed(event)) &&
+		user->seats + q->seats <= event->user_seats_max &&
+		decide_refuse_time(loop, packet, admitted, event, user, q->seats))
+		return;
 	if (user->seats + q->seats <= event->user_seats_max)
 		status = search(loop, &admitted->request, event, q, &legs);
 	if (status != USH_STATUS_OK) {

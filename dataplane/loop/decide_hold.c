@@ -46,7 +46,7 @@ bool decide_lock_user(struct ush_loop *loop, struct ush_packet *packet,
 	}
 }
 
-static uint32_t hold_seats(const struct ush_holds *holds, const struct ush_hold *hold)
+uint32_t decide_hold_seats(const struct ush_holds *holds, const struct ush_hold *hold)
 {
 	uint32_t seats = 0;
 
@@ -223,7 +223,7 @@ struct act *decide_transition(struct ush_loop *loop, enum act_kind kind, uint32_
 	act->hold = index;
 	act->user = user;
 	act->event = ush_inventory_event(&engine->inventory, hold->event);
-	act->seats = (uint16_t)hold_seats(&engine->holds, hold);
+	act->seats = (uint16_t)decide_hold_seats(&engine->holds, hold);
 	for (uint32_t i = 0; i < records; i++) {
 		struct ush_record *record = loop_act_record(loop, act);
 

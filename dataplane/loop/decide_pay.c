@@ -148,7 +148,7 @@ void decide_extend(
 	struct ush_reply reply;
 	struct ush_user *user;
 	uint64_t deadline_ns;
-	uint32_t index;
+	uint32_t index, detail;
 	struct ush_hold *hold = decide_open_hold(loop, packet, admitted, true, &user, &index);
 	struct act *act;
 
@@ -172,6 +172,13 @@ void decide_extend(
 	if (reply.state != USH_HOLD_STATE_HELD || (hold->flags & USH_HOLD_EXTENDED) != 0 ||
 		deadline_ns <= hold->deadline_ns) {
 		decide_answer_state(loop, packet, admitted, user, index, USH_STATUS_WRONG_STATE);
+		return;
+	}
+	if (ush_unlikely(ush_event_is_timed(event)) &&
+		!decide_time_longer(loop, event, user, decide_hold_seats(&engine->holds, hold),
+			hold->deadline_ns, deadline_ns, &detail)) {
+		ush_user_unlock(user);
+		loop_refuse(loop, packet, admitted, USH_STATUS_HOLD_BUDGET, detail);
 		return;
 	}
 	act = decide_transition(loop, ACT_EXTEND, index, user, 1);
@@ -205,7 +212,9 @@ static struct ush_hold *open_versioned(struct ush_loop *loop, struct ush_packet 
 	ush_admit_reply(reply, &admitted->request, USH_STATUS_OK);
 	decide_describe(loop->engine, *index, reply);
 	reply->sequence = hold->sequence;
-	*step = reply->hold_version == (uint16_t)(admitted->request.section + 1u);
+	/* No step leads to version 1: a new hold has it. */
+	*step = reply->hold_version == (uint16_t)(admitted->request.section + 1u) &&
+		reply->hold_version != 1;
 	return hold;
 }
 

@@ -270,6 +270,21 @@ struct act *decide_grant(struct ush_loop *loop, struct ush_packet *packet,
 	return grant(loop, packet, admitted, event, user, legs);
 }
 
+bool decide_refuse_time(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event, struct ush_user *user,
+	uint32_t seats)
+{
+	uint32_t detail;
+	enum ush_status status =
+		decide_time_new(loop, event, user, seats, admitted->request.hold_ms, &detail);
+
+	if (status == USH_STATUS_OK)
+		return false;
+	ush_user_unlock(user);
+	loop_refuse(loop, packet, admitted, status, detail);
+	return true;
+}
+
 /* The user's line is locked and the id is new. */
 USH_INLINE void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
@@ -286,6 +301,9 @@ USH_INLINE void try_claim(struct ush_loop *loop, struct ush_packet *packet,
 		decide_refuse_done(loop, packet, admitted, user, &reply);
 		return;
 	}
+	if (ush_unlikely(ush_event_is_timed(event)) &&
+		decide_refuse_time(loop, packet, admitted, event, user, legs->seats))
+		return;
 	if (legs_leave_orphan(legs, NULL, event, &place, &way) &&
 		legs_test(legs, event, &place, &way) == USH_CLAIM_WON) {
 		ush_user_unlock(user);

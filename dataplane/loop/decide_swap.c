@@ -207,7 +207,12 @@ static void try_swap(struct ush_loop *loop, struct ush_packet *packet,
 	memcpy(given.row, swap->given.row, sizeof(given.row));
 	memcpy(given.mask, swap->given.mask, sizeof(given.mask));
 	status = USH_STATUS_LIMIT;
-	if (seats <= swap->event->user_seats_max)
+	if (ush_unlikely(ush_event_is_timed(swap->event)) && seats <= swap->event->user_seats_max &&
+		!decide_time_swap(loop, swap->event, swap->user,
+			seats + decide_named_seats(&swap->given) - swap->user->seats,
+			decide_named_seats(&swap->given), swap->hold->deadline_ns, &place))
+		status = USH_STATUS_HOLD_BUDGET;
+	else if (seats <= swap->event->user_seats_max)
 		status = decide_claim_named(loop, admitted, swap->event, swap->channel, &given,
 			&swap->taken, &place, &way);
 	if (status == USH_STATUS_OK) {
@@ -216,7 +221,8 @@ static void try_swap(struct ush_loop *loop, struct ush_packet *packet,
 	}
 	ush_admit_reply(&reply, &admitted->request, status);
 	reply.detail = status == USH_STATUS_LIMIT ? swap->event->user_seats_max : place;
-	if (status == USH_STATUS_NO_SUCH_SEAT || status == USH_STATUS_ORPHAN) {
+	if (status == USH_STATUS_NO_SUCH_SEAT || status == USH_STATUS_ORPHAN ||
+		status == USH_STATUS_HOLD_BUDGET) {
 		if (status == USH_STATUS_ORPHAN)
 			reply.hold = way;
 		ush_user_unlock(swap->user);

@@ -24,9 +24,9 @@
 /* Decided changes of one batch: they get their log slots with one fetch-add. */
 #define BATCH_ACTS USH_LOOP_BURST
 #define BATCH_RECORDS (BATCH_ACTS * 2u)
-/* The largest change, SWAP: each leg that is given up, two KEEP records for it, each that is taken.
- */
-#define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 4u)
+/* The largest change, SWAP: each leg that is given up, two KEEP records for it, each that is taken;
+ * USER_TIME. */
+#define ACT_RECORDS_MAX (USH_LEG_COUNT_MAX * 4u + 1u)
 static_assert(ACT_RECORDS_MAX == USH_RUN_RECORDS_MAX, "recovery takes the largest change");
 static_assert(BATCH_RECORDS >= ACT_RECORDS_MAX, "a batch holds the largest change");
 
@@ -88,6 +88,8 @@ struct act {
 	uint16_t take_count;
 	uint16_t seats_taken;
 	uint16_t seats;
+	/* 1: behind its records stands a USER_TIME record, which record_count does not count. */
+	uint16_t timed;
 	/* What the hold's `pending` becomes. */
 	uint16_t pending;
 	uint32_t hold;
@@ -219,6 +221,7 @@ USH_INLINE struct act *loop_act(struct ush_loop *loop, uint32_t records)
 	act->record_count = 0;
 	act->keep_count = 0;
 	act->take_count = 0;
+	act->timed = 0;
 	act->seats = 0;
 	act->pending = 0;
 	act->hold = USH_HOLD_NONE;
@@ -458,6 +461,33 @@ struct act *decide_event_act(struct ush_loop *loop, struct ush_packet *packet,
  * loop_act_done.
  */
 void decide_keep(struct ush_loop *loop, struct act *act);
+
+/* ret: seats of a hold. */
+uint32_t decide_hold_seats(const struct ush_holds *holds, const struct ush_hold *hold);
+
+/* ---- decide_time.c: of events that are timed; the user's line is locked ---- */
+
+/* ret: OK, COOL_DOWN or HOLD_BUDGET for a new hold. out: *detail: of the refusal. */
+enum ush_status decide_time_new(const struct ush_loop *loop, const struct ush_event *event,
+	const struct ush_user *user, uint32_t seats, uint32_t hold_ms, uint32_t *detail);
+
+/* ret: false if the budget does not allow so many seats from one moment to the other. */
+bool decide_time_longer(const struct ush_loop *loop, const struct ush_event *event,
+	const struct ush_user *user, uint32_t seats, uint64_t from_ns, uint64_t to_ns,
+	uint32_t *detail);
+
+/* The same for seats taken for those given up, to the end of the hold. */
+bool decide_time_swap(const struct ush_loop *loop, const struct ush_event *event,
+	const struct ush_user *user, uint32_t taken, uint32_t given, uint64_t deadline_ns,
+	uint32_t *detail);
+
+/* ret: true: a new hold of so many seats was refused, and the user's line let go. */
+bool decide_refuse_time(struct ush_loop *loop, struct ush_packet *packet,
+	const struct ush_admitted *admitted, const struct ush_event *event, struct ush_user *user,
+	uint32_t seats);
+
+/* Adds a USER_TIME record to an act that moves the user's times. by: loop_act_done. */
+void decide_time(struct ush_loop *loop, struct act *act);
 
 /* ret: true if the request has the key of the channel it names. */
 bool decide_channel_key_good(const struct ush_loop *loop, const struct ush_admitted *admitted,

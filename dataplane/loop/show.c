@@ -376,7 +376,17 @@ static void show_event(struct ush_loop *loop, struct act *act)
 		ush_wait_poke(&loop->engine->waits, act->event->id);
 }
 
-void loop_show(struct ush_loop *loop, struct act *act, uint64_t last)
+/* By a USER_TIME record behind the act's own. */
+static void show_time(struct ush_loop *loop, const struct act *act)
+{
+	const struct ush_record *record = &loop->records[act->record_first + act->record_count];
+	struct ush_user_time *time = ush_user_time(&loop->engine->users, act->user);
+
+	time->held_s = record->amount;
+	time->cool_until_ns = record->deadline_ns;
+}
+
+static void show_kind(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	switch ((enum act_kind)act->kind) {
 	case ACT_HOLD:
@@ -442,8 +452,15 @@ void loop_show(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_TICK:
 		break;
 	}
+}
+
+void loop_show(struct ush_loop *loop, struct act *act, uint64_t last)
+{
+	show_kind(loop, act, last);
 	if (act->answer != NULL)
 		act->answer->sequence = last;
+	if (act->timed != 0)
+		show_time(loop, act);
 	if (act->user != NULL)
 		ush_user_unlock(act->user);
 }

@@ -208,6 +208,8 @@ static int save_user(
 		.window_top = line->window_top,
 		.seats = line->seats,
 		.answer_count = line->answer_count,
+		.held_s = ush_user_time(users, line)->held_s,
+		.cool_until_ns = ush_user_time(users, line)->cool_until_ns,
 	};
 	int error = put(out, USH_STATE_SECTION_USER, &entry, sizeof(entry));
 
@@ -472,6 +474,8 @@ static int load_user(const struct in *in, const struct ush_state_user *entry)
 	line->window_top = entry->window_top;
 	line->window_bits = entry->window_bits;
 	line->seats = entry->seats;
+	ush_user_time(users, line)->held_s = entry->held_s;
+	ush_user_time(users, line)->cool_until_ns = entry->cool_until_ns;
 	ush_user_unlock(line);
 	return error;
 }

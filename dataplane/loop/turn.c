@@ -142,12 +142,16 @@ static void batch_begin(struct ush_loop *loop)
 
 void loop_act_run(struct ush_loop *loop, struct act *act)
 {
-	if (act->event != NULL && ush_event_keeps(act->event))
+	uint32_t records;
+
+	if (act->event != NULL && ush_event_keeps(act->event)) {
 		decide_keep(loop, act);
-	if (act->record_count > 1) {
-		for (uint32_t i = 0; i < act->record_count; i++)
-			loop->records[act->record_first + i].run_count = (uint8_t)act->record_count;
+		if (ush_event_is_timed(act->event))
+			decide_time(loop, act);
 	}
+	records = (uint32_t)act->record_count + act->timed;
+	for (uint32_t i = 0; records > 1 && i < records; i++)
+		loop->records[act->record_first + i].run_count = (uint8_t)records;
 }
 
 void loop_flush(struct ush_loop *loop)

@@ -20,8 +20,9 @@ size_t ush_users_bytes(uint32_t user_count, uint32_t answer_count, uint32_t loop
 {
 	size_t lines = line_count(user_count);
 
-	return lines * sizeof(struct ush_user) + align_up(lines / USH_USER_BUCKET) +
-	       align_up(lines) + align_up((size_t)answer_count * sizeof(struct ush_accepted)) +
+	return lines * sizeof(struct ush_user) + lines * sizeof(struct ush_user_time) +
+	       align_up(lines / USH_USER_BUCKET) + align_up(lines) +
+	       align_up((size_t)answer_count * sizeof(struct ush_accepted)) +
 	       loop_count * sizeof(struct ush_answer_pool);
 }
 
@@ -39,6 +40,8 @@ void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
 	users->seed = seed;
 	users->lines = (void *)at;
 	at += (size_t)users->count * sizeof(struct ush_user);
+	users->times = (void *)at;
+	at += (size_t)users->count * sizeof(struct ush_user_time);
 	users->bucket_lock = (void *)at;
 	at += align_up(users->count / USH_USER_BUCKET);
 	users->known = (void *)at;
@@ -107,9 +110,12 @@ enum ush_user_result ush_user_find(struct ush_users *users, uint64_t hash, uint6
 }
 
 /* ret: true if the line's user has nothing that must be remembered. Caller holds its lock. */
-static bool is_spent(const struct ush_user *line)
+static bool is_spent(const struct ush_users *users, const struct ush_user *line)
 {
-	return line->seats == 0 && line->answer_count == 0;
+	const struct ush_user_time *time = ush_user_time(users, line);
+
+	return line->seats == 0 && line->answer_count == 0 && time->held_s == 0 &&
+	       time->cool_until_ns == 0;
 }
 
 static void fill(
@@ -130,7 +136,8 @@ static void fill(
 }
 
 /* Under the bucket's lock: takes an empty line, or one whose user has nothing live. */
-static struct ush_user *take_line(struct ush_user *bucket, uint64_t hash, bool spent)
+static struct ush_user *take_line(
+	const struct ush_users *users, struct ush_user *bucket, uint64_t hash, bool spent)
 {
 	for (uint32_t i = 0; i < USH_USER_BUCKET; i++) {
 		struct ush_user *line = &bucket[(hash + i) & (USH_USER_BUCKET - 1)];
@@ -141,7 +148,7 @@ static struct ush_user *take_line(struct ush_user *bucket, uint64_t hash, bool s
 		if (!atomic_compare_exchange_strong_explicit(&line->lock, &lock, USH_USER_FILLING,
 			    memory_order_acquire, memory_order_relaxed))
 			continue;
-		if (!spent || is_spent(line))
+		if (!spent || is_spent(users, line))
 			return line;
 		ush_user_unlock(line);
 	}
@@ -169,9 +176,9 @@ static enum ush_user_result search_or_make(struct ush_users *users, uint64_t has
 	if (result != USH_USER_ABSENT)
 		return result;
 	make_known(users, hash);
-	line = take_line(bucket, hash, false);
+	line = take_line(users, bucket, hash, false);
 	if (line == NULL)
-		line = take_line(bucket, hash, true);
+		line = take_line(users, bucket, hash, true);
 	if (line == NULL)
 		return USH_USER_FULL;
 	fill(line, user, event, loop, request_id);

@@ -54,6 +54,16 @@ struct ush_user {
 };
 static_assert(sizeof(struct ush_user) == USH_CACHE_LINE, "a user line is one cache line");
 
+/* Of a user in an event whose holds' time counts; beside the line, so that others do not pay for
+ * it. Changed under the line's lock. */
+struct ush_user_time {
+	/* No new hold before; Unix time. */
+	uint64_t cool_until_ns;
+	/* Used of the hold budget, seats times seconds. */
+	uint32_t held_s;
+	uint32_t spare;
+};
+
 /* An accepted request. */
 struct ush_accepted {
 	uint32_t next;
@@ -78,6 +88,8 @@ struct ush_answer_pool {
 
 struct ush_users {
 	struct ush_user *lines;
+	/* By line. */
+	struct ush_user_time *times;
 	uint32_t count;
 	uint32_t bucket_mask;
 	_Atomic uint8_t *bucket_lock;
@@ -104,6 +116,13 @@ void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
 USH_INLINE uint64_t ush_user_hash(const struct ush_users *users, uint64_t user, uint32_t event)
 {
 	return ush_mix64(user ^ users->seed ^ (uint64_t)event * 0x9e3779b97f4a7c15ull);
+}
+
+/* ret: the times of a line. by: the holder of its lock, to write. */
+USH_INLINE struct ush_user_time *ush_user_time(
+	const struct ush_users *users, const struct ush_user *line)
+{
+	return &users->times[line - users->lines];
 }
 
 /* ret: the line where the search starts: prefetch it. */

@@ -52,7 +52,7 @@
 #define USH_JOURNAL_VERSION 1u
 
 /* Version of the venue image format. */
-#define USH_VENUE_VERSION 1u
+#define USH_VENUE_VERSION 2u
 
 /* Base request. [bytes] */
 #define USH_REQUEST_BYTES 64u
@@ -72,8 +72,8 @@
 /* Rows touched by one request: the base leg and up to seven in LEGS. [legs] */
 #define USH_LEG_COUNT_MAX 8u
 
-/* Records in one run of the journal: a change of two times eight legs, and two KEEP records for each leg that gives seats back. [records] */
-#define USH_RUN_RECORDS_MAX 32u
+/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. [records] */
+#define USH_RUN_RECORDS_MAX 33u
 
 /* Channels of one event: numbers 1 to 15. [channels] */
 #define USH_CHANNEL_COUNT_MAX 15u
@@ -110,6 +110,9 @@
 
 /* Longest life of a hold an event may allow. [ms] */
 #define USH_HOLD_MS_MAX 3600000u
+
+/* Longest pause that an event may ask for after a hold that ended unsold. [ms] */
+#define USH_COOL_DOWN_MS_MAX 86400000u
 
 /* Shortest life of a hold that may be asked for. [ms] */
 #define USH_HOLD_MS_MIN 10u
@@ -296,12 +299,16 @@ enum ush_status {
 	USH_STATUS_MAC = 36,
 	/* A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done. */
 	USH_STATUS_PROOF_OF_WORK = 37,
+	/* A hold of the user ended unsold a moment ago: no new one yet. `detail` is how many ms are left. */
+	USH_STATUS_COOL_DOWN = 40,
 	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
 	USH_STATUS_ORPHAN = 41,
 	/* The event's status does not allow this. `detail` is its status. */
 	USH_STATUS_WRONG_STATUS = 48,
 	/* The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the event does not have. Nothing was done. */
 	USH_STATUS_CHANNEL = 43,
+	/* The user would hold more seats for longer than the event allows in all. `detail` is what is left, in seats times seconds. */
+	USH_STATUS_HOLD_BUDGET = 44,
 	/* Free seats fit what is waited for: book them. */
 	USH_STATUS_NOT_SOLD_OUT = 45,
 	/* The user is on the wait-list of this event already, or has an offer from it. The reply says how it stands. */
@@ -340,9 +347,11 @@ enum ush_status {
 	X(TOKEN, 35) \
 	X(MAC, 36) \
 	X(PROOF_OF_WORK, 37) \
+	X(COOL_DOWN, 40) \
 	X(ORPHAN, 41) \
 	X(WRONG_STATUS, 48) \
 	X(CHANNEL, 43) \
+	X(HOLD_BUDGET, 44) \
 	X(NOT_SOLD_OUT, 45) \
 	X(ON_LIST, 46) \
 	X(NOT_ON_LIST, 47)
@@ -707,6 +716,8 @@ enum ush_record_type {
 	USH_RECORD_TYPE_TRANSFER = 20,
 	/* NEW -> SOLD: a payment that succeeded after its hold was over. One record per leg, a run, as HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the hold that is over. */
 	USH_RECORD_TYPE_LATE = 26,
+	/* The last record of a change's run: what the user has used of the event's hold budget after it, and until when no new hold is taken. amount = seats times seconds, deadline_ns = that time, Unix ns; 0: none. */
+	USH_RECORD_TYPE_USER_TIME = 27,
 	/* HELD: some seats given up for others. One record per row of either, a run: first those given up, state = RELEASED, mask = the seats that are free again, amount = the price of what is left in that row; then those taken, state = HELD, hold = index of the line that keeps the row from here, mask = the seats, amount = the price of all the hold has in that row. */
 	USH_RECORD_TYPE_SWAP = 25,
 	/* After the records of a change that gives seats back, in the same run: of the seats given back these stay off sale. state = why (enum keep), row, mask. */
@@ -748,6 +759,7 @@ enum ush_record_type {
 	X(REFUND_END, 19) \
 	X(TRANSFER, 20) \
 	X(LATE, 26) \
+	X(USER_TIME, 27) \
 	X(SWAP, 25) \
 	X(KEEP, 23) \
 	X(CHANNEL, 24) \
@@ -1491,17 +1503,20 @@ struct ush_state_user {
 	uint16_t seats;
 	/* 26: As many entries of section ANSWER belong to it. */
 	uint16_t answer_count;
-	/* 28: Zero. */
-	uint32_t reserved0;
+	/* 28: Of the user's hold budget this is used. [seat-seconds] */
+	uint32_t held_s;
+	/* 32: No new hold before, Unix time. [ns] */
+	uint64_t cool_until_ns;
 };
-static_assert(sizeof(struct ush_state_user) == 32, "ush_state_user size");
+static_assert(sizeof(struct ush_state_user) == 40, "ush_state_user size");
 static_assert(offsetof(struct ush_state_user, user) == 0, "ush_state_user.user");
 static_assert(offsetof(struct ush_state_user, window_bits) == 8, "ush_state_user.window_bits");
 static_assert(offsetof(struct ush_state_user, event) == 16, "ush_state_user.event");
 static_assert(offsetof(struct ush_state_user, window_top) == 20, "ush_state_user.window_top");
 static_assert(offsetof(struct ush_state_user, seats) == 24, "ush_state_user.seats");
 static_assert(offsetof(struct ush_state_user, answer_count) == 26, "ush_state_user.answer_count");
-static_assert(offsetof(struct ush_state_user, reserved0) == 28, "ush_state_user.reserved0");
+static_assert(offsetof(struct ush_state_user, held_s) == 28, "ush_state_user.held_s");
+static_assert(offsetof(struct ush_state_user, cool_until_ns) == 32, "ush_state_user.cool_until_ns");
 
 /* Snapshot section ANSWER: accepted requests of all users, in order, the newest of each first. */
 struct ush_state_answer {
@@ -1619,8 +1634,12 @@ struct ush_venue_header {
 	uint8_t currency[4];
 	/* 64: Name of the venue, UTF-8, zero-filled. */
 	uint8_t name[64];
+	/* 128: Seats times seconds that a user may hold in all; 0: no bound. [seat-seconds] */
+	uint32_t hold_budget_s;
+	/* 132: After a hold that ended unsold its user takes no new one for so long. At most COOL_DOWN_MS_MAX. [ms] */
+	uint32_t cool_down_ms;
 };
-static_assert(sizeof(struct ush_venue_header) == 128, "ush_venue_header size");
+static_assert(sizeof(struct ush_venue_header) == 136, "ush_venue_header size");
 static_assert(offsetof(struct ush_venue_header, magic) == 0, "ush_venue_header.magic");
 static_assert(offsetof(struct ush_venue_header, version) == 8, "ush_venue_header.version");
 static_assert(offsetof(struct ush_venue_header, crc) == 12, "ush_venue_header.crc");
@@ -1636,6 +1655,8 @@ static_assert(offsetof(struct ush_venue_header, user_seats_max) == 56, "ush_venu
 static_assert(offsetof(struct ush_venue_header, best) == 58, "ush_venue_header.best");
 static_assert(offsetof(struct ush_venue_header, currency) == 60, "ush_venue_header.currency");
 static_assert(offsetof(struct ush_venue_header, name) == 64, "ush_venue_header.name");
+static_assert(offsetof(struct ush_venue_header, hold_budget_s) == 128, "ush_venue_header.hold_budget_s");
+static_assert(offsetof(struct ush_venue_header, cool_down_ms) == 132, "ush_venue_header.cool_down_ms");
 
 /* A price tier. */
 struct ush_venue_tier {

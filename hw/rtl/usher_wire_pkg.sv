@@ -53,7 +53,7 @@ package usher_wire_pkg;
   localparam logic [31:0] JournalVersion = 32'd1;
 
   // Version of the venue image format.
-  localparam logic [31:0] VenueVersion = 32'd1;
+  localparam logic [31:0] VenueVersion = 32'd2;
 
   // Base request. [bytes]
   localparam logic [31:0] RequestBytes = 32'd64;
@@ -74,9 +74,9 @@ package usher_wire_pkg;
   // Rows touched by one request: the base leg and up to seven in LEGS. [legs]
   localparam logic [31:0] LegCountMax = 32'd8;
 
-  // Records in one run of the journal: a change of two times eight legs, and two KEEP records for
-  // each leg that gives seats back. [records]
-  localparam logic [31:0] RunRecordsMax = 32'd32;
+  // Records in one run of the journal: a change of two times eight legs, two KEEP records for each
+  // leg that gives seats back, and a USER_TIME record. [records]
+  localparam logic [31:0] RunRecordsMax = 32'd33;
 
   // Channels of one event: numbers 1 to 15. [channels]
   localparam logic [31:0] ChannelCountMax = 32'd15;
@@ -114,6 +114,9 @@ package usher_wire_pkg;
 
   // Longest life of a hold an event may allow. [ms]
   localparam logic [31:0] HoldMsMax = 32'd3600000;
+
+  // Longest pause that an event may ask for after a hold that ended unsold. [ms]
+  localparam logic [31:0] CoolDownMsMax = 32'd86400000;
 
   // Shortest life of a hold that may be asked for. [ms]
   localparam logic [31:0] HoldMsMin = 32'd10;
@@ -284,6 +287,9 @@ package usher_wire_pkg;
     // A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits
     // demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done.
     StatusProofOfWork = 8'd37,
+    // A hold of the user ended unsold a moment ago: no new one yet. `detail` is how many ms are
+    // left.
+    StatusCoolDown = 8'd40,
     // The event does not allow a single free seat to be left between taken ones. `detail` is the
     // leg, `hold` the mask of the seats that would be.
     StatusOrphan = 8'd41,
@@ -292,6 +298,9 @@ package usher_wire_pkg;
     // The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the
     // event does not have. Nothing was done.
     StatusChannel = 8'd43,
+    // The user would hold more seats for longer than the event allows in all. `detail` is what is
+    // left, in seats times seconds.
+    StatusHoldBudget = 8'd44,
     // Free seats fit what is waited for: book them.
     StatusNotSoldOut = 8'd45,
     // The user is on the wait-list of this event already, or has an offer from it. The reply says
@@ -573,6 +582,10 @@ package usher_wire_pkg;
     // HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the hold
     // that is over.
     RecordTypeLate = 8'd26,
+    // The last record of a change's run: what the user has used of the event's hold budget after
+    // it, and until when no new hold is taken. amount = seats times seconds, deadline_ns = that
+    // time, Unix ns; 0: none.
+    RecordTypeUserTime = 8'd27,
     // HELD: some seats given up for others. One record per row of either, a run: first those given
     // up, state = RELEASED, mask = the seats that are free again, amount = the price of what is
     // left in that row; then those taken, state = HELD, hold = index of the line that keeps the row
@@ -1410,7 +1423,7 @@ package usher_wire_pkg;
   } state_hold_t;
 
   // Snapshot section USER: a user in an event.
-  localparam int unsigned StateUserSizeBytes = 32;
+  localparam int unsigned StateUserSizeBytes = 40;
   localparam int unsigned StateUserUserOffsetBytes = 0;
   localparam int unsigned StateUserUserWidthBits = 64;
   localparam int unsigned StateUserWindowBitsOffsetBytes = 8;
@@ -1423,12 +1436,16 @@ package usher_wire_pkg;
   localparam int unsigned StateUserSeatsWidthBits = 16;
   localparam int unsigned StateUserAnswerCountOffsetBytes = 26;
   localparam int unsigned StateUserAnswerCountWidthBits = 16;
-  localparam int unsigned StateUserReserved0OffsetBytes = 28;
-  localparam int unsigned StateUserReserved0WidthBits = 32;
+  localparam int unsigned StateUserHeldSOffsetBytes = 28;
+  localparam int unsigned StateUserHeldSWidthBits = 32;
+  localparam int unsigned StateUserCoolUntilNsOffsetBytes = 32;
+  localparam int unsigned StateUserCoolUntilNsWidthBits = 64;
 
   typedef struct packed {
-    // 28: Zero.
-    logic [31:0] reserved0;
+    // 32: No new hold before, Unix time. [ns]
+    logic [63:0] cool_until_ns;
+    // 28: Of the user's hold budget this is used. [seat-seconds]
+    logic [31:0] held_s;
     // 26: As many entries of section ANSWER belong to it.
     logic [15:0] answer_count;
     // 24: Held and sold. [seats]
@@ -1556,7 +1573,7 @@ package usher_wire_pkg;
 
   // Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything
   // at the offsets the counts imply, no gaps.
-  localparam int unsigned VenueHeaderSizeBytes = 128;
+  localparam int unsigned VenueHeaderSizeBytes = 136;
   localparam int unsigned VenueHeaderMagicOffsetBytes = 0;
   localparam int unsigned VenueHeaderMagicWidthBits = 64;
   localparam int unsigned VenueHeaderVersionOffsetBytes = 8;
@@ -1587,8 +1604,17 @@ package usher_wire_pkg;
   localparam int unsigned VenueHeaderCurrencyWidthBits = 32;
   localparam int unsigned VenueHeaderNameOffsetBytes = 64;
   localparam int unsigned VenueHeaderNameWidthBits = 512;
+  localparam int unsigned VenueHeaderHoldBudgetSOffsetBytes = 128;
+  localparam int unsigned VenueHeaderHoldBudgetSWidthBits = 32;
+  localparam int unsigned VenueHeaderCoolDownMsOffsetBytes = 132;
+  localparam int unsigned VenueHeaderCoolDownMsWidthBits = 32;
 
   typedef struct packed {
+    // 132: After a hold that ended unsold its user takes no new one for so long. At most
+    // COOL_DOWN_MS_MAX. [ms]
+    logic [31:0] cool_down_ms;
+    // 128: Seats times seconds that a user may hold in all; 0: no bound. [seat-seconds]
+    logic [31:0] hold_budget_s;
     // 64: Name of the venue, UTF-8, zero-filled.
     logic [63:0][7:0] name;
     // 60: ISO 4217 code and a zero byte.

@@ -305,6 +305,8 @@ def reserve_replies(e: Encoder) -> list:
         refused("UNKNOWN_EVENT"),
         refused("NO_SUCH_SEAT", detail=1),
         refused("ORPHAN", hold=0x8, detail=1),
+        refused("COOL_DOWN", detail=41_500),
+        refused("HOLD_BUDGET", detail=1_190),
         refused("RATE", detail=28, deadline_ns=TIME_NS + 12 * SECOND_NS),
         refused("TOKEN", detail=21),
         refused("MAC", detail=13),
@@ -553,10 +555,12 @@ def story(by_name: dict) -> list:
         ("record_hold_second", {"type": "HOLD", "run_index": 1, "run_count": 2, "state": 2, "row": 1,
                                 "version": 1, "hold": 0x2D, "mask": 0x30, "amount": 9_000,
                                 "deadline_ns": DEADLINE_NS, **two_rows}),
-        ("record_release", {"type": "RELEASE", "run_count": 2, "state": 5, "event": 1, "user": 7, "hold": HOLD_A, "version": 2,
+        ("record_release", {"type": "RELEASE", "run_count": 3, "state": 5, "event": 1, "user": 7, "hold": HOLD_A, "version": 2,
                             "row": 0, "mask": 0x30, "amount": 9_000, "deadline_ns": DEADLINE_NS, "request_id": 14, "digest": digest(by_name["release_request"])}),
-        ("record_keep", {"type": "KEEP", "run_index": 1, "run_count": 2, "state": 1, "event": 1, "user": 7, "hold": HOLD_A,
+        ("record_keep", {"type": "KEEP", "run_index": 1, "run_count": 3, "state": 1, "event": 1, "user": 7, "hold": HOLD_A,
                          "version": 2, "row": 1, "mask": 0x30}),
+        ("record_user_time", {"type": "USER_TIME", "run_index": 2, "run_count": 3, "event": 1, "user": 7,
+                              "amount": 1_210, "deadline_ns": DEADLINE_NS}),
         ("record_hold_single", {"type": "HOLD", "state": 2, "event": 1, "user": 8, "hold": HOLD_B, "row": 0,
                                 "version": 1, "mask": 0x1, "amount": 4_500, "request_id": 1,
                                 "digest": 0x01020304, "deadline_ns": DEADLINE_NS}),
@@ -652,9 +656,10 @@ def venue_vectors(e: Encoder) -> list:
     parts = tiers + sections + seat_rows
     tail = b"".join(part["bytes"] for part in parts) + IMAGE_LABELS
     header = {"magic": e.constants["VENUE_MAGIC"], "version": e.constants["VENUE_VERSION"],
-              "file_bytes": 128 + len(tail), "tier_count": 2, "section_count": 1, "row_count": 2,
+              "file_bytes": 136 + len(tail), "tier_count": 2, "section_count": 1, "row_count": 2,
               "seat_count": 62, "label_bytes": len(IMAGE_LABELS), "hold_ms": 600_000,
-              "hold_ms_max": 1_200_000, "user_seats_max": 8, "currency": b"EUR\0",
+              "hold_ms_max": 1_200_000, "hold_budget_s": 28_800, "cool_down_ms": 30_000,
+              "user_seats_max": 8, "currency": b"EUR\0",
               "name": "Salle des fêtes".encode().ljust(64, b"\0")}
     header["crc"] = crc32c(e.pack("venue_header", header) + tail)
     head = e.plain("venue_header", "venue_header", **header)

@@ -83,8 +83,8 @@ def venue_image(rows=4, seats=32, price=2500):
         body += struct.pack("<QQ3QQQ4BHH", (1 << seats) - 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
     def head(crc):
-        return struct.pack("<QIIQIIIIQIII4s64s", 0x314e455648535355, 1, crc, 128 + len(body), 1, 1,
-                           rows, rows * seats, 0, 600000, 3600000, 4000, b"EUR\0", b"test")
+        return struct.pack("<QIIQIIIIQIII4s64sII", 0x314e455648535355, 2, crc, 136 + len(body), 1, 1,
+                           rows, rows * seats, 0, 600000, 3600000, 4000, b"EUR\0", b"test", 0, 0)
 
     return head(crc32c(head(0) + body)) + body
 

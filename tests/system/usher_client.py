@@ -39,8 +39,8 @@ _STATUS = (
     "BAD_IMAGE CHANGED")
 Status = enum.IntEnum("Status", dict(
     {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, RATE=34, TOKEN=35, MAC=36,
-    PROOF_OF_WORK=37, ORPHAN=41,
-    CHANNEL=43, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47, WRONG_STATUS=48))
+    PROOF_OF_WORK=37, COOL_DOWN=40, ORPHAN=41,
+    CHANNEL=43, HOLD_BUDGET=44, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47, WRONG_STATUS=48))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
@@ -653,10 +653,10 @@ def _crc_entry(value):
 
 _CRC = [_crc_entry(i) for i in range(256)]
 assert crc32c(b"123456789") == 0xe3069283
-VENUE_MAGIC, VENUE_VERSION = 0x314e455648535355, 1
-_VENUE_HEADER = struct.Struct("<QIIQIIIIQIIHH4s64s")
+VENUE_MAGIC, VENUE_VERSION = 0x314e455648535355, 2
+_VENUE_HEADER = struct.Struct("<QIIQIIIIQIIHH4s64sII")
 _VENUE_ROW = struct.Struct("<QQ3QQQ4BHH")
-assert _VENUE_HEADER.size == 128 and _VENUE_ROW.size == 64
+assert _VENUE_HEADER.size == 136 and _VENUE_ROW.size == 64
 
 
 @dataclasses.dataclass
@@ -679,6 +679,8 @@ class Venue:
     hold_ms_max: int = 3_600_000
     user_seats_max: int = 8
     best: int = 0
+    hold_budget_s: int = 0
+    cool_down_ms: int = 0
     labels: bytes = b"{}"
     name: str = "test"
 
@@ -718,6 +720,7 @@ class Venue:
             return _VENUE_HEADER.pack(
                 VENUE_MAGIC, VENUE_VERSION, crc, _VENUE_HEADER.size + len(body), len(self.prices),
                 len(self.sections), first, self.seat_count, len(self.labels), self.hold_ms,
-                self.hold_ms_max, self.user_seats_max, self.best, b"EUR\0", self.name.encode())
+                self.hold_ms_max, self.user_seats_max, self.best, b"EUR\0", self.name.encode(),
+                self.hold_budget_s, self.cool_down_ms)
 
         return head(crc32c(head(0) + body)) + body

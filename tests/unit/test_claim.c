@@ -111,7 +111,7 @@ static const struct {
 	const char *words;
 } faults[] = {
 	{HEADER(magic), 1, 8, "magic"},
-	{HEADER(version), 2, 4, "version 2"},
+	{HEADER(version), 1, 4, "version 1"},
 	{HEADER(version), 0, 4, "version 0"},
 	{HEADER(file_bytes), 1, 8, "length"},
 	{HEADER(tier_count), 0, 4, "tier count"},
@@ -130,6 +130,7 @@ static const struct {
 	{HEADER(hold_ms_max), 3600001, 4, "hold times"},
 	{HEADER(user_seats_max), 0, 4, "seats per user"},
 	{HEADER(user_seats_max), 65536, 4, "seats per user"},
+	{HEADER(cool_down_ms), USH_COOL_DOWN_MS_MAX + 1, 4, "cool-down"},
 	{HEADER(best), 4, 2, "rules for choosing"},
 	{HEADER(best), 3 << 3, 2, "rules for choosing"},
 	{HEADER(best), 3 << 5, 2, "rules for choosing"},

@@ -718,8 +718,6 @@ static void test_snapshot_reserved_falls_back(void)
 			sizeof(struct ush_state_total)},
 		{USH_STATE_SECTION_HOLD, offsetof(struct ush_state_hold, reserved0), 2,
 			sizeof(struct ush_state_hold)},
-		{USH_STATE_SECTION_USER, offsetof(struct ush_state_user, reserved0), 4,
-			sizeof(struct ush_state_user)},
 		{USH_STATE_SECTION_ANSWER, offsetof(struct ush_state_answer, reserved0), 6,
 			sizeof(struct ush_state_answer)},
 		{USH_STATE_SECTION_CHANNEL, offsetof(struct ush_state_channel, reserved0), 6,

@@ -66,7 +66,7 @@ static bool compile_shipped(struct compiled *out, const char *name)
 
 static const char small_venue[] =
 	"{\"version\": 1, \"name\": \"Caf\\u00e9\", \"currency\": \"JPY\",\n"
-	"\"limits\": {\"hold_s\": 60, \"hold_max_s\": 90, \"seats_per_user\": 3},\n"
+	"\"limits\": {\"hold_s\": 60, \"hold_max_s\": 90, \"seats_per_user\": 3, \"hold_budget_s\": 600, \"cool_down_s\": 30},\n"
 	"\"best\": {\"objective\": \"back\", \"split\": \"same_section\", \"orphans\": \"refuse\", "
 	"\"exempt_percent\": 0},\n"
 	"\"tiers\": [{\"name\": \"A\", \"price_minor\": 900}, {\"name\": \"B\", \"price_minor\": 0}],\n"
@@ -103,11 +103,13 @@ static void test_venue_small_file_exact_image(void)
 	CHECK_EQ(c.header->hold_ms, 60000);
 	CHECK_EQ(c.header->hold_ms_max, 90000);
 	CHECK_EQ(c.header->user_seats_max, 3);
+	CHECK_EQ(c.header->hold_budget_s, 600);
+	CHECK_EQ(c.header->cool_down_ms, 30000);
 	CHECK_EQ(c.header->best, USH_BEST_OBJECTIVE_BACK | USH_BEST_SPLIT_SAME_SECTION << 3 |
 					 USH_BEST_ORPHANS_REFUSE << 5 | 1 << 8);
 	CHECK(memcmp(c.header->currency, "JPY", 4) == 0);
 	CHECK(strcmp((const char *)c.header->name, "Caf\xc3\xa9") == 0);
-	CHECK_EQ(c.bytes, 128 + 2 * 8 + 2 * 8 + 4 * 64 + strlen(labels));
+	CHECK_EQ(c.bytes, 136 + 2 * 8 + 2 * 8 + 4 * 64 + strlen(labels));
 	CHECK(memcmp((const char *)c.image + c.bytes - strlen(labels), labels, strlen(labels)) ==
 		0);
 	CHECK_EQ(ush_venue_get_tier(c.venue, 0)->price, 900);
