@@ -84,6 +84,14 @@ static bool same_hold(const struct ush_engine *live, const struct ush_engine *fr
 	}
 }
 
+static bool same_times(struct ush_engine *const engine[2], struct ush_user *const line[2])
+{
+	const struct ush_user_time *one = ush_user_time(&engine[0]->users, line[0]);
+	const struct ush_user_time *two = ush_user_time(&engine[1]->users, line[1]);
+
+	return one->held_s == two->held_s && one->cool_until_ns == two->cool_until_ns;
+}
+
 static bool same_user(struct sim *sim, struct ush_engine *fresh, uint32_t event, uint64_t user)
 {
 	struct ush_user *line[2] = {NULL, NULL};
@@ -104,7 +112,8 @@ static bool same_user(struct sim *sim, struct ush_engine *fresh, uint32_t event,
 		const struct ush_user *one = line[0] != NULL ? line[0] : line[1];
 		return one == NULL || (one->seats == 0 && one->answer_count == 0);
 	}
-	same = line[0]->seats == line[1]->seats && line[0]->answer_count == line[1]->answer_count;
+	same = line[0]->seats == line[1]->seats && line[0]->answer_count == line[1]->answer_count &&
+	       same_times(engine, line);
 	for (uint32_t a = line[0]->answer, b = line[1]->answer, n = line[0]->answer_count;
 		same && n > 0; n--) {
 		const struct ush_accepted *x = &sim->engine->users.answers[a];

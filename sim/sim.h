@@ -200,6 +200,7 @@ struct sim_times {
 	uint32_t held_s[LEDGER_EVENTS][LEDGER_USERS];
 	uint64_t cool_until_ns[LEDGER_EVENTS][LEDGER_USERS];
 	bool offer[SIM_TIMED_HOLDS];
+	uint64_t seats[SIM_TIMED_HOLDS];
 	uint64_t deadline_ns[SIM_TIMED_HOLDS];
 };
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 
 import usher_client as uc
@@ -118,22 +119,21 @@ def test_limits_of_a_venue_file():
             "limits": {"hold_s": 60, "hold_budget_s": 120, "cool_down_s": 600},
             "tiers": [{"name": "all", "price_minor": 1000}],
             "sections": [{"name": "A", "tier": "all", "rows": [{"label": "1", "seats": ["1", "2", "3"]}]}]}
-    path = os.path.join(bench.dir, "hall.json") if hasattr(bench, "dir") else "/tmp/usher-time-hall.json"
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(plan, file)
-    shown = usher("event", "show", path).stdout
-    assert "120 seat-seconds" in shown and "600 s" in shown, shown
-    usher("event", "compile", path, "-o", path + ".ushv")
-    with open(path + ".ushv", "rb") as file:
-        s = Sale(file.read())
+    with tempfile.TemporaryDirectory() as folder:
+        path, image = os.path.join(folder, "hall.json"), os.path.join(folder, "hall.ushv")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(plan, file)
+        shown = usher("event", "show", path).stdout
+        assert "120 seat-seconds" in shown and "600 s" in shown, shown
+        usher("event", "compile", path, "-o", image)
+        with open(image, "rb") as file:
+            s = Sale(file.read())
     held = s.udp.reserve(EVENT, 5, [(0, 0x3)])
     assert s.refused(Status.HOLD_BUDGET, s.udp.reserve, 5, [(0, 0x4)]) == 0
     s.udp.release(EVENT, 5, held.hold)
     assert 0 < s.refused(Status.COOL_DOWN, s.udp.reserve, 5, [(0, 0x4)]) <= 600_000
     s.end()
     assert usher("journal", "cat", s.box.state).stdout.count("USER_TIME") == 2
-    os.unlink(path)
-    os.unlink(path + ".ushv")
 
 
 TESTS = [test_budget_survives_kill, test_cool_down_survives_kill, test_limits_of_a_venue_file]
