@@ -18,7 +18,7 @@ INCLUDES = {
     "dataplane/hold": ("hold", *STAGE),
     "dataplane/user": ("user", *STAGE),
     "dataplane/wait": ("wait", *STAGE),
-    "dataplane/room": ("room/room.h", "room/draw.h", "room/ticket.h", *STAGE),
+    "dataplane/room": ("room/room.h", "room/draw.h", "room/pace.h", "room/ticket.h", *STAGE),
     "dataplane/log": ("log", *STAGE),
     "dataplane/ack": ("ack", "base"),
     # What a record means needs the structures that records change.
@@ -241,4 +241,7 @@ DIVISION_ALLOWED = {
     "deal_free_lists": "after replay",
     "replayed_line": "after replay",
     "ush_users_init": "init",
+    # pace.c: once a period.
+    "ush_pace_init": "init",
+    "ush_pace_step": "once a period",
 }
