@@ -1,5 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0
-// What the benches of single modules share: a clock, chance from a seed, the C code that they compare with.
+/* SPDX-License-Identifier: Apache-2.0 */
+// What the benches of single modules share: a clock, chance from a seed, the C code that they
+// compare with.
 #ifndef USH_BENCH_H
 #define USH_BENCH_H
 
@@ -102,4 +103,4 @@ struct Options {
 };
 #endif
 
-#endif
+#endif /* USH_BENCH_H */

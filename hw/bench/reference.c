@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The C side of the benches: the golden function's own charge(), which is static there, and SipHash.
+ * The C side of the benches: the golden function's own charge(), which is static there, and
+ * SipHash.
  */
 #include "admit/golden.c"
 
