@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher_axis_fifo against a list of frames: gaps, a reader that stops, frames of one beat and of too many,
 // receive errors, enable that goes away. What becomes of each frame is known beforehand, to the clock.
-#include "stream.h"
+#include "stream.hpp"
 #include "Vmodule.h"
 
 static constexpr uint64_t DEPTH = 1 << BENCH_DEPTH_LOG2, BEATS_MAX = BENCH_BEATS_MAX;

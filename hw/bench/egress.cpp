@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // usher_egress against a list of frames: verdicts early and late, as many as there are places, gaps, and a
 // reader that stops. Frames that pass come out once, whole, marked as their verdict says, in order.
-#include "stream.h"
+#include "stream.hpp"
 #include "Vmodule.h"
 
 static constexpr uint64_t PLACES = 1 << BENCH_FRAMES_LOG2;

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 // Beats of an AXI-Stream for the benches: drawn by chance, put on ports, compared.
 #ifndef USH_BENCH_STREAM_H
 #define USH_BENCH_STREAM_H
