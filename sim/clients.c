@@ -31,6 +31,7 @@ static struct sim_ask *new_ask(struct sim *sim, const struct sim_op *op, uint32_
 	if (op->counted)
 		ask->request.request_id = ++sim->next_id[ask->request.event][ask->request.user];
 	ask->request.cookie = ++sim->ask_count;
+	sim_admission_draw(sim, ask);
 	return ask;
 }
 
@@ -77,6 +78,9 @@ static void ask_lie(struct sim *sim)
 	*ask = (struct sim_ask){.request = sim->asks[of].request,
 		.leg_count = sim->asks[of].leg_count,
 		.give_count = sim->asks[of].give_count,
+		.token = sim->asks[of].token,
+		.mac = sim->asks[of].mac,
+		.token_end_ns = sim->asks[of].token_end_ns,
 		.asked_at = sim->confirmed * USH_BLOCK_SLOTS,
 		.asked_boot = sim->boot,
 		.channel = sim->asks[of].channel,
