@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inputs are set while the clock is low and seen by the rising edge; outputs of the filter come from
- * registers, so what stands there before an edge is what that edge's neighbours see.
+ * Inputs are set while the clock is low and seen by the rising edge; outputs of the filter come
+ * from registers, so what stands there before an edge is what that edge's neighbours see.
  */
 #include <cstdlib>
 #include <cstring>
@@ -80,11 +80,11 @@ struct run {
 	ush_filter *f;
 	ush_filter_frame *frames;
 	uint32_t count;
-	uint32_t in, in_at;    /* frame and byte that come in next */
-	uint32_t ended;	       /* frames whose last beat is in */
-	uint32_t judged;       /* frames looked at for verdicts */
-	uint32_t out, out_at;  /* frame that comes out, bytes of it so far */
-	uint32_t waiting;      /* judged frames without a verdict yet, and passed ones not out */
+	uint32_t in, in_at;   /* frame and byte that come in next */
+	uint32_t ended;       /* frames whose last beat is in */
+	uint32_t judged;      /* frames looked at for verdicts */
+	uint32_t out, out_at; /* frame that comes out, bytes of it so far */
+	uint32_t waiting;     /* judged frames without a verdict yet, and passed ones not out */
 	bool reading;
 	uint64_t chance;
 	ush_filter_stress stress;
@@ -111,8 +111,8 @@ void offer(run *r)
 	memcpy(t.s_axis_tdata.data(), frame->data + r->in_at, left < BEAT ? left : BEAT);
 	t.s_axis_tkeep = left < BEAT ? (1ull << left) - 1 : ~0ull;
 	t.s_axis_tlast = left <= BEAT;
-	t.s_axis_tuser = t.s_axis_tlast ? frame->error != 0
-					: r->stress.noise && (next(&r->chance) & 1);
+	t.s_axis_tuser =
+		t.s_axis_tlast ? frame->error != 0 : r->stress.noise && (next(&r->chance) & 1);
 }
 
 void took(run *r)
@@ -148,7 +148,8 @@ void gave(run *r)
 		frame->out_clock = r->f->clocks;
 		frame->mark = t.m_axis_tuser;
 	}
-	if (frame->out != nullptr && r->out_at + bytes <= ((frame->length + BEAT - 1) / BEAT) * BEAT)
+	if (frame->out != nullptr &&
+		r->out_at + bytes <= ((frame->length + BEAT - 1) / BEAT) * BEAT)
 		memcpy(frame->out + r->out_at, t.m_axis_tdata.data(), bytes);
 	r->out_at += bytes;
 	if (t.m_axis_tlast) {

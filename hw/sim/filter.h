@@ -65,7 +65,8 @@ struct ush_filter *ush_filter_create(void);
 
 void ush_filter_destroy(struct ush_filter *filter);
 
-/* Register `at` (enum ush_filter_register, or events at USH_FILTER_EVENTS). cost: about 6 clocks. */
+/* Register `at` (enum ush_filter_register, or events at USH_FILTER_EVENTS). cost: about 6 clocks.
+ */
 void ush_filter_write(struct ush_filter *filter, uint32_t at, uint32_t value);
 uint32_t ush_filter_read(struct ush_filter *filter, uint32_t at);
 

@@ -20,8 +20,7 @@ static void write_words(struct ush_filter *filter, uint32_t at, const void *from
 	}
 }
 
-static void write_token(
-	struct ush_filter *filter, uint32_t at, const struct ush_admit_key *key)
+static void write_token(struct ush_filter *filter, uint32_t at, const struct ush_admit_key *key)
 {
 	ush_filter_write(filter, at, 0);
 	write_words(filter, at + 16, &key->key, sizeof(key->key));

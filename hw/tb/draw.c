@@ -94,8 +94,8 @@ static uint64_t expiry(struct draw *d)
 	return draw_one_in(d, 2) ? d->now_ns + 1 : d->now_ns + draw_below(d, 1ull << 40);
 }
 
-static uint32_t extensions(struct draw *d, const struct ush_admit_config *c, uint8_t *p,
-	uint32_t event, uint64_t user)
+static uint32_t extensions(
+	struct draw *d, const struct ush_admit_config *c, uint8_t *p, uint32_t event, uint64_t user)
 {
 	uint32_t size = 64, at;
 
@@ -131,7 +131,8 @@ static uint32_t extensions(struct draw *d, const struct ush_admit_config *c, uin
 /* ret: bytes of the payload. */
 static uint32_t payload(struct draw *d, const struct ush_admit_config *c, uint8_t *p)
 {
-	static const uint8_t ops[] = {1, 2, 2, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 2, 64, 127};
+	static const uint8_t ops[] = {
+		1, 2, 2, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 2, 64, 127};
 	uint32_t event = (uint32_t)draw_below(d, 8), size;
 	uint64_t user = 1 + draw_below(d, d->users);
 
@@ -140,15 +141,17 @@ static uint32_t payload(struct draw *d, const struct ush_admit_config *c, uint8_
 	memset(p, 0, 64);
 	draw_put(p, USH_REQUEST_MAGIC, 2);
 	draw_put(p + 2, USH_VERSION, 1);
-	draw_put(p + 3, draw_one_in(d, 50) ? draw_below(d, 256) : ops[draw_below(d, sizeof(ops))], 1);
+	draw_put(p + 3, draw_one_in(d, 50) ? draw_below(d, 256) : ops[draw_below(d, sizeof(ops))],
+		1);
 	draw_put(p + 8, draw_one_in(d, 50) ? 65536 + event : event, 4);
 	draw_put(p + 12, draw_below(d, 4), 4);
 	draw_put(p + 16, user, 8);
 	size = extensions(d, c, p, event, user);
 	/* Up to the longest, and one more; a size field that is right, and one that is not. */
 	if (draw_one_in(d, 30)) {
-		uint32_t longer = draw_one_in(d, 2) ? USH_PAYLOAD_BYTES_MAX + (uint32_t)draw_below(d, 3) - 1
-						    : size + (uint32_t)draw_below(d, 1400);
+		uint32_t longer = draw_one_in(d, 2)
+					  ? USH_PAYLOAD_BYTES_MAX + (uint32_t)draw_below(d, 3) - 1
+					  : size + (uint32_t)draw_below(d, 1400);
 		if (longer > size)
 			memset(p + size, 0x5a, longer - size);
 		size = longer > 1440 ? 1440 : longer;
@@ -158,7 +161,8 @@ static uint32_t payload(struct draw *d, const struct ush_admit_config *c, uint8_
 		p[draw_below(d, size < 128 ? size : 128)] ^= (uint8_t)(1u << draw_below(d, 8));
 	/* Cut short, where the bytes of an extension stand behind the end. */
 	if (draw_one_in(d, 30))
-		size = draw_one_in(d, 2) ? (uint32_t)draw_below(d, size + 1) : 62 + (uint32_t)draw_below(d, 4);
+		size = draw_one_in(d, 2) ? (uint32_t)draw_below(d, size + 1)
+					 : 62 + (uint32_t)draw_below(d, 4);
 	if (draw_one_in(d, 60) && size > 64) {
 		size -= 1;
 		draw_put(p + 4, size, 2);
@@ -289,12 +293,14 @@ uint32_t draw_frame(struct draw *d, const struct ush_admit_config *c, uint8_t *f
 	} else if (draw_one_in(d, 40)) {
 		length = 1 + (uint32_t)draw_below(d, length);
 	} else if (draw_one_in(d, 100)) {
-		static const uint8_t edges[] = {13, 14, 15, 33, 34, 35, 41, 42, 53, 54, 55, 61, 62, 63, 64, 65};
+		static const uint8_t edges[] = {
+			13, 14, 15, 33, 34, 35, 41, 42, 53, 54, 55, 61, 62, 63, 64, 65};
 		length = edges[draw_below(d, sizeof(edges))];
 	} else if (draw_one_in(d, 100)) {
 		/* The longest that is taken, and longer. */
-		uint32_t to = USH_FILTER_BEATS_MAX * 64 + (draw_one_in(d, 2) ? (uint32_t)draw_below(d, 2)
-									      : (uint32_t)draw_below(d, 300));
+		uint32_t to = USH_FILTER_BEATS_MAX * 64 +
+			      (draw_one_in(d, 2) ? (uint32_t)draw_below(d, 2)
+						 : (uint32_t)draw_below(d, 300));
 		memset(frame + length, 0xdd, to - length);
 		length = to;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The filter against the golden function: every frame that it judges, every byte that comes out, every
- * counter. Ends with a line of JSON.
+ * The filter against the golden function: every frame that it judges, every byte that comes out,
+ * every counter. Ends with a line of JSON.
  *
  * usage: hw-equiv [--packets N] [--seed N] [--easy]
  *
@@ -43,8 +43,8 @@ static void differs(const char *what, uint64_t is, uint64_t ought)
 {
 	mismatches++;
 	if (mismatches <= 20)
-		printf("# packet %" PRIu64 ": %s is %" PRIu64 ", expected %" PRIu64 "\n", packets, what,
-			is, ought);
+		printf("# packet %" PRIu64 ": %s is %" PRIu64 ", expected %" PRIu64 "\n", packets,
+			what, is, ought);
 }
 
 static void equal(const char *what, uint64_t is, uint64_t ought)
@@ -180,9 +180,8 @@ static void set_time(struct ush_filter *filter)
 	draw.now_ns += draw_one_in(&draw, 3) ? 0 : draw_below(&draw, SECOND / 8);
 	/* The very moment at which some bucket is full again. */
 	if (draw_one_in(&draw, 3)) {
-		const struct ush_admit_set *set =
-			&golden_sets[draw_below(&draw, 2)]
-				    [draw_below(&draw, 1u << golden.sources.set_bits)];
+		const struct ush_admit_set *set = &golden_sets[draw_below(&draw, 2)][draw_below(
+			&draw, 1u << golden.sources.set_bits)];
 		uint64_t until_ns = set->until_ns[draw_below(&draw, 4)];
 		if (until_ns < draw.now_ns + 10 * SECOND)
 			draw.now_ns = ush_max64(draw.now_ns, until_ns);
@@ -196,7 +195,8 @@ static void new_config(struct ush_filter *filter, bool first)
 
 	draw_config(&draw, &config);
 	golden.load_bits = (uint32_t)draw_below(&draw, 3);
-	equal("checks", ush_filter_configure(filter, &config, first ? NULL : &written, golden.load_bits),
+	equal("checks",
+		ush_filter_configure(filter, &config, first ? NULL : &written, golden.load_bits),
 		config.checks);
 	written = config;
 	bypass = !easy && draw_one_in(&draw, 20);

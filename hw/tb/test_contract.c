@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The filter against docs/admission.md, comparison by comparison: each case is a sentence of the page
- * with its number on both sides. Written from the text; the golden function is not asked.
+ * The filter against docs/admission.md, comparison by comparison: each case is a sentence of the
+ * page with its number on both sides. Written from the text; the golden function is not asked.
  *
  * Owns:  one filter a test.
  * Reads: nothing.
@@ -12,7 +12,7 @@
 #include "../../tests/tap.h"
 #include "admit/contract.h"
 #include "hw/sim/filter.h"
-#include "hw/tb/build.h"
+#include "hw/tb/frames.h"
 
 #define NOW 1800000000000000000ull
 #define NO_CHECKS 0u
@@ -241,7 +241,7 @@ static void test_hw_envelope(void)
 		for (uint32_t i = 0; i < 8; i++) {
 			six ? build_6(&b, STATUS, 0, 0, 0) : build_4(&b, STATUS, 0, 0, 0);
 			build_resize(&b, sizes[i]);
-			CHECK_EQ(judge(), sizes[i] < 64	    ? USH_VERDICT_PAYLOAD_SHORT
+			CHECK_EQ(judge(), sizes[i] < 64     ? USH_VERDICT_PAYLOAD_SHORT
 					  : sizes[i] > 1408 ? USH_VERDICT_PAYLOAD_LONG
 							    : USH_VERDICT_PASS);
 		}
@@ -259,8 +259,8 @@ static void test_hw_envelope(void)
 			CHECK_EQ(judge(), version == 1 ? USH_VERDICT_PASS : USH_VERDICT_VERSION);
 		}
 	}
-	/* The order: a magic that is wrong goes before a version, that before a length, that before a
-	 * size, that before an operation. */
+	/* The order: a magic that is wrong goes before a version, that before a length, that before
+	 * a size, that before an operation. */
 	build_resize(&b, 1409);
 	build_put(&b, 3, 0, 1);
 	build_put(&b, 4, 0, 2);
@@ -285,9 +285,9 @@ static void test_hw_classes(void)
 		bool is_new_hold = op == 2 || op == 7 || op == 8;
 		build_4(&b, (uint8_t)op, 2, 1, 1);
 		CHECK_EQ(judge(), op >= 64 && op <= 127 ? USH_VERDICT_PRIVILEGED
-				  : !is_known		 ? USH_VERDICT_OP
-				  : is_new_hold		 ? USH_VERDICT_EVENT_CLOSED
-							 : USH_VERDICT_PASS);
+				  : !is_known           ? USH_VERDICT_OP
+				  : is_new_hold         ? USH_VERDICT_EVENT_CLOSED
+							: USH_VERDICT_PASS);
 	}
 	end();
 }
@@ -333,14 +333,18 @@ static void test_hw_tokens(void)
 	begin(USH_ADMISSION_CHECK_TOKEN);
 	for (uint32_t six = 0; six < 2; six++) {
 		for (uint32_t byte = 4; byte < 32; byte++) {
-			static const uint8_t expected[32] = {[4] = 22, [5] = 18, [6 ... 7] = 19,
-				[8 ... 15] = 20, [16 ... 31] = 22};
+			static const uint8_t expected[32] = {[4] = 22,
+				[5] = 18,
+				[6 ... 7] = 19,
+				[8 ... 15] = 20,
+				[16 ... 31] = 22};
 			six ? build_6(&b, RESERVE, 1, 77, 1) : build_4(&b, RESERVE, 1, 77, 1);
 			CHECK_EQ(judge(), USH_VERDICT_TOKEN_MISSING);
 			build_token(&b, key_a, 5, NOW + 1);
 			/* A time that is later, whichever bit 0 rises. */
 			build_put(&b, 64 + 16, 0x7e7e7e7e7e7e7e7e, 8);
-			build_put(&b, 64 + 24, build_siphash(key_a, b.frame + b.payload + 64, 24), 8);
+			build_put(
+				&b, 64 + 24, build_siphash(key_a, b.frame + b.payload + 64, 24), 8);
 			CHECK_EQ(judge(), USH_VERDICT_PASS);
 			build_put(&b, 64 + byte, build_get(&b, 64 + byte, 1) ^ 1, 1);
 			CHECK_EQ(judge(), expected[byte]);
@@ -691,7 +695,8 @@ static void test_hw_drops(void)
 }
 
 /* A beat in every clock, frames of one to three beats, and the next stage ready: none is dropped.
- * With a next stage that hardly takes any, what is dropped is counted, and the rest comes out whole. */
+ * With a next stage that hardly takes any, what is dropped is counted, and the rest comes out
+ * whole. */
 static void test_hw_full_rate(void)
 {
 	static struct ush_filter_frame frames[3000];
@@ -704,8 +709,10 @@ static void test_hw_full_rate(void)
 	for (uint32_t i = 0; i < 3; i++)
 		memcpy(bytes[i], b.frame, b.length);
 	for (uint32_t i = 0; i < 3000; i++)
-		frames[i] = (struct ush_filter_frame){
-			.data = bytes[i % 3], .length = i % 3 == 0 ? 60 : i % 3 == 1 ? 106 : 180};
+		frames[i] = (struct ush_filter_frame){.data = bytes[i % 3],
+			.length = i % 3 == 0   ? 60
+				  : i % 3 == 1 ? 106
+					       : 180};
 	/* 60 bytes: no room for what the header says. */
 	clocks = ush_filter_clocks(filter);
 	ush_filter_burst(filter, frames, 3000, NULL);
@@ -725,7 +732,8 @@ static void test_hw_full_rate(void)
 	end();
 }
 
-/* Clocks from a frame's first beat to its verdict and to its way out, as docs/hardware.md has them. */
+/* Clocks from a frame's first beat to its verdict and to its way out, as docs/hardware.md has them.
+ */
 static void test_hw_latency(void)
 {
 	static const uint32_t beats[] = {1, 2, 3, 24};
@@ -735,8 +743,8 @@ static void test_hw_latency(void)
 	for (uint32_t i = 0; i < 4; i++) {
 		struct ush_filter_frame frame = {.data = bytes, .length = beats[i] * 64};
 		ush_filter_burst(filter, &frame, 1, NULL);
-		printf("# %u beats: verdict %u clocks after the first beat, out after %u\n", beats[i],
-			(uint32_t)(frame.verdict_clock - frame.first_clock),
+		printf("# %u beats: verdict %u clocks after the first beat, out after %u\n",
+			beats[i], (uint32_t)(frame.verdict_clock - frame.first_clock),
 			(uint32_t)(frame.out_clock - frame.first_clock));
 		CHECK(frame.verdict_clock - frame.last_clock <= 29);
 		CHECK(frame.out_clock - frame.verdict_clock <= 3);

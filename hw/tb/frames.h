@@ -7,8 +7,8 @@
  * Reads: what it is told.
  * Never: the golden function.
  */
-#ifndef USH_TB_BUILD_H
-#define USH_TB_BUILD_H
+#ifndef USH_TB_FRAMES_H
+#define USH_TB_FRAMES_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,4 +50,4 @@ void build_solved(struct build *b, uint64_t salt, uint32_t bits, uint64_t time_n
 /* SipHash-2-4. */
 uint64_t build_siphash(const uint64_t key[2], const uint8_t *data, uint32_t bytes);
 
-#endif /* USH_TB_BUILD_H */
+#endif /* USH_TB_FRAMES_H */

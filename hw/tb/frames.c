@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "hw/tb/build.h"
+#include "hw/tb/frames.h"
 
 static uint64_t rotate(uint64_t x, uint32_t bits)
 {
@@ -107,8 +107,8 @@ static void request(struct build *b, uint8_t op, uint32_t event, uint64_t user, 
 
 void build_4(struct build *b, uint8_t op, uint32_t event, uint64_t user, uint32_t request_id)
 {
-	static const uint8_t ip[20] = {0x45, 0, 0, 0, 0, 7, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198,
-		51, 100, 1};
+	static const uint8_t ip[20] = {
+		0x45, 0, 0, 0, 0, 7, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 1};
 
 	memset(b, 0, sizeof(*b));
 	build_be16(b, 12, 0x0800);
@@ -119,8 +119,8 @@ void build_4(struct build *b, uint8_t op, uint32_t event, uint64_t user, uint32_
 
 void build_6(struct build *b, uint8_t op, uint32_t event, uint64_t user, uint32_t request_id)
 {
-	static const uint8_t ip[40] = {0x60, 0, 0, 0, 0, 0, 17, 64, 0x20, 0x01, 0x0d, 0xb8, [23] = 1,
-		[24] = 0x20, 0x01, 0x0d, 0xb8, [39] = 2};
+	static const uint8_t ip[40] = {0x60, 0, 0, 0, 0, 0, 17, 64, 0x20, 0x01, 0x0d,
+		0xb8, [23] = 1, [24] = 0x20, 0x01, 0x0d, 0xb8, [39] = 2};
 
 	memset(b, 0, sizeof(*b));
 	build_be16(b, 12, 0x86dd);
