@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hardware filter of hw/ as a simulation, inline between a port and its loop: what would stand in
- * front of a network card's host interface (docs/hardware.md).
+ * The hardware filter of hw/ as a simulation, inline between a port and its loop: what would stand
+ * in front of a network card's host interface (docs/hardware.md).
  *
  * Owns:  one simulated filter, and what was written into its registers.
  * Reads: what admission follows now, received frames.
@@ -48,8 +48,8 @@ void ush_port_filter_close(struct ush_port_filter *filter);
 /*
  * Sends frames through the filter. Those that it does not pass are freed; the others stand first in
  * `packets`, with the bytes that came out. A burst of none lets it count what it did.
- * in: count: at most USH_LOOP_BURST. ret: packets left. by: the one loop. cost: about 1 us a frame, and
- * much more after a change of the configuration.
+ * in: count: at most USH_LOOP_BURST. ret: packets left. by: the one loop. cost: about 1 us a frame,
+ * and much more after a change of the configuration.
  */
 uint32_t ush_port_filter_burst(struct ush_port_filter *filter, struct ush_packet *packets,
 	uint32_t count, uint64_t now_ns);

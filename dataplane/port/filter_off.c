@@ -23,8 +23,8 @@ void ush_port_filter_close(struct ush_port_filter *filter)
 	USH_ASSERT(filter == NULL);
 }
 
-uint32_t ush_port_filter_burst(struct ush_port_filter *filter, struct ush_packet *packets,
-	uint32_t count, uint64_t now_ns)
+uint32_t ush_port_filter_burst(
+	struct ush_port_filter *filter, struct ush_packet *packets, uint32_t count, uint64_t now_ns)
 {
 	(void)packets;
 	(void)now_ns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The filter's configuration follows the gate's: before each burst they are compared, and what differs
- * is written through registers, as a driver would do. Its clock is set to the loop's time.
+ * The filter's configuration follows the gate's: before each burst they are compared, and what
+ * differs is written through registers, as a driver would do. Its clock is set to the loop's time.
  *
  * Failure modes: none of its own; what the filter drops is counted by it.
  */
@@ -28,35 +28,17 @@ struct ush_port_filter {
 	bool is_dirty;
 	uint64_t read_ns;
 	uint32_t load_bits;
-	/* As the gate has it; and as the registers have it. */
+	/* As the gate has it; and as the registers have it, which are 0 in the beginning. */
 	struct ush_admit_config followed, written, next;
 	_Atomic uint64_t words[WORDS];
 };
 
-static_assert(offsetof(struct ush_port_filter_counters, verdict) ==
-		      FIRST_COUNTERS * sizeof(uint64_t),
+static_assert(
+	offsetof(struct ush_port_filter_counters, verdict) == FIRST_COUNTERS * sizeof(uint64_t),
 	"counters stand in the order of their registers");
-static_assert(USH_FILTER_REGISTER_USER_EVICTED ==
-		      USH_FILTER_REGISTER_RECEIVED + 8 * (FIRST_COUNTERS - 1),
+static_assert(
+	USH_FILTER_REGISTER_USER_EVICTED == USH_FILTER_REGISTER_RECEIVED + 8 * (FIRST_COUNTERS - 1),
 	"and registers in a row");
-
-int ush_port_filter_make(struct ush_port_filter **filter, const struct ush_engine *engine,
-	uint32_t udp_port, struct ush_message *message)
-{
-	struct ush_port_filter *f = calloc(1, sizeof(*f));
-
-	if (f != NULL)
-		f->filter = ush_filter_create();
-	if (f == NULL || f->filter == NULL) {
-		free(f);
-		ush_message_set(message, "no memory for the simulated filter");
-		return -USH_ENOMEM;
-	}
-	f->engine = engine;
-	f->udp_port = udp_port;
-	*filter = f;
-	return 0;
-}
 
 void ush_port_filter_close(struct ush_port_filter *filter)
 {
@@ -94,12 +76,30 @@ static void follow(struct ush_port_filter *f)
 	f->next = *now;
 	f->next.udp_port = f->udp_port;
 	f->next.checks = checks_in_front(now->checks);
-	ush_filter_configure(
-		f->filter, &f->next, f->is_configured ? &f->written : NULL, view.load_bits);
+	ush_filter_configure(f->filter, &f->next, &f->written, view.load_bits);
 	f->followed = *now;
 	f->written = f->next;
 	f->load_bits = view.load_bits;
 	f->is_configured = true;
+}
+
+int ush_port_filter_make(struct ush_port_filter **filter, const struct ush_engine *engine,
+	uint32_t udp_port, struct ush_message *message)
+{
+	struct ush_port_filter *f = calloc(1, sizeof(*f));
+
+	if (f != NULL)
+		f->filter = ush_filter_create();
+	if (f == NULL || f->filter == NULL) {
+		free(f);
+		ush_message_set(message, "no memory for the simulated filter");
+		return -USH_ENOMEM;
+	}
+	f->engine = engine;
+	f->udp_port = udp_port;
+	follow(f);
+	*filter = f;
+	return 0;
 }
 
 static void put(struct ush_port_filter *f, size_t at, uint64_t value)
@@ -125,8 +125,8 @@ static void read_counters(struct ush_port_filter *f, uint64_t now_ns)
 	f->read_ns = now_ns;
 }
 
-uint32_t ush_port_filter_burst(struct ush_port_filter *filter, struct ush_packet *packets,
-	uint32_t count, uint64_t now_ns)
+uint32_t ush_port_filter_burst(
+	struct ush_port_filter *filter, struct ush_packet *packets, uint32_t count, uint64_t now_ns)
 {
 	struct ush_filter_frame frames[USH_LOOP_BURST];
 	uint32_t left = 0;
