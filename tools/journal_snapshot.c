@@ -18,13 +18,14 @@
 #include "tools/usher.h"
 
 static const char usage[] =
-	"usage: usher journal snapshot [--json] STATE\n"
+	"usage: usher journal snapshot [--json] [--archive DIR] STATE\n"
 	"\n"
 	"Writes down the state at the durable end of the journal in usherd's state directory STATE, so\n"
 	"that the next start and the next snapshot read only what comes after. May run beside a live\n"
 	"usherd. Keeps the two newest snapshots.\n"
 	"\n"
 	"  --json        print one JSON object\n"
+	"  --archive DIR read segments from this archive that the journal has no more\n"
 	"  --help        this text\n"
 	"\n"
 	"Exit status: 0 there is a snapshot of the durable end; 1 there is none (the message says why);\n"
@@ -39,6 +40,7 @@ struct taker {
 	uint64_t records;
 	uint64_t bytes;
 	uint64_t took_ms;
+	const char *archive;
 };
 
 static uint64_t clock_ns(clockid_t clock)
@@ -102,7 +104,7 @@ static int take(struct taker *t, const char *state, struct ush_message *message)
 	uint64_t begun = clock_ns(CLOCK_MONOTONIC);
 	const struct ush_snapshot_point *from;
 	struct ush_engine_audit audit;
-	int error = offline_open(&t->offline, state, message);
+	int error = offline_open(&t->offline, state, t->archive, message);
 
 	if (error == 0)
 		error = offline_engine(&t->offline, false, message);
@@ -129,19 +131,22 @@ static int take(struct taker *t, const char *state, struct ush_message *message)
 
 int journal_snapshot(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+		{"archive", required_argument, NULL, 'a'}, {"help", no_argument, NULL, 'h'}, {0}};
 	struct ush_message message = {{0}};
 	struct taker t = {0};
 	bool json = false;
 	int error, option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (option != 'j') {
+		if (option == 'j') {
+			json = true;
+		} else if (option == 'a') {
+			t.archive = optarg;
+		} else {
 			fputs(usage, option == 'h' ? stdout : stderr);
 			return option == 'h' ? USHER_OK : USHER_USAGE;
 		}
-		json = true;
 	}
 	if (optind + 2 != argc) {
 		fputs(usage, stderr);
