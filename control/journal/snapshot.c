@@ -191,13 +191,13 @@ static uint8_t *assemble(
 	return file;
 }
 
-/* Leaves the newest and USH_SNAPSHOT_SPARE more. What cannot be removed is left. */
-static int drop_old(const struct ush_disk *disk, struct ush_message *message)
+/* Leaves the `keep` newest. What cannot be removed is left. */
+static int drop_old(const struct ush_disk *disk, uint32_t keep, struct ush_message *message)
 {
 	struct names names;
 	int error = list_names(disk, &names, message);
 
-	for (uint32_t i = 1 + USH_SNAPSHOT_SPARE; error == 0 && i < names.count; i++) {
+	for (uint32_t i = keep; error == 0 && i < names.count; i++) {
 		char name[USH_DISK_NAME_MAX];
 
 		snapshot_name(name, names.sequence[i]);
@@ -210,7 +210,8 @@ static int drop_old(const struct ush_disk *disk, struct ush_message *message)
 }
 
 int ush_snapshot_write(const struct ush_disk *disk, const struct ush_snapshot_point *point,
-	const struct ush_snapshot_state *from, uint64_t *bytes, struct ush_message *message)
+	const struct ush_snapshot_state *from, uint32_t keep, uint64_t *bytes,
+	struct ush_message *message)
 {
 	struct writing writing = {0};
 	char name[USH_DISK_NAME_MAX];
@@ -218,6 +219,7 @@ int ush_snapshot_write(const struct ush_disk *disk, const struct ush_snapshot_po
 	int error;
 
 	USH_ASSERT(point->sequence % USH_BLOCK_SLOTS == 0);
+	USH_ASSERT(keep >= 2);
 	snapshot_name(name, point->sequence);
 	error = from->save(from->state, put_entry, &writing);
 	if (error == 0)
@@ -232,7 +234,7 @@ int ush_snapshot_write(const struct ush_disk *disk, const struct ush_snapshot_po
 	free(file);
 	for (uint32_t i = 0; i < SECTIONS; i++)
 		free(writing.section[i].data);
-	return error != 0 ? error : drop_old(disk, message);
+	return error != 0 ? error : drop_old(disk, keep, message);
 }
 
 /* ---- reading ---- */

@@ -245,7 +245,7 @@ int main(int argc, char **argv)
 	point.time_ns = report.time_ns;
 	state = (struct ush_snapshot_state){h.engine, save_state, load_state};
 	begun = clock_ns();
-	must(ush_snapshot_write(&disk, &point, &state, &bytes, &message), "snapshot");
+	must(ush_snapshot_write(&disk, &point, &state, 2, &bytes, &message), "snapshot");
 	printf("\"snapshot_write_ms\":%" PRIu64 ",\"snapshot_bytes\":%" PRIu64 ",",
 		(clock_ns() - begun) / 1000000, bytes);
 	end(journal);

@@ -243,10 +243,58 @@ def test_recycling_under_a_sale():
         assert sale.box.stop() == 0
 
 
+def snapshots(state):
+    return sorted(os.path.basename(path) for path in glob.glob(os.path.join(state, "journal", "snap-*.ush")))
+
+
+def test_snapshots_by_themselves():
+    """A companion writes one every 2 s and every 20,000 records, keeps three, and outlives usherd; starts
+    after kill -9 read what came after the newest. With the newest rotten: the one before."""
+    with tempfile.TemporaryDirectory(prefix="usher-archive-") as folder:
+        sale = Sale(folder)
+        state = sale.box.state
+        companion = subprocess.Popen(
+            [USHER, "journal", "snapshot", "--every", "2", "--records", "20000", "--keep", "3", "--json",
+             state], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            seen = set()
+            for _ in range(2):
+                before = len(seen)
+                wait_for(lambda: seen.update(snapshots(state)) or len(seen) >= before + 3)
+                newest = int(snapshots(state)[-1][5:21], 16)
+                ready = sale.kill()
+                assert ready["from_sequence"] >= newest, (ready, newest)
+        finally:
+            sale.end()
+        assert sale.box.stop() == 0
+        wait_for(lambda: companion.poll() is None and len(snapshots(state)) == 3)
+        companion.terminate()
+        out, errors = companion.communicate(timeout=30)
+        assert companion.returncode == 0 and errors == "", errors
+        taken = [json.loads(line) for line in out.splitlines()]
+        assert all(one["written"] for one in taken) and len(taken) >= 6, taken
+        left = snapshots(state)
+        assert len(left) == 3 and int(left[-1][5:21], 16) == taken[-1]["sequence"], (left, taken)
+        tail, whole = json.loads(usher("verify", "--json", state).stdout), verify(state)
+        assert tail["from_sequence"] == taken[-1]["sequence"]
+        same = ("events", "seats", "free", "house", "held", "sold")
+        assert [tail[name] for name in same] == [whole[name] for name in same], (tail, whole)
+        with open(os.path.join(state, "journal", left[-1]), "r+b") as file:
+            file.seek(1000)
+            byte = file.read(1)
+            file.seek(1000)
+            file.write(bytes([byte[0] ^ 1]))
+        ready = sale.box.start().events("ready")[-1]
+        assert ready["from_sequence"] == int(left[-2][5:21], 16), (ready, left)
+        assert left[-1] in sale.box.events("snapshot_skipped")[-1]["why"]
+        assert sale.box.stop() == 0
+
+
 def main():
     tap = Tap()
     tap.run(test_archive_beside_a_sale)
     tap.run(test_recycling_under_a_sale)
+    tap.run(test_snapshots_by_themselves)
     tap.end()
 
 

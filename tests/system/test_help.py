@@ -46,6 +46,8 @@ WRONG = [
     ([USHER, "journal", "cat"], "usage"),
     ([USHER, "journal", "archive", "--level", "20", "--to", ".", "."], "1 to 19"),
     ([USHER, "journal", "restore", "."], "--from"),
+    ([USHER, "journal", "snapshot", "--keep", "1", "."], "2 to 32"),
+    ([USHER, "journal", "snapshot", "--every", "0", "."], "1 to 86400"),
     ([USHER, "verify"], "usage"),
     ([USHER, "verify", "draw"], "usher verify draw"),
     ([USHER, "verify", "draw", "--user", "0", "x"], "--user"),

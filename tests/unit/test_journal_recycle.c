@@ -39,7 +39,7 @@ static uint64_t take_snapshot(void)
 	for (uint32_t i = 0; i < 100 && j->chain.block != j->durable_block; i++)
 		ush_journal_housekeep(rig.journal);
 	memcpy(point.chain, j->chain.value, sizeof(point.chain));
-	return ush_snapshot_write(&rig.disk, &point, &from, &bytes, &rig.message) == 0
+	return ush_snapshot_write(&rig.disk, &point, &from, 2, &bytes, &rig.message) == 0
 		       ? point.sequence
 		       : 0;
 }
