@@ -97,11 +97,16 @@ bool ush_segment_view(
 	return true;
 }
 
-bool ush_journal_begins(const struct ush_journal *journal, struct ush_snapshot_point *point)
+bool ush_journal_begins(struct ush_journal *journal, struct ush_snapshot_point *point)
 {
 	const struct segment_list *list = &journal->segments;
+	struct ush_message ignored;
+	uint64_t good[2];
+	uint32_t found;
 
 	if (list->count == 0 || list->items[0].first <= FIRST_BLOCK)
+		return false;
+	if (snapshot_newest(journal, good, &found, &ignored) != 0 || found == 0)
 		return false;
 	*point = (struct ush_snapshot_point){.box = journal->box.box,
 		.sequence = list->items[0].first * USH_BLOCK_SLOTS,

@@ -48,8 +48,8 @@ bool ush_segment_view(
 	const struct ush_journal *journal, uint32_t index, struct ush_segment_view *view);
 
 /* Where a journal begins whose first segments were recycled: a point to be read from, without a
- * state. ret: false: it has its beginning. */
-bool ush_journal_begins(const struct ush_journal *journal, struct ush_snapshot_point *point);
+ * state. ret: false: it has its beginning, or should have: no good snapshot stands for it. */
+bool ush_journal_begins(struct ush_journal *journal, struct ush_snapshot_point *point);
 
 /* ret: true if `need` needs the segment. */
 bool ush_need_segment(const struct ush_need *need, const struct ush_segment_view *view);
