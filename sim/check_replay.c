@@ -41,7 +41,7 @@ static bool same_list(const struct ush_engine *live, const struct ush_engine *fr
 	const struct ush_wait_list *b = ush_wait_list(&fresh->waits, event->id);
 	uint32_t x = a->head, y = b->head;
 
-	for (uint32_t i = 0; i < event->row_count; i++) {
+	for (uint32_t i = 0; i < ush_event_row_count(event); i++) {
 		if (ush_aside_seats(event, i) != ush_aside_seats(other, i))
 			return false;
 	}
@@ -195,7 +195,7 @@ static bool same_channels(struct sim *sim, uint32_t id, const struct ush_event *
 	for (uint32_t c = 1; c <= SIM_CHANNELS; c++) {
 		if (ledger->event[id].channel_key[c] != atomic_load(&event->channel_key[c]))
 			return false;
-		for (uint32_t i = 0; i < event->row_count; i++) {
+		for (uint32_t i = 0; i < ush_event_row_count(event); i++) {
 			const struct ush_channel_row *row =
 				ush_channel_find(&sim->engine->channels, id, i, c);
 
@@ -228,11 +228,11 @@ static void restarted(struct sim *sim)
 	for (uint32_t id = 1; id <= sim->config.events; id++) {
 		const struct ush_event *event = ush_inventory_event(&sim->engine->inventory, id);
 
-		for (uint32_t i = 0; event != NULL && i < event->row_count; i++) {
+		for (uint32_t i = 0; event != NULL && i < ush_event_row_count(event); i++) {
 			uint64_t house, taken = ledger_taken(ledger, id, i, &house);
 
-			if (taken != atomic_load(&event->rows[i].firm) ||
-				house != atomic_load(&event->rows[i].house))
+			if (taken != atomic_load(&ush_event_row(event, i)->firm) ||
+				house != atomic_load(&ush_event_row(event, i)->house))
 				sim_fail(sim, "replay", "event %u row %u came back changed", id, i);
 		}
 		if (event != NULL && !same_channels(sim, id, event))
