@@ -61,6 +61,11 @@ static void quiet(struct sim *sim)
 			sim_fail(sim, "conserve", "event %u is in one of engine and journal", id);
 			return;
 		}
+		if (event != NULL && ush_event_row_count(event) != sim->ledger.event[id].rows) {
+			sim_fail(sim, "conserve", "event %u has %u rows, the journal %u", id,
+				ush_event_row_count(event), sim->ledger.event[id].rows);
+			return;
+		}
 		for (uint32_t i = 0; event != NULL && i < ush_event_row_count(event); i++) {
 			uint64_t house, taken = ledger_taken(&sim->ledger, id, i, &house);
 			const struct ush_row *row = ush_event_row(event, i);

@@ -11,12 +11,15 @@ static bool same_rows(struct sim *sim, const struct ush_event *a, const struct u
 	if (atomic_load(&a->status) != atomic_load(&b->status) ||
 		atomic_load(&a->sold_count) != atomic_load(&b->sold_count) ||
 		atomic_load(&a->house_count) != atomic_load(&b->house_count) ||
-		a->digest != b->digest || ush_event_free_count(a) != ush_event_free_count(b)) {
+		ush_event_digest(a) != ush_event_digest(b) ||
+		ush_event_prices(a)->number != ush_event_prices(b)->number ||
+		ush_event_row_count(a) != ush_event_row_count(b) ||
+		ush_event_free_count(a) != ush_event_free_count(b)) {
 		sim_fail(sim, "replay", "event %u: status or counts differ", a->id);
 		return false;
 	}
-	for (uint32_t i = 0; i < a->row_count; i++) {
-		if (memcmp(&a->rows[i], &b->rows[i], sizeof(a->rows[i])) == 0)
+	for (uint32_t i = 0; i < ush_event_row_count(a); i++) {
+		if (memcmp(ush_event_row(a, i), ush_event_row(b, i), sizeof(struct ush_row)) == 0)
 			continue;
 		sim_fail(sim, "replay", "event %u row %u differs", a->id, i);
 		return false;
@@ -71,7 +74,8 @@ static bool same_hold(const struct ush_engine *live, const struct ush_engine *fr
 		return true;
 	if ((wa & ~owner) != (wb & ~owner) || a->sequence != b->sequence || a->user != b->user ||
 		a->event != b->event || a->deadline_ns != b->deadline_ns ||
-		a->pending != b->pending || a->flags != b->flags)
+		a->pending != b->pending || a->flags != b->flags ||
+		ush_holds_prices(&live->holds, index) != ush_holds_prices(&fresh->holds, index))
 		return false;
 	for (;;) {
 		if (a->mask != b->mask || a->row != b->row || a->amount != b->amount ||
@@ -237,6 +241,10 @@ static void restarted(struct sim *sim)
 		}
 		if (event != NULL && !same_channels(sim, id, event))
 			sim_fail(sim, "replay", "event %u: a channel came back changed", id);
+		if (event != NULL &&
+			(ush_event_row_count(event) != ledger->event[id].rows ||
+				ush_event_prices(event)->number != ledger->event[id].prices))
+			sim_fail(sim, "replay", "event %u came back with other rows or prices", id);
 		if ((event != NULL) != ledger->event[id].loaded ||
 			(event != NULL && atomic_load(&event->status) != ledger->event[id].status))
 			sim_fail(sim, "replay", "event %u came back changed", id);

@@ -47,6 +47,7 @@ static void draw_times(struct sim *sim)
 	uint64_t x = ush_mix64(sim->seed ^ 0x74696d65);
 
 	sim->config.hold_budget_s = (x & 3) == 0 ? 1 + (uint32_t)(x >> 8) % 100 : 0;
+	sim->config.change = (x >> 4 & 3) == 0 ? 20 + (uint32_t)(x >> 16) % 60 : 0;
 	sim->config.cool_down_ms = (x & 12) == 0 ? 1 + (uint32_t)(x >> 40) % 8000 : 0;
 }
 
@@ -119,7 +120,8 @@ void sim_print_config(const struct sim *sim, FILE *out)
 		c->steps, c->loops, c->reshape ? " and others" : "", c->events, c->rows, c->seats,
 		c->users, c->user_seats_max, c->hold_ms, c->hold_lines, c->log_blocks, c->acks,
 		c->depth, c->write_blocks, c->spares, c->burst, c->pace_ms);
-	fprintf(out, "hold budget %u s, cool-down %u ms; ", c->hold_budget_s, c->cool_down_ms);
+	fprintf(out, "hold budget %u s, cool-down %u ms, change %u; ", c->hold_budget_s,
+		c->cool_down_ms, c->change);
 	fprintf(out, "sections %u%s, best %u, channels %u, cancel %u; ", c->sections,
 		c->area ? ", the last an area" : "", c->best, c->channels, c->cancel);
 	fprintf(out,

@@ -12,6 +12,7 @@
 #include "catalogue/venue.h"
 #include "client.h"
 #include "event_bookings.h"
+#include "event_change.h"
 #include "usher.h"
 
 /* Loading validates the image and waits for the disk. */
@@ -410,24 +411,6 @@ static int run_load(const struct arguments *arguments)
 	return arguments->on_sale ? set_status(arguments, USH_EVENT_STATUS_ON_SALE) : USHER_OK;
 }
 
-/* What the event costs and has from here. */
-static void print_change(const struct arguments *arguments, const struct ush_venue *venue,
-	const struct ush_reply *reply)
-{
-	const struct ush_venue_header *header = ush_venue_get_header(venue);
-
-	printf("event %u: %llu places now, change %u%s\n", arguments->event,
-		(unsigned long long)reply->amount, reply->hold_version,
-		reply->detail != 0 ? ", done before" : "");
-	for (uint32_t i = 0; i < header->tier_count; i++) {
-		char price[64];
-
-		ush_venue_price_text((const char *)header->currency,
-			ush_venue_get_tier(venue, i)->price, price, sizeof(price));
-		printf("  %s: %s\n", ush_venue_tier_name(venue, i), price);
-	}
-}
-
 static int run_change(const struct arguments *arguments)
 {
 	struct ush_request request;
@@ -448,7 +431,7 @@ static int run_change(const struct arguments *arguments)
 		close(fd);
 	}
 	if (ret == 0)
-		print_change(arguments, venue, &answer.head);
+		event_change_print(venue, &answer.head);
 	ush_venue_close(venue);
 	free(image);
 	return ret == 0 ? USHER_OK : USHER_FAILED;

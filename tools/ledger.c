@@ -359,10 +359,11 @@ static void book_status(struct ledger *ledger, const struct ush_record *r)
 }
 
 /* Rows are only added, and no change is left out. */
-static void book_change(struct ledger *ledger, const struct ush_record *r)
+static int book_change(struct ledger *ledger, const struct ush_record *r)
 {
 	struct ledger_event *event = &ledger->events[r->event];
 	uint8_t status = ledger->status[r->event];
+	uint32_t first = event->digest != 0 ? event->rows : r->amount;
 
 	/* digest 0: from before the snapshot that this began with. */
 	if (event->digest != 0 && (r->user != event->digest || r->version != event->changes + 1))
@@ -378,6 +379,9 @@ static void book_change(struct ledger *ledger, const struct ush_record *r)
 		.rows = r->amount,
 		.changes = r->version,
 		.prices = r->row};
+	return r->state != 0 && r->amount > first
+		       ? ledger_book_added(ledger, r->event, first, r->amount - first)
+		       : 0;
 }
 
 /* A hold names the price list it is by. */
@@ -392,6 +396,27 @@ static void book_prices(
 		ledger_fault(ledger, r, "a price list that the event does not have yet");
 }
 
+/* What stands behind a run's own records. out: *count: without it. */
+static int book_behind(struct ledger *ledger, const struct ush_record *records, uint32_t *count)
+{
+	int error = 0;
+
+	/* Time is charged to who holds. */
+	if (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_USER_TIME &&
+		records[--*count].user != records[0].user)
+		ledger_fault(ledger, &records[*count], "time of a user whose hold it is not");
+	if (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_PRICES)
+		book_prices(ledger, &records[--*count], records);
+	for (uint32_t i = 0; records[0].type == USH_RECORD_TYPE_UNBLOCK && i < *count; i++) {
+		if (records[i].type == USH_RECORD_TYPE_UNBLOCK)
+			ledger_not_aside(ledger, &records[i]);
+	}
+	/* What is kept from the open pool is in nobody's hold either way. */
+	while (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_KEEP && error == 0)
+		error = ledger_book_keep(ledger, &records[--*count]);
+	return error;
+}
+
 int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count)
 {
 	int error = 0;
@@ -400,17 +425,7 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 		ledger_fault(ledger, records, "no such event");
 		return 0;
 	}
-	/* Time is charged to who holds. */
-	if (count > 1 && records[count - 1].type == USH_RECORD_TYPE_USER_TIME &&
-		records[--count].user != records[0].user)
-		ledger_fault(ledger, &records[count], "time of a user whose hold it is not");
-	if (count > 1 && records[count - 1].type == USH_RECORD_TYPE_PRICES) {
-		count--;
-		book_prices(ledger, &records[count], records);
-	}
-	/* What is kept from the open pool is in nobody's hold either way. */
-	while (count > 1 && records[count - 1].type == USH_RECORD_TYPE_KEEP && error == 0)
-		error = ledger_book_keep(ledger, &records[--count]);
+	error = book_behind(ledger, records, &count);
 	if (error != 0)
 		return error;
 	switch (records[0].type) {
@@ -453,8 +468,7 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 			.digest = records->hold, .seats = records->mask, .rows = records->amount};
 		return 0;
 	case USH_RECORD_TYPE_EVENT_CHANGE:
-		book_change(ledger, &records[0]);
-		return 0;
+		return book_change(ledger, &records[0]);
 	case USH_RECORD_TYPE_EVENT_STATUS:
 		book_status(ledger, &records[0]);
 		return 0;

@@ -105,6 +105,12 @@ int ledger_book_wait(struct ledger *ledger, const struct ush_record *records, ui
 int ledger_book_offer(struct ledger *ledger, const struct ush_record *records, uint32_t count);
 int ledger_book_keep(struct ledger *ledger, const struct ush_record *r);
 
+/* Rows from `first` on, `count` of them, are added and set aside. err: -USH_ENOMEM. */
+int ledger_book_added(struct ledger *ledger, uint32_t event, uint32_t first, uint32_t count);
+
+/* House seats of a row are on sale, or a channel's: they were not set aside. */
+void ledger_not_aside(struct ledger *ledger, const struct ush_record *r);
+
 /* ret: true if one of the record's seats is set aside for those who wait. */
 bool ledger_is_aside(const struct ledger *ledger, const struct ush_record *r);
 

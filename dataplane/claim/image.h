@@ -6,8 +6,8 @@
  * Reads: images.
  * Never: used outside dataplane/claim/.
  */
-#ifndef USH_IMAGE_PARTS_H
-#define USH_IMAGE_PARTS_H
+#ifndef USH_CLAIM_IMAGE_H
+#define USH_CLAIM_IMAGE_H
 
 #include "claim/best.h"
 
@@ -43,4 +43,4 @@ struct ush_best *image_best(struct ush_inventory *inventory, const struct image 
 bool image_rows(struct ush_inventory *inventory, const struct image *image, uint32_t first,
 	struct ush_rows *part);
 
-#endif /* USH_IMAGE_PARTS_H */
+#endif /* USH_CLAIM_IMAGE_H */

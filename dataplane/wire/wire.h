@@ -60,8 +60,7 @@
 /* Base reply. [bytes] */
 #define USH_REPLY_BYTES 64u
 
-/* Largest request or reply on a public port: 22 x 64, fits a 1,500-byte MTU under IPv4 and IPv6
- * with room for one tunnel header. [bytes] */
+/* Largest request or reply on a public port: 22 x 64, fits a 1,500-byte MTU under IPv4 and IPv6 with room for one tunnel header. [bytes] */
 #define USH_PAYLOAD_BYTES_MAX 1408u
 
 /* Largest message on the control port. [bytes] */
@@ -73,9 +72,7 @@
 /* Rows touched by one request: the base leg and up to seven in LEGS. [legs] */
 #define USH_LEG_COUNT_MAX 8u
 
-/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each
- * leg that gives seats back, and a USER_TIME record. One with a PRICES record has no more than
- * eight legs besides. [records] */
+/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. One with a PRICES record has no more than eight legs besides. [records] */
 #define USH_RUN_RECORDS_MAX 33u
 
 /* Channels of one event: numbers 1 to 15. [channels] */
@@ -99,8 +96,7 @@
 /* Largest event id. Ids are 1 to this. */
 #define USH_EVENT_ID_MAX 65535u
 
-/* Width of the idempotency window: a request id this many or more below the highest one seen from
- * the same user for the same event is STALE. [requests] */
+/* Width of the idempotency window: a request id this many or more below the highest one seen from the same user for the same event is STALE. [requests] */
 #define USH_REQUEST_WINDOW 64u
 
 /* Low bits of a hold id: index. Opaque to clients. */
@@ -160,8 +156,7 @@
 /* Journal record, and journal block header. [bytes] */
 #define USH_RECORD_BYTES 64u
 
-/* 64-byte slots in a block. Slot 0 is the header, so a sequence number whose low six bits are zero
- * never names a record. [slots] */
+/* 64-byte slots in a block. Slot 0 is the header, so a sequence number whose low six bits are zero never names a record. [slots] */
 #define USH_BLOCK_SLOTS 64u
 
 /* What a request asks for. */
@@ -194,8 +189,7 @@ enum ush_op {
 	USH_OP_CONFIRM = 66,
 	/* Take free seats off sale as house seats, all or nothing. Control port only. */
 	USH_OP_BLOCK = 67,
-	/* Put house seats back on sale; seats that are not house seats are left as they are.
-	 * Control port only. */
+	/* Put house seats back on sale; seats that are not house seats are left as they are. Control port only. */
 	USH_OP_UNBLOCK = 68,
 	/* Counters as text, one name and value a line. Control port only. */
 	USH_OP_STATS = 69,
@@ -209,16 +203,13 @@ enum ush_op {
 	USH_OP_TRANSFER = 73,
 	/* Admission's file is read again: keys, policies, events. Control port only. */
 	USH_OP_KEY_ROTATE = 75,
-	/* How the refund ended; the seats of an accepted one are on sale again. Control port only.
-	 */
+	/* How the refund ended; the seats of an accepted one are on sale again. Control port only. */
 	USH_OP_REFUND_END = 76,
 	/* The key of a channel, or a new one that ends the old. Control port only. */
 	USH_OP_CHANNEL_KEY = 78,
-	/* A payment succeeded after its hold was over: sells the same seats if they are still free.
-	 * Control port only. */
+	/* A payment succeeded after its hold was over: sells the same seats if they are still free. Control port only. */
 	USH_OP_PAY_LATE = 79,
-	/* Add rows to a loaded event, or change its prices, by a venue image passed as a file
-	 * descriptor. Control port only. */
+	/* Add rows to a loaded event, or change its prices, by a venue image passed as a file descriptor. Control port only. */
 	USH_OP_EVENT_CHANGE = 80,
 	/* A page of an event's bookings. Control port only. */
 	USH_OP_BOOKINGS = 81,
@@ -253,17 +244,13 @@ enum ush_op {
 	X(EVENT_CHANGE, 80) \
 	X(BOOKINGS, 81)
 
-/* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done
- * request is never executed again and the same id gets the same status; a status that is not done
- * changed nothing and the same id may be sent again. */
+/* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
 enum ush_status {
 	/* Done. For a change: durable. */
 	USH_STATUS_OK = 0,
-	/* At least one seat is held, sold or off sale. `detail` is the leg, `hold` the mask of
-	 * seats in the way in that leg. */
+	/* At least one seat is held, sold or off sale. `detail` is the leg, `hold` the mask of seats in the way in that leg. */
 	USH_STATUS_TAKEN = 1,
-	/* As TAKEN, but what is in the way is a claim still in flight that may yet be given back.
-	 * Worth another try with a new request id. */
+	/* As TAKEN, but what is in the way is a claim still in flight that may yet be given back. Worth another try with a new request id. */
 	USH_STATUS_TAKEN_NOW = 2,
 	/* The user would exceed the seats allowed per user. `detail` is the limit. */
 	USH_STATUS_LIMIT = 3,
@@ -301,46 +288,35 @@ enum ush_status {
 	USH_STATUS_EVENT_EXISTS = 19,
 	/* The venue image was refused. The TEXT extension says why. */
 	USH_STATUS_BAD_IMAGE = 20,
-	/* The hold is not in the version, at the amount or for the seats that the request names.
-	 * `state`, `hold_version` and `amount` are those of now. */
+	/* The hold is not in the version, at the amount or for the seats that the request names. `state`, `hold_version` and `amount` are those of now. */
 	USH_STATUS_CHANGED = 21,
-	/* Seats that fit were found and lost to others, some times over. Worth another try with a
-	 * new request id. */
+	/* Seats that fit were found and lost to others, some times over. Worth another try with a new request id. */
 	USH_STATUS_CONTENDED = 32,
 	/* No free seats fit what was asked for. */
 	USH_STATUS_NONE = 33,
-	/* Too many requests from this address, or attempts of this user. `detail` is the verdict,
-	 * `deadline_ns` when the next one would be let in. Nothing was done; send again with the
-	 * same id. */
+	/* Too many requests from this address, or attempts of this user. `detail` is the verdict, `deadline_ns` when the next one would be let in. Nothing was done; send again with the same id. */
 	USH_STATUS_RATE = 34,
 	/* The access token is missing or not good. `detail` is the verdict. Nothing was done. */
 	USH_STATUS_TOKEN = 35,
 	/* The MAC is missing or not good. `detail` is the verdict. Nothing was done. */
 	USH_STATUS_MAC = 36,
-	/* A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits
-	 * demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done. */
+	/* A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done. */
 	USH_STATUS_PROOF_OF_WORK = 37,
-	/* A hold of the user ended unsold a moment ago: no new one yet. `detail` is how many ms are
-	 * left. */
+	/* A hold of the user ended unsold a moment ago: no new one yet. `detail` is how many ms are left. */
 	USH_STATUS_COOL_DOWN = 40,
-	/* The event does not allow a single free seat to be left between taken ones. `detail` is
-	 * the leg, `hold` the mask of the seats that would be. */
+	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
 	USH_STATUS_ORPHAN = 41,
 	/* The event's status does not allow this. `detail` is its status. */
 	USH_STATUS_WRONG_STATUS = 48,
-	/* The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that
-	 * the event does not have. Nothing was done. */
+	/* The CHANNEL extension is not right: wrong tag, a key that was replaced, or a channel that the event does not have. Nothing was done. */
 	USH_STATUS_CHANNEL = 43,
-	/* The user would hold more seats for longer than the event allows in all. `detail` is what
-	 * is left, in seats times seconds. */
+	/* The user would hold more seats for longer than the event allows in all. `detail` is what is left, in seats times seconds. */
 	USH_STATUS_HOLD_BUDGET = 44,
 	/* Free seats fit what is waited for: book them. */
 	USH_STATUS_NOT_SOLD_OUT = 45,
-	/* The user is on the wait-list of this event already, or has an offer from it. The reply
-	 * says how it stands. */
+	/* The user is on the wait-list of this event already, or has an offer from it. The reply says how it stands. */
 	USH_STATUS_ON_LIST = 46,
-	/* The venue image changes what must stay as it is. `detail` is the first row block that
-	 * differs, 4294967295 when something else does; the TEXT extension says what. */
+	/* The venue image changes what must stay as it is. `detail` is the first row block that differs, 4294967295 when something else does; the TEXT extension says what. */
 	USH_STATUS_IMAGE_DIFFERS = 49,
 	/* The user is not on the wait-list of this event. */
 	USH_STATUS_NOT_ON_LIST = 47,
@@ -396,8 +372,7 @@ enum ush_fault {
 	USH_FAULT_EXTENSION = 2,
 	/* A leg names no seat. */
 	USH_FAULT_LEG_EMPTY = 3,
-	/* Two legs name the same row: a seat twice, or a row twice; or SWAP names a seat in both of
-	 * its lists. */
+	/* Two legs name the same row: a seat twice, or a row twice; or SWAP names a seat in both of its lists. */
 	USH_FAULT_LEG_TWICE = 4,
 	/* Too many legs; or SWAP would leave the hold with more rows than that. */
 	USH_FAULT_LEG_COUNT = 5,
@@ -433,46 +408,31 @@ enum ush_fault {
 	X(ARGUMENT, 11) \
 	X(CHANNEL, 12)
 
-/* Typed extensions after the base message. Each starts with an 8-byte header; size includes it and
- * is a multiple of 8. */
+/* Typed extensions after the base message. Each starts with an 8-byte header; size includes it and is a multiple of 8. */
 enum ush_extension {
-	/* Further legs of RESERVE, SWAP, RELEASE, PAY_LATE, REFUND_BEGIN, REFUND_END, BLOCK,
-	 * UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
+	/* Further legs of RESERVE, SWAP, RELEASE, PAY_LATE, REFUND_BEGIN, REFUND_END, BLOCK, UNBLOCK. value = number of legs (1 to 7); then so many `leg`. */
 	USH_EXTENSION_LEGS = 1,
-	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value
-	 * = 0. Believed only under a good MAC. Where admission is on: before all others but TOKEN
-	 * and WORK. */
+	/* The client's address as seen by the edge gateway: 16 bytes, IPv4 as ::ffff:a.b.c.d. value = 0. Believed only under a good MAC. Where admission is on: before all others but TOKEN and WORK. */
 	USH_EXTENSION_CLIENT = 2,
-	/* Access token. value = tier | key id << 8 | event << 16; u64 user; u64 expiry (Unix ns);
-	 * u64 tag: SipHash-2-4 of the 24 bytes before it, its header included. Where admission is
-	 * on: the first extension. See docs/admission.md. */
+	/* Access token. value = tier | key id << 8 | event << 16; u64 user; u64 expiry (Unix ns); u64 tag: SipHash-2-4 of the 24 bytes before it, its header included. Where admission is on: the first extension. See docs/admission.md. */
 	USH_EXTENSION_TOKEN = 3,
-	/* Must be last. value = gateway id | key id << 16; u64 time (Unix ns); u64 tag: SipHash-2-4
-	 * of all bytes of the message before it. See docs/admission.md. */
+	/* Must be last. value = gateway id | key id << 16; u64 time (Unix ns); u64 tag: SipHash-2-4 of all bytes of the message before it. See docs/admission.md. */
 	USH_EXTENSION_MAC = 4,
-	/* Zero bytes. value = 0. A reply on a public port is never longer than its request: pad a
-	 * query to leave room for the answer. */
+	/* Zero bytes. value = 0. A reply on a public port is never longer than its request: pad a query to leave room for the answer. */
 	USH_EXTENSION_PAD = 5,
-	/* Proof of work. value = difficulty in bits; u64 challenge time; u64 nonce. Where admission
-	 * is on: before all others but TOKEN. See docs/admission.md. */
+	/* Proof of work. value = difficulty in bits; u64 challenge time; u64 nonce. Where admission is on: before all others but TOKEN. See docs/admission.md. */
 	USH_EXTENSION_WORK = 6,
-	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this
-	 * version. */
+	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this version. */
 	USH_EXTENSION_TICKET = 7,
-	/* RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel |
-	 * key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
+	/* RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
 	USH_EXTENSION_CHANNEL = 8,
-	/* SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`.
-	 */
+	/* SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`. */
 	USH_EXTENSION_GIVE = 9,
-	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit
-	 * i = seat i is free. */
+	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit i = seat i is free. */
 	USH_EXTENSION_ROWS = 16,
-	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`,
-	 * in row order. */
+	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in row order. */
 	USH_EXTENSION_SEATS = 18,
-	/* Bookings. value = number of entries; then so many `booking`, those of one hold together,
-	 * its legs in order. */
+	/* Bookings. value = number of entries; then so many `booking`, those of one hold together, its legs in order. */
 	USH_EXTENSION_BOOKINGS = 19,
 	/* UTF-8 text. value = length in bytes; padded with zeros. */
 	USH_EXTENSION_TEXT = 17,
@@ -559,8 +519,7 @@ enum ush_event_status {
 	USH_EVENT_STATUS_SOLD_OUT = 4,
 	/* Over. No new holds; what is sold stays sold. */
 	USH_EVENT_STATUS_COMPLETED = 5,
-	/* Will not take place, for ever: no new holds, no new payments; what is sold is to be
-	 * refunded. */
+	/* Will not take place, for ever: no new holds, no new payments; what is sold is to be refunded. */
 	USH_EVENT_STATUS_CANCELLED = 6,
 };
 #define USH_EVENT_STATUS_COUNT 7u
@@ -671,8 +630,7 @@ enum ush_wait_left {
 
 /* What an entry of the snapshot section WAIT says. */
 enum ush_wait_entry {
-	/* The list of an event: user = the last place given out, seats = 1: those who fit are
-	 * served before their turn. */
+	/* The list of an event: user = the last place given out, seats = 1: those who fit are served before their turn. */
 	USH_WAIT_ENTRY_LIST = 1,
 	/* A user who waits. */
 	USH_WAIT_ENTRY_WAITING = 2,
@@ -704,8 +662,7 @@ enum ush_state_section {
 	USH_STATE_SECTION_ANSWER = 7,
 	/* Seats and keys of channels: state_channel. */
 	USH_STATE_SECTION_CHANNEL = 9,
-	/* Changes of events that are loaded: state_change, in the order of section EVENT, those of
-	 * one event in theirs. */
+	/* Changes of events that are loaded: state_change, in the order of section EVENT, those of one event in theirs. */
 	USH_STATE_SECTION_CHANGE = 21,
 	/* Wait-lists and the seats set aside for them: state_wait. */
 	USH_STATE_SECTION_WAIT = 20,
@@ -728,21 +685,17 @@ enum ush_state_section {
 enum ush_record_type {
 	/* Fills a block. No effect. */
 	USH_RECORD_TYPE_PAD = 1,
-	/* First record of an epoch. user = this epoch, hold = first sequence of this epoch:
-	 * everything before it is of earlier epochs, mask = previous epoch, deadline_ns = time. */
+	/* First record of an epoch. user = this epoch, hold = first sequence of this epoch: everything before it is of earlier epochs, mask = previous epoch, deadline_ns = time. */
 	USH_RECORD_TYPE_OPEN = 2,
 	/* Last record of a clean shutdown. deadline_ns = time. */
 	USH_RECORD_TYPE_CLOSE = 3,
 	/* Once a second while holds live. deadline_ns = time. */
 	USH_RECORD_TYPE_TICK = 4,
-	/* After a restart, before ports open. deadline_ns = time, mask = credit in ns added to the
-	 * deadline of every live hold. */
+	/* After a restart, before ports open. deadline_ns = time, mask = credit in ns added to the deadline of every live hold. */
 	USH_RECORD_TYPE_RESUME = 5,
-	/* Event loaded. hold = digest of the venue image, mask = number of seats, amount = number
-	 * of rows. */
+	/* Event loaded. hold = digest of the venue image, mask = number of seats, amount = number of rows. */
 	USH_RECORD_TYPE_EVENT = 6,
-	/* state = the new event status, mask = the one before. mask 0, of older versions: not told,
-	 * and any change but one of CANCELLED was allowed. */
+	/* state = the new event status, mask = the one before. mask 0, of older versions: not told, and any change but one of CANCELLED was allowed. */
 	USH_RECORD_TYPE_EVENT_STATUS = 7,
 	/* NEW -> HELD. One record per leg, a run. */
 	USH_RECORD_TYPE_HOLD = 8,
@@ -758,65 +711,41 @@ enum ush_record_type {
 	USH_RECORD_TYPE_UNBLOCK = 13,
 	/* HELD, with a later deadline_ns. */
 	USH_RECORD_TYPE_EXTEND = 14,
-	/* HELD -> PAYING. mask = the pay-by time, Unix ns; row = the attempt, from 1; amount = the
-	 * price of the whole hold, which is what is paid. */
+	/* HELD -> PAYING. mask = the pay-by time, Unix ns; row = the attempt, from 1; amount = the price of the whole hold, which is what is paid. */
 	USH_RECORD_TYPE_PAY_BEGIN = 15,
 	/* PAYING -> SOLD, HELD or EXPIRED: see state. */
 	USH_RECORD_TYPE_PAY_END = 16,
-	/* HELD: seats given back. One record per leg, a run: mask = the seats that are free again,
-	 * amount = the price of what is left of the leg. */
+	/* HELD: seats given back. One record per leg, a run: mask = the seats that are free again, amount = the price of what is left of the leg. */
 	USH_RECORD_TYPE_CUT = 17,
-	/* SOLD -> REFUNDING. One record per leg, a run: mask = the seats to be refunded, amount =
-	 * their price. */
+	/* SOLD -> REFUNDING. One record per leg, a run: mask = the seats to be refunded, amount = their price. */
 	USH_RECORD_TYPE_REFUND_BEGIN = 18,
-	/* REFUNDING -> SOLD or REFUNDED. Accepted: one record per leg, a run: mask = the seats that
-	 * are free again, amount = the price of what is left of the leg. Failed: one record with
-	 * mask 0. */
+	/* REFUNDING -> SOLD or REFUNDED. Accepted: one record per leg, a run: mask = the seats that are free again, amount = the price of what is left of the leg. Failed: one record with mask 0. */
 	USH_RECORD_TYPE_REFUND_END = 19,
 	/* SOLD: mask = the new user. From here the hold is theirs. */
 	USH_RECORD_TYPE_TRANSFER = 20,
-	/* NEW -> SOLD: a payment that succeeded after its hold was over. One record per leg, a run,
-	 * as HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the
-	 * hold that is over. */
+	/* NEW -> SOLD: a payment that succeeded after its hold was over. One record per leg, a run, as HOLD; deadline_ns = when; request_id and digest = low and high half of the id of the hold that is over. */
 	USH_RECORD_TYPE_LATE = 26,
-	/* The last record of a change's run: what the user has used of the event's hold budget
-	 * after it, and until when no new hold is taken. amount = seats times seconds, deadline_ns
-	 * = that time, Unix ns; 0: none. */
+	/* The last record of a change's run: what the user has used of the event's hold budget after it, and until when no new hold is taken. amount = seats times seconds, deadline_ns = that time, Unix ns; 0: none. */
 	USH_RECORD_TYPE_USER_TIME = 27,
-	/* HELD: some seats given up for others. One record per row of either, a run: first those
-	 * given up, state = RELEASED, mask = the seats that are free again, amount = the price of
-	 * what is left in that row; then those taken, state = HELD, hold = index of the line that
-	 * keeps the row from here, mask = the seats, amount = the price of all the hold has in that
-	 * row. */
+	/* HELD: some seats given up for others. One record per row of either, a run: first those given up, state = RELEASED, mask = the seats that are free again, amount = the price of what is left in that row; then those taken, state = HELD, hold = index of the line that keeps the row from here, mask = the seats, amount = the price of all the hold has in that row. */
 	USH_RECORD_TYPE_SWAP = 25,
-	/* After the records of a change that gives seats back, in the same run: of the seats given
-	 * back these stay off sale. state = why (enum keep), row, mask. */
+	/* After the records of a change that gives seats back, in the same run: of the seats given back these stay off sale. state = why (enum keep), row, mask. */
 	USH_RECORD_TYPE_KEEP = 23,
-	/* The key of a channel is replaced. state = the channel, amount = the number of its key
-	 * from here. */
+	/* The key of a channel is replaced. state = the channel, amount = the number of its key from here. */
 	USH_RECORD_TYPE_CHANNEL = 24,
-	/* A user goes to the end of the event's wait-list. mask = seats waited for, row = the tier,
-	 * 256: any, amount = the place, one more each time. */
+	/* A user goes to the end of the event's wait-list. mask = seats waited for, row = the tier, 256: any, amount = the place, one more each time. */
 	USH_RECORD_TYPE_WAIT_JOIN = 28,
 	/* A user leaves it without an offer. state = why (enum wait_left). */
 	USH_RECORD_TYPE_WAIT_LEAVE = 29,
-	/* NEW -> HELD: the hold of one who waited, who leaves the list with it; seats set aside, or
-	 * free. One record per leg, a run, as HOLD; request_id and digest are those of WAIT_JOIN.
-	 */
+	/* NEW -> HELD: the hold of one who waited, who leaves the list with it; seats set aside, or free. One record per leg, a run, as HOLD; request_id and digest are those of WAIT_JOIN. */
 	USH_RECORD_TYPE_OFFER = 30,
-	/* state 1: seats were set aside long enough for a group that needs more; from here whoever
-	 * fits is served, in order. state 0: from here nobody before his turn. */
+	/* state 1: seats were set aside long enough for a group that needs more; from here whoever fits is served, in order. state 0: from here nobody before his turn. */
 	USH_RECORD_TYPE_WAIT_TURN = 31,
 	/* Seats set aside that are for nobody who waits become free. One record per leg, a run. */
 	USH_RECORD_TYPE_WAIT_OPEN = 32,
-	/* Rows were added, or prices changed. hold = digest of the venue image that says what is
-	 * from here, user = digest of the one before, mask = number of seats, amount = number of
-	 * rows, version = how many times the event has been changed, row = number of the price list
-	 * of new holds. state 1: the seats added are set aside for those who wait. */
+	/* Rows were added, or prices changed. hold = digest of the venue image that says what is from here, user = digest of the one before, mask = number of seats, amount = number of rows, version = how many times the event has been changed, row = number of the price list of new holds. state 1: the seats added are set aside for those who wait. */
 	USH_RECORD_TYPE_EVENT_CHANGE = 34,
-	/* Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price
-	 * list that the hold keeps for its life. Without it: list 0, that of the image the event
-	 * was loaded with. */
+	/* Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list that the hold keeps for its life. Without it: list 0, that of the image the event was loaded with. */
 	USH_RECORD_TYPE_PRICES = 35,
 };
 #define USH_RECORD_TYPE_COUNT 36u
@@ -901,8 +830,7 @@ enum ush_drop {
 	USH_DROP_TX_FULL = 20,
 	/* Received while shutting down. */
 	USH_DROP_SHUTDOWN = 21,
-	/* Admission refused it, and its refusals are over their rate: no reply. The verdict is
-	 * counted, too. */
+	/* Admission refused it, and its refusals are over their rate: no reply. The verdict is counted, too. */
 	USH_DROP_REFUSE_RATE = 32,
 };
 #define USH_DROP_COUNT 33u
@@ -932,13 +860,11 @@ enum ush_drop {
 	X(SHUTDOWN, 21) \
 	X(REFUSE_RATE, 32)
 
-/* What admission says of a received frame: exactly one each. The checks are made in this order. See
- * docs/admission.md. */
+/* What admission says of a received frame: exactly one each. The checks are made in this order. See docs/admission.md. */
 enum ush_verdict {
 	/* To be decided. */
 	USH_VERDICT_PASS = 0,
-	/* No request for this port: left to the parser, which answers ARP and echoes and drops the
-	 * rest. */
+	/* No request for this port: left to the parser, which answers ARP and echoes and drops the rest. */
 	USH_VERDICT_HOST = 1,
 	/* An IPv4, IPv6 or UDP header that is wrong. */
 	USH_VERDICT_HEADER = 2,
@@ -1084,8 +1010,7 @@ enum ush_op_class {
 	X(JOIN, 4) \
 	X(PRIVILEGED, 5)
 
-/* Answers that are not replies of this protocol. Each answered packet counts under exactly one
- * status or one of these. */
+/* Answers that are not replies of this protocol. Each answered packet counts under exactly one status or one of these. */
 enum ush_answer {
 	/* ARP reply. */
 	USH_ANSWER_ARP = 0,
@@ -1117,8 +1042,7 @@ struct ush_request {
 	uint8_t reserved0;
 	/* 8: Event id, 1 to 65,535. */
 	uint32_t event;
-	/* 12: Idempotency: ascending per user and event, from 1. A repeat of the same request
-	 * carries the same id. */
+	/* 12: Idempotency: ascending per user and event, from 1. A repeat of the same request carries the same id. */
 	uint32_t request_id;
 	/* 16: User id, not 0. Chosen by the gateway. */
 	uint64_t user;
@@ -1128,21 +1052,13 @@ struct ush_request {
 	uint64_t mask;
 	/* 40: Base leg: row. QUERY_SECTION: first row wanted, counted within the section. */
 	uint16_t row;
-	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel.
-	 * PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER:
-	 * the version of the hold that is meant. */
+	/* 42: QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant. */
 	uint16_t section;
-	/* 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's
-	 * default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay.
-	 * [ms] */
+	/* 44: RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay. [ms] */
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS:
-	 * where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that
-	 * was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK,
-	 * UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
-	 * RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -1183,27 +1099,21 @@ struct ush_reply {
 	uint32_t request_id;
 	/* 16: As asked. */
 	uint64_t cookie;
-	/* 24: OK: the hold's id. TAKEN, TAKEN_NOW: mask of the seats in the way, 0 when a
-	 * remembered refusal is repeated. Otherwise as asked. */
+	/* 24: OK: the hold's id. TAKEN, TAKEN_NOW: mask of the seats in the way, 0 when a remembered refusal is repeated. Otherwise as asked. */
 	uint64_t hold;
 	/* 32: When the hold expires, Unix time. 0 when there is none. [ns] */
 	uint64_t deadline_ns;
-	/* 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests
-	 * on none. */
+	/* 40: Journal sequence that this answer rests on; durable before the reply left. 0: rests on none. */
 	uint64_t sequence;
-	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the
-	 * section. BOOKINGS: holds in this page. WAIT_LIST: see there. [minor units] */
+	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. BOOKINGS: holds in this page. WAIT_LIST: see there. [minor units] */
 	uint64_t amount;
-	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 =
-	 * that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go
-	 * on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
+	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
 	uint32_t detail;
 	/* 60: State of the hold now. */
 	uint8_t state;
 	/* 61: Zero. */
 	uint8_t reserved0;
-	/* 62: Version of the hold now: 1 when it is made, one more with each change. 0: none, or
-	 * not told. */
+	/* 62: Version of the hold now: 1 when it is made, one more with each change. 0: none, or not told. */
 	uint16_t hold_version;
 };
 static_assert(sizeof(struct ush_reply) == 64, "ush_reply size");
@@ -1238,8 +1148,7 @@ struct ush_extension_header {
 };
 static_assert(sizeof(struct ush_extension_header) == 8, "ush_extension_header size");
 static_assert(offsetof(struct ush_extension_header, type) == 0, "ush_extension_header.type");
-static_assert(
-	offsetof(struct ush_extension_header, reserved0) == 1, "ush_extension_header.reserved0");
+static_assert(offsetof(struct ush_extension_header, reserved0) == 1, "ush_extension_header.reserved0");
 static_assert(offsetof(struct ush_extension_header, size) == 2, "ush_extension_header.size");
 static_assert(offsetof(struct ush_extension_header, value) == 4, "ush_extension_header.value");
 
@@ -1317,8 +1226,7 @@ struct ush_record {
 	uint32_t event;
 	/* 16: User. */
 	uint64_t user;
-	/* 24: Hold id. In a HOLD or LATE record with run_index above 0, and in a SWAP record of
-	 * seats taken: the index of the line that keeps this leg. */
+	/* 24: Hold id. In a HOLD or LATE record with run_index above 0, and in a SWAP record of seats taken: the index of the line that keeps this leg. */
 	uint64_t hold;
 	/* 32: Seats of this leg. */
 	uint64_t mask;
@@ -1364,15 +1272,13 @@ struct ush_block_header {
 	uint32_t crc;
 	/* 16: Sequence of slot 0: the block's place. A multiple of 64. */
 	uint64_t sequence;
-	/* 24: All blocks before (this block - durable_lag) were known durable when this one was
-	 * written. [blocks] */
+	/* 24: All blocks before (this block - durable_lag) were known durable when this one was written. [blocks] */
 	uint32_t durable_lag;
 	/* 28: `chain` covers all blocks of the journal before (this block - chain_lag). [blocks] */
 	uint32_t chain_lag;
 	/* 32: Unix time when it was sealed. [ns] */
 	uint64_t time_ns;
-	/* 40: Hash chain: chain(0) is 24 zero bytes; each block b from block 1 on makes the next
-	 * one, the first 24 bytes of SHA-256(chain || the 4,096 bytes of b). */
+	/* 40: Hash chain: chain(0) is 24 zero bytes; each block b from block 1 on makes the next one, the first 24 bytes of SHA-256(chain || the 4,096 bytes of b). */
 	uint8_t chain[24];
 };
 static_assert(sizeof(struct ush_block_header) == 64, "ush_block_header size");
@@ -1404,8 +1310,7 @@ struct ush_box_file {
 	uint64_t created_ns;
 	/* 48: Size of a segment file. [bytes] */
 	uint64_t segment_bytes;
-	/* 56: Block where the newest epoch begins: the journal reaches at least this far.
-	 * 0xffffffff: that far or farther. */
+	/* 56: Block where the newest epoch begins: the journal reaches at least this far. 0xffffffff: that far or farther. */
 	uint32_t first_block;
 	/* 60: CRC-32C of the bytes before it. */
 	uint32_t crc;
@@ -1422,8 +1327,7 @@ static_assert(offsetof(struct ush_box_file, segment_bytes) == 48, "ush_box_file.
 static_assert(offsetof(struct ush_box_file, first_block) == 56, "ush_box_file.first_block");
 static_assert(offsetof(struct ush_box_file, crc) == 60, "ush_box_file.crc");
 
-/* Starts a snapshot; the table of its sections follows, then the sections, each at a multiple
- * of 64. The file is filled with zeros to a multiple of 4,096. */
+/* Starts a snapshot; the table of its sections follows, then the sections, each at a multiple of 64. The file is filled with zeros to a multiple of 4,096. */
 struct ush_snapshot_header {
 	/* 0: SNAPSHOT_MAGIC. */
 	uint64_t magic;
@@ -1459,18 +1363,13 @@ static_assert(offsetof(struct ush_snapshot_header, crc) == 12, "ush_snapshot_hea
 static_assert(offsetof(struct ush_snapshot_header, box) == 16, "ush_snapshot_header.box");
 static_assert(offsetof(struct ush_snapshot_header, sequence) == 24, "ush_snapshot_header.sequence");
 static_assert(offsetof(struct ush_snapshot_header, epoch) == 32, "ush_snapshot_header.epoch");
-static_assert(offsetof(struct ush_snapshot_header, section_count) == 36,
-	"ush_snapshot_header.section_count");
-static_assert(
-	offsetof(struct ush_snapshot_header, file_bytes) == 40, "ush_snapshot_header.file_bytes");
+static_assert(offsetof(struct ush_snapshot_header, section_count) == 36, "ush_snapshot_header.section_count");
+static_assert(offsetof(struct ush_snapshot_header, file_bytes) == 40, "ush_snapshot_header.file_bytes");
 static_assert(offsetof(struct ush_snapshot_header, time_ns) == 48, "ush_snapshot_header.time_ns");
-static_assert(
-	offsetof(struct ush_snapshot_header, last_type) == 56, "ush_snapshot_header.last_type");
-static_assert(
-	offsetof(struct ush_snapshot_header, reserved0) == 60, "ush_snapshot_header.reserved0");
+static_assert(offsetof(struct ush_snapshot_header, last_type) == 56, "ush_snapshot_header.last_type");
+static_assert(offsetof(struct ush_snapshot_header, reserved0) == 60, "ush_snapshot_header.reserved0");
 static_assert(offsetof(struct ush_snapshot_header, chain) == 64, "ush_snapshot_header.chain");
-static_assert(
-	offsetof(struct ush_snapshot_header, reserved1) == 88, "ush_snapshot_header.reserved1");
+static_assert(offsetof(struct ush_snapshot_header, reserved1) == 88, "ush_snapshot_header.reserved1");
 
 /* An entry of the table of sections. */
 struct ush_snapshot_section {
@@ -1492,10 +1391,8 @@ static_assert(offsetof(struct ush_snapshot_section, kind) == 0, "ush_snapshot_se
 static_assert(offsetof(struct ush_snapshot_section, crc) == 4, "ush_snapshot_section.crc");
 static_assert(offsetof(struct ush_snapshot_section, offset) == 8, "ush_snapshot_section.offset");
 static_assert(offsetof(struct ush_snapshot_section, bytes) == 16, "ush_snapshot_section.bytes");
-static_assert(offsetof(struct ush_snapshot_section, entry_bytes) == 24,
-	"ush_snapshot_section.entry_bytes");
-static_assert(
-	offsetof(struct ush_snapshot_section, reserved0) == 28, "ush_snapshot_section.reserved0");
+static_assert(offsetof(struct ush_snapshot_section, entry_bytes) == 24, "ush_snapshot_section.entry_bytes");
+static_assert(offsetof(struct ush_snapshot_section, reserved0) == 28, "ush_snapshot_section.reserved0");
 
 /* Snapshot section TOTAL: one entry. */
 struct ush_state_total {
@@ -1536,8 +1433,7 @@ struct ush_state_event {
 };
 static_assert(sizeof(struct ush_state_event) == 56, "ush_state_event size");
 static_assert(offsetof(struct ush_state_event, digest) == 0, "ush_state_event.digest");
-static_assert(offsetof(struct ush_state_event, sold_out_sequence) == 8,
-	"ush_state_event.sold_out_sequence");
+static_assert(offsetof(struct ush_state_event, sold_out_sequence) == 8, "ush_state_event.sold_out_sequence");
 static_assert(offsetof(struct ush_state_event, taken) == 16, "ush_state_event.taken");
 static_assert(offsetof(struct ush_state_event, returned) == 24, "ush_state_event.returned");
 static_assert(offsetof(struct ush_state_event, id) == 32, "ush_state_event.id");
@@ -1561,8 +1457,7 @@ static_assert(offsetof(struct ush_state_row, free) == 0, "ush_state_row.free");
 static_assert(offsetof(struct ush_state_row, house) == 8, "ush_state_row.house");
 static_assert(offsetof(struct ush_state_row, firm) == 16, "ush_state_row.firm");
 
-/* Snapshot section HOLD: a line that is in use or was once, by index. What an unused one says but
- * its word is zero. */
+/* Snapshot section HOLD: a line that is in use or was once, by index. What an unused one says but its word is zero. */
 struct ush_state_hold {
 	/* 0: State, version, generation. */
 	uint64_t word;
@@ -1687,8 +1582,7 @@ static_assert(offsetof(struct ush_state_channel, channel) == 16, "ush_state_chan
 static_assert(offsetof(struct ush_state_channel, key_number) == 17, "ush_state_channel.key_number");
 static_assert(offsetof(struct ush_state_channel, reserved0) == 18, "ush_state_channel.reserved0");
 
-/* Snapshot section WAIT: for each event its list, then those who wait, in order, then the seats set
- * aside. */
+/* Snapshot section WAIT: for each event its list, then those who wait, in order, then the seats set aside. */
 struct ush_state_wait {
 	/* 0: See enum wait_entry. */
 	uint64_t user;
@@ -1752,8 +1646,7 @@ static_assert(offsetof(struct ush_state_change, row_count) == 28, "ush_state_cha
 static_assert(offsetof(struct ush_state_change, seat_count) == 32, "ush_state_change.seat_count");
 static_assert(offsetof(struct ush_state_change, prices) == 36, "ush_state_change.prices");
 
-/* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at
- * the offsets the counts imply, no gaps. */
+/* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */
 struct ush_venue_header {
 	/* 0: VENUE_MAGIC. */
 	uint64_t magic;
@@ -1779,10 +1672,7 @@ struct ush_venue_header {
 	uint32_t hold_ms_max;
 	/* 56: Seats per user. [seats] */
 	uint16_t user_seats_max;
-	/* 58: How seats are chosen: objective (bits 0 to 2, enum best_objective) | split << 3 (bits
-	 * 3 and 4, enum best_split) | orphans << 5 (bits 5 and 6, enum best_orphans) | exempt << 8:
-	 * single seats may be left once at most exempt - 1 per cent of the seats are free; 0 means
-	 * 5 per cent. Bit 7 is zero. */
+	/* 58: How seats are chosen: objective (bits 0 to 2, enum best_objective) | split << 3 (bits 3 and 4, enum best_split) | orphans << 5 (bits 5 and 6, enum best_orphans) | exempt << 8: single seats may be left once at most exempt - 1 per cent of the seats are free; 0 means 5 per cent. Bit 7 is zero. */
 	uint16_t best;
 	/* 60: ISO 4217 code and a zero byte. */
 	uint8_t currency[4];
@@ -1790,8 +1680,7 @@ struct ush_venue_header {
 	uint8_t name[64];
 	/* 128: Seats times seconds that a user may hold in all; 0: no bound. [seat-seconds] */
 	uint32_t hold_budget_s;
-	/* 132: After a hold that ended unsold its user takes no new one for so long. At most
-	 * COOL_DOWN_MS_MAX. [ms] */
+	/* 132: After a hold that ended unsold its user takes no new one for so long. At most COOL_DOWN_MS_MAX. [ms] */
 	uint32_t cool_down_ms;
 };
 static_assert(sizeof(struct ush_venue_header) == 136, "ush_venue_header size");
@@ -1800,22 +1689,18 @@ static_assert(offsetof(struct ush_venue_header, version) == 8, "ush_venue_header
 static_assert(offsetof(struct ush_venue_header, crc) == 12, "ush_venue_header.crc");
 static_assert(offsetof(struct ush_venue_header, file_bytes) == 16, "ush_venue_header.file_bytes");
 static_assert(offsetof(struct ush_venue_header, tier_count) == 24, "ush_venue_header.tier_count");
-static_assert(
-	offsetof(struct ush_venue_header, section_count) == 28, "ush_venue_header.section_count");
+static_assert(offsetof(struct ush_venue_header, section_count) == 28, "ush_venue_header.section_count");
 static_assert(offsetof(struct ush_venue_header, row_count) == 32, "ush_venue_header.row_count");
 static_assert(offsetof(struct ush_venue_header, seat_count) == 36, "ush_venue_header.seat_count");
 static_assert(offsetof(struct ush_venue_header, label_bytes) == 40, "ush_venue_header.label_bytes");
 static_assert(offsetof(struct ush_venue_header, hold_ms) == 48, "ush_venue_header.hold_ms");
 static_assert(offsetof(struct ush_venue_header, hold_ms_max) == 52, "ush_venue_header.hold_ms_max");
-static_assert(
-	offsetof(struct ush_venue_header, user_seats_max) == 56, "ush_venue_header.user_seats_max");
+static_assert(offsetof(struct ush_venue_header, user_seats_max) == 56, "ush_venue_header.user_seats_max");
 static_assert(offsetof(struct ush_venue_header, best) == 58, "ush_venue_header.best");
 static_assert(offsetof(struct ush_venue_header, currency) == 60, "ush_venue_header.currency");
 static_assert(offsetof(struct ush_venue_header, name) == 64, "ush_venue_header.name");
-static_assert(
-	offsetof(struct ush_venue_header, hold_budget_s) == 128, "ush_venue_header.hold_budget_s");
-static_assert(
-	offsetof(struct ush_venue_header, cool_down_ms) == 132, "ush_venue_header.cool_down_ms");
+static_assert(offsetof(struct ush_venue_header, hold_budget_s) == 128, "ush_venue_header.hold_budget_s");
+static_assert(offsetof(struct ush_venue_header, cool_down_ms) == 132, "ush_venue_header.cool_down_ms");
 
 /* A price tier. */
 struct ush_venue_tier {
@@ -1855,8 +1740,7 @@ struct ush_venue_row {
 	uint8_t tier[4];
 	/* 60: Section it belongs to. */
 	uint16_t section;
-	/* 62: 1: general admission, places are anonymous. 2: continues the row block before it. 4:
-	 * with 2, a gap lies between the two blocks. */
+	/* 62: 1: general admission, places are anonymous. 2: continues the row block before it. 4: with 2, a gap lies between the two blocks. */
 	uint16_t flags;
 };
 static_assert(sizeof(struct ush_venue_row) == 64, "ush_venue_row size");
@@ -1869,8 +1753,7 @@ static_assert(offsetof(struct ush_venue_row, tier) == 56, "ush_venue_row.tier");
 static_assert(offsetof(struct ush_venue_row, section) == 60, "ush_venue_row.section");
 static_assert(offsetof(struct ush_venue_row, flags) == 62, "ush_venue_row.flags");
 
-/* One entry of an acknowledgement file, after a 64-byte first entry that holds ACK_MAGIC in
- * `magic`. Written by a client for each change that was answered OK, and read by usher verify. */
+/* One entry of an acknowledgement file, after a 64-byte first entry that holds ACK_MAGIC in `magic`. Written by a client for each change that was answered OK, and read by usher verify. */
 struct ush_ack_entry {
 	/* 0: ACK_MAGIC in the first entry, 0 in others. */
 	uint64_t magic;

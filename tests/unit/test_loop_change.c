@@ -8,10 +8,10 @@
  */
 #include "ask.h"
 #include "loop/internal.h"
+#include "plan.h"
 #include "replay.h"
 
-#define FIRST_ROWS 4u
-#define ROWS_MAX 200u
+#define FIRST_ROWS PLAN_FIRST_ROWS
 #define CHEAP 1000u
 #define DEAR 3000u
 
@@ -20,107 +20,9 @@ static struct replay history;
 static void *now_image;
 static size_t now_bytes;
 
-/* A venue: rows of ten seats, the upper three of tier 1; the first section has `first` rows, the
- * others two each. */
-struct plan {
-	uint32_t rows;
-	uint32_t first;
-	uint32_t price[2];
-	/* Of the rows behind FIRST_ROWS: house seats. */
-	uint64_t house;
-	const char *name;
-	/* This row's seats have other labels. */
-	uint32_t renamed;
-	uint16_t user_seats_max;
-	struct ush_venue_row row[ROWS_MAX];
-};
-
-static struct plan plan_of(uint32_t rows, uint32_t cheap, uint32_t dear)
-{
-	struct plan plan = {.rows = rows,
-		.first = 2,
-		.price = {cheap, dear},
-		.name = "hall",
-		.renamed = UINT32_MAX,
-		.user_seats_max = LIMIT};
-
-	for (uint32_t i = 0; i < rows; i++)
-		plan.row[i] = (struct ush_venue_row){
-			.seats = 0x3ff, .tier_mask = {0x380, 0, 0}, .tier = {0, 1, 0, 0}};
-	return plan;
-}
-
-static uint32_t section_of(const struct plan *plan, uint32_t row)
-{
-	return row < plan->first ? 0 : 1 + (row - plan->first) / 2;
-}
-
-/* As the venue compiler writes them. */
-static size_t put_labels(const struct plan *plan, char *text)
-{
-	size_t at = (size_t)sprintf(text, "{\"tiers\":[\"low\",\"h\\\"i\"],\"sections\":[");
-	uint32_t section = UINT32_MAX;
-
-	for (uint32_t i = 0; i < plan->rows; i++) {
-		if (section_of(plan, i) != section) {
-			at += (size_t)sprintf(text + at,
-				"%s{\"name\":\"S%u\",\"kind\":\"seats\",\"rows\":[",
-				i == 0 ? "" : "]},", section_of(plan, i));
-			section = section_of(plan, i);
-		} else {
-			at += (size_t)sprintf(text + at, ",");
-		}
-		at += (size_t)sprintf(text + at,
-			"{\"label\":\"%u\",\"seats\":[\"%s{[\\\\\",\"2\"]}", i,
-			i == plan->renamed ? "x" : "y");
-	}
-	return at + (size_t)sprintf(text + at, "]}]}");
-}
-
-static void *image_of(struct plan *plan, size_t *bytes)
-{
-	static char labels[ROWS_MAX * 100];
-	struct ush_venue_tier tiers[2] = {{.price = plan->price[0]}, {.price = plan->price[1]}};
-	struct ush_venue_section sections[ROWS_MAX] = {{0}};
-	struct ush_venue_header header = {.magic = USH_VENUE_MAGIC,
-		.version = USH_VENUE_VERSION,
-		.tier_count = 2,
-		.row_count = plan->rows,
-		.hold_ms = 60000,
-		.hold_ms_max = 600000,
-		.user_seats_max = plan->user_seats_max,
-		.currency = "EUR"};
-	struct harness_venue venue = {.tiers = tiers, .sections = sections, .rows = plan->row};
-	uint8_t *image, *longer;
-
-	snprintf((char *)header.name, sizeof(header.name), "%s", plan->name);
-	for (uint32_t i = 0; i < plan->rows; i++) {
-		uint32_t section = section_of(plan, i);
-
-		plan->row[i].section = (uint16_t)section;
-		if (i >= FIRST_ROWS)
-			plan->row[i].house = plan->house;
-		if (sections[section].row_count++ == 0)
-			sections[section].row_first = i;
-		header.section_count = section + 1;
-	}
-	venue.header = header;
-	image = harness_image_of(&venue, bytes);
-	*bytes -= 2;
-	header.label_bytes = put_labels(plan, labels);
-	longer = realloc(image, *bytes + header.label_bytes);
-	USH_ASSERT(longer != NULL);
-	memcpy(longer + *bytes, labels, header.label_bytes);
-	*bytes += header.label_bytes;
-	memcpy(longer + offsetof(struct ush_venue_header, file_bytes), bytes, 8);
-	memcpy(longer + offsetof(struct ush_venue_header, label_bytes), &header.label_bytes, 8);
-	harness_image_seal(longer, *bytes);
-	return longer;
-}
-
 static void begin_with(const struct ush_engine_limits *limits)
 {
-	struct plan plan = plan_of(FIRST_ROWS, CHEAP, DEAR);
+	struct plan plan = plan_make(FIRST_ROWS, CHEAP, DEAR);
 	struct ush_engine_limits small;
 
 	harness_limits_small(&small);
@@ -129,7 +31,7 @@ static void begin_with(const struct ush_engine_limits *limits)
 	harness_open(&h, limits != NULL ? limits : &small);
 	replay_free(&history);
 	replay_init(&history);
-	now_image = image_of(&plan, &now_bytes);
+	now_image = plan_image(&plan, &now_bytes);
 	replay_image(&history, EVENT, now_image, now_bytes);
 	harness_event_of(&h, EVENT, now_image, now_bytes);
 }
@@ -149,7 +51,7 @@ static enum ush_status build(struct plan *plan, uint32_t request_id, struct ush_
 	uint32_t *row, struct ush_message *message)
 {
 	size_t bytes;
-	void *image = image_of(plan, &bytes);
+	void *image = plan_image(plan, &bytes);
 	enum ush_status status = ush_engine_change_build(
 		h.engine, EVENT, request_id, now_image, image, bytes, change, row, message);
 
@@ -186,7 +88,7 @@ static struct ush_reply change_by(struct plan plan, uint32_t request_id)
 
 static struct ush_reply change_to(uint32_t rows, uint32_t cheap, uint32_t dear)
 {
-	return change_by(plan_of(rows, cheap, dear), 0);
+	return change_by(plan_make(rows, cheap, dear), 0);
 }
 
 static bool same_event(const struct ush_event *a, const struct ush_event *b)
@@ -398,7 +300,7 @@ static void test_change_is_told_when_durable(void)
 {
 	struct ush_request request = {.op = USH_OP_EVENT_CHANGE, .event = EVENT};
 	struct ush_request hold = harness_reserve(EVENT, 9, 1, 5, 0x1);
-	struct plan plan = plan_of(6, CHEAP, DEAR);
+	struct plan plan = plan_make(6, CHEAP, DEAR);
 	struct ush_change *change;
 	struct ush_message message;
 	struct ush_packet packets[2];
@@ -425,7 +327,7 @@ static void test_change_is_told_when_durable(void)
 /* Goal: each thing that must stay is looked at, and the answer says where it is not. */
 static void test_change_of_another_event_is_refused(void)
 {
-	struct plan good = plan_of(6, CHEAP, DEAR), plan;
+	struct plan good = plan_make(6, CHEAP, DEAR), plan;
 	struct ush_change *change = NULL;
 	struct ush_message message;
 	uint32_t row;
@@ -436,7 +338,7 @@ static void test_change_of_another_event_is_refused(void)
 		CHECK_EQ(build(&plan, 0, &change, &row, &message), USH_STATUS_IMAGE_DIFFERS); \
 		CHECK_EQ(row, (at)); \
 	} while (0)
-	plan = plan_of(3, CHEAP, DEAR);
+	plan = plan_make(3, CHEAP, DEAR);
 	REFUSED(3);
 	plan = good;
 	plan.row[2].seats = 0x7ff;
@@ -463,7 +365,7 @@ static void test_change_of_another_event_is_refused(void)
 	CHECK(strstr(message.text, "row block 3 ") != NULL);
 	CHECK(strstr(message.text, "labels") != NULL);
 	/* A row goes on behind its end. */
-	plan = plan_of(5, CHEAP, DEAR);
+	plan = plan_make(5, CHEAP, DEAR);
 	plan.first = 4;
 	REFUSED(2);
 	plan = good;
@@ -488,7 +390,7 @@ static void test_change_of_another_event_is_refused(void)
 /* Goal: a long row does not go on into added rows. */
 static void test_change_that_lengthens_a_row_is_refused(void)
 {
-	struct plan plan = plan_of(5, CHEAP, DEAR);
+	struct plan plan = plan_make(5, CHEAP, DEAR);
 	struct ush_change *change = NULL;
 	struct ush_message message;
 	uint32_t row;
@@ -497,7 +399,7 @@ static void test_change_that_lengthens_a_row_is_refused(void)
 	begin();
 	plan.first = 2;
 	CHECK_EQ(change_to(5, CHEAP, DEAR).status, USH_STATUS_OK);
-	plan = plan_of(6, CHEAP, DEAR);
+	plan = plan_make(6, CHEAP, DEAR);
 	plan.row[5].flags = 2;
 	CHECK_EQ(build(&plan, 0, &change, &row, &message), USH_STATUS_IMAGE_DIFFERS);
 	CHECK_EQ(row, 4);
@@ -507,7 +409,7 @@ static void test_change_that_lengthens_a_row_is_refused(void)
 /* Goal: what was asked for before is done once, by its number and by its image. */
 static void test_change_is_done_once(void)
 {
-	struct plan one = plan_of(6, CHEAP, DEAR), two = plan_of(6, CHEAP + 1, DEAR);
+	struct plan one = plan_make(6, CHEAP, DEAR), two = plan_make(6, CHEAP + 1, DEAR);
 	struct ush_reply reply, again;
 
 	begin();
@@ -538,7 +440,7 @@ static void test_change_is_done_once(void)
 static void test_change_is_refused(void)
 {
 	struct ush_request request = {.op = USH_OP_EVENT_CHANGE, .event = EVENT};
-	struct plan plan = plan_of(6, CHEAP, DEAR), other = plan_of(4, CHEAP + 1, DEAR);
+	struct plan plan = plan_make(6, CHEAP, DEAR), other = plan_make(4, CHEAP + 1, DEAR);
 	struct ush_change *first, *second;
 	struct ush_message message;
 	uint32_t row;
@@ -643,7 +545,7 @@ static void test_change_after_sold_out_sells_on(void)
 /* Goal: house seats of added rows are off sale, and can be put on it; channels work there. */
 static void test_change_rows_with_house_seats(void)
 {
-	struct plan plan = plan_of(6, CHEAP, DEAR);
+	struct plan plan = plan_make(6, CHEAP, DEAR);
 
 	begin();
 	plan.house = 0x30;
@@ -676,7 +578,7 @@ static void test_change_rows_go_to_those_who_wait(void)
 	{
 		struct ush_request request = {.op = USH_OP_EVENT_CHANGE, .event = EVENT};
 		struct ush_request greedy = harness_reserve(EVENT, 31, 1, 4, 0x1);
-		struct plan plan = plan_of(6, CHEAP, DEAR + 9);
+		struct plan plan = plan_make(6, CHEAP, DEAR + 9);
 		struct ush_change *change;
 		struct ush_message message;
 		struct ush_packet packets[2];
@@ -784,7 +686,7 @@ static void test_change_beside_another_loop(void)
 {
 	struct ush_request request = {.op = USH_OP_EVENT_CHANGE, .event = EVENT};
 	struct ush_engine_limits limits;
-	struct plan plan = plan_of(6, CHEAP * 2, DEAR);
+	struct plan plan = plan_make(6, CHEAP * 2, DEAR);
 	struct ush_change *change;
 	struct ush_message message;
 	struct ush_packet packet;
