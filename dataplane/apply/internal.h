@@ -55,6 +55,12 @@ USH_INLINE int find_row(const struct ush_event *event, const struct ush_record *
 int ush_apply_event(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
 
+USH_INLINE bool makes_a_hold(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_LATE ||
+	       type == USH_RECORD_TYPE_OFFER;
+}
+
 /* EVENT_CHANGE. */
 int ush_apply_event_change(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
