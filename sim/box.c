@@ -412,6 +412,8 @@ static void tally(struct sim *sim, const struct ush_record *record)
 	totals->payments_failed += end == USH_HOLD_STATE_HELD;
 	totals->payments_late += end == USH_HOLD_STATE_EXPIRED;
 	totals->transfers += record->type == USH_RECORD_TYPE_TRANSFER;
+	totals->swaps += record->type == USH_RECORD_TYPE_SWAP;
+	totals->late_sales += record->type == USH_RECORD_TYPE_LATE;
 	totals->kept +=
 		record->run_count > 1 && record[record->run_count - 1].type == USH_RECORD_TYPE_KEEP;
 	totals->cancelled += record->type == USH_RECORD_TYPE_EVENT_STATUS &&

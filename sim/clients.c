@@ -21,7 +21,9 @@ static struct sim_ask *new_ask(struct sim *sim, const struct sim_op *op, uint32_
 
 	if (sim->ask_count == SIM_ASKS_MAX)
 		return NULL;
-	*ask = (struct sim_ask){.control = op->control};
+	*ask = (struct sim_ask){.control = op->control,
+		.asked_at = sim->confirmed * USH_BLOCK_SLOTS,
+		.asked_boot = sim->boot};
 	user = 1 + (uint32_t)sim_below(sim, sim->config.users);
 	ask->request = (struct ush_request){.op = op->op, .event = event, .user = user};
 	if (!op->draw(sim, ask))
@@ -74,6 +76,9 @@ static void ask_lie(struct sim *sim)
 		return;
 	*ask = (struct sim_ask){.request = sim->asks[of].request,
 		.leg_count = sim->asks[of].leg_count,
+		.give_count = sim->asks[of].give_count,
+		.asked_at = sim->confirmed * USH_BLOCK_SLOTS,
+		.asked_boot = sim->boot,
 		.channel = sim->asks[of].channel,
 		.pad_legs = sim->asks[of].pad_legs,
 		.key_number = sim->asks[of].key_number,
@@ -82,6 +87,7 @@ static void ask_lie(struct sim *sim)
 		.control = sim->asks[of].control,
 		.lie = true};
 	memcpy(ask->legs, sim->asks[of].legs, sizeof(ask->legs));
+	memcpy(ask->gives, sim->asks[of].gives, sizeof(ask->gives));
 	switch (kind) {
 	case 0: /* the same id with another body */
 		r->mask = sim_draw_mask(sim);
@@ -109,7 +115,7 @@ static void ask_lie(struct sim *sim)
 		break;
 	case 7: /* another price, another group; who ends a payment is no liar */
 		if (r->op == USH_OP_PAY_BEGIN || r->op == USH_OP_RESERVE_BEST ||
-			r->op == USH_OP_RESERVE_AREA)
+			r->op == USH_OP_RESERVE_AREA || r->op == USH_OP_PAY_LATE)
 			r->arg ^= 1ull << sim_below(sim, 48);
 		break;
 	default: /* an id far ahead */

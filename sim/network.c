@@ -79,6 +79,9 @@ static uint32_t put_request(const struct sim_ask *ask, uint8_t *at)
 	if (ask->leg_count != 0)
 		put_extension(&request, at, USH_EXTENSION_LEGS, ask->leg_count, ask->legs,
 			ask->leg_count * (uint32_t)sizeof(struct ush_leg));
+	if (ask->give_count != 0)
+		put_extension(&request, at, USH_EXTENSION_GIVE, ask->give_count, ask->gives,
+			ask->give_count * (uint32_t)sizeof(struct ush_leg));
 	if (ask->channel != 0)
 		put_extension(&request, at, USH_EXTENSION_CHANNEL,
 			ask->channel | ask->key_number << 8, &ask->tag, sizeof(ask->tag));
@@ -144,7 +147,8 @@ bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 			(uint8_t)(1u << sim_below(sim, 8));
 	*packet = (struct ush_packet){.data = data,
 		.size = bytes,
-		.capacity = SIM_BUFFER_BYTES,
+		.capacity = ask->request.op == USH_OP_BOOKINGS && ask->control ? SIM_PAGE_BYTES
+									       : SIM_BUFFER_BYTES,
 		.handle = data,
 		.flags = ask->control ? USH_PACKET_CONTROL : 0};
 	if (ask->request.op == USH_OP_EVENT_LOAD && ask->control)
@@ -226,6 +230,31 @@ static void read_seats(struct sim *sim, const struct ush_reply *reply, const uin
 		header.value * sizeof(struct ush_leg));
 }
 
+/* Takes the bookings of a page; an operator goes on behind it, now and then anew. */
+static void read_bookings(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply,
+	const uint8_t *payload)
+{
+	struct ush_extension_header header = {.value = 0};
+
+	sim->reply_booking_count = 0;
+	if (reply->op != USH_OP_BOOKINGS || reply->status != USH_STATUS_OK)
+		return;
+	if (reply->extension_count != 0)
+		memcpy(&header, payload + USH_REPLY_BYTES, sizeof(header));
+	if (header.value > SIM_BOOKINGS_MAX ||
+		(header.value != 0 && header.type != USH_EXTENSION_BOOKINGS))
+		sim_fail(sim, "bookings", "a page of %u entries", header.value);
+	else
+		sim->reply_booking_count = header.value;
+	memcpy(sim->reply_bookings, payload + USH_REPLY_BYTES + sizeof(header),
+		sim->reply_booking_count * sizeof(struct ush_booking));
+	if (ask->out_boot == 0 && !ask->lie) {
+		sim->page_event = ask->request.event;
+		sim->page_next =
+			reply->detail == 0 ? 0 : reply->detail | (ask->request.arg & 1ull << 32);
+	}
+}
+
 void sim_network_reply(struct sim *sim, const struct ush_packet *packet)
 {
 	const uint8_t *payload = packet->data + packet->payload_at;
@@ -244,6 +273,7 @@ void sim_network_reply(struct sim *sim, const struct ush_packet *packet)
 	if (ask->request.op == USH_OP_EVENT_LOAD || ask->request.op == USH_OP_EVENT_STATUS)
 		sim->event_asked[ask->request.event] = false;
 	read_seats(sim, &reply, payload);
+	read_bookings(sim, ask, &reply, payload);
 	SIM_CHECK_ALL(sim, replied, ask, &reply);
 	remember(sim, ask, &reply);
 	if (reply.op == USH_OP_CHANNEL_KEY && reply.status == USH_STATUS_OK)

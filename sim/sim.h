@@ -34,6 +34,9 @@
 #define SIM_MESSAGES_MAX 256u
 #define SIM_BUFFERS 4352u
 #define SIM_BUFFER_BYTES 2048u
+/* So small that a list of bookings has several pages. */
+#define SIM_PAGE_BYTES 640u
+#define SIM_BOOKINGS_MAX (SIM_PAGE_BYTES / sizeof(struct ush_booking))
 #define SIM_SECOND 1000000000ull
 #define SIM_START_NS (1700000000ull * SIM_SECOND)
 
@@ -62,6 +65,8 @@ struct sim_config {
 	uint32_t sections, best, channels, cancel;
 	/* 0: none. */
 	uint32_t hold_budget_s, cool_down_ms;
+	/* Whether anybody swaps, pays late, lists bookings, waits for one tier. */
+	bool swaps, late, listings, tiers;
 	bool area;
 };
 
@@ -86,6 +91,10 @@ struct sim_config {
 	X(refunds) \
 	X(refunds_of_some) \
 	X(transfers) \
+	X(swaps) \
+	X(late_sales) \
+	X(pages) \
+	X(listings) \
 	X(kept) \
 	X(cancelled) \
 	X(expired) \
@@ -126,6 +135,12 @@ struct sim_ask {
 	struct ush_request request;
 	struct ush_leg legs[SIM_LEGS_MAX];
 	uint8_t leg_count;
+	/* GIVE extension. */
+	struct ush_leg gives[SIM_LEGS_MAX];
+	uint8_t give_count;
+	/* Records below were durable when it was first thought of. */
+	uint64_t asked_at;
+	uint32_t asked_boot;
 	/* CHANNEL extension; 0: none. */
 	uint8_t channel;
 	uint32_t key_number;
@@ -204,6 +219,21 @@ struct sim_times {
 	uint64_t deadline_ns[SIM_TIMED_HOLDS];
 };
 
+/* An operator goes through an event's bookings. */
+struct sim_listing {
+	bool active;
+	bool refund;
+	uint32_t event;
+	/* When its first page was asked for: what was durable, and in which process. */
+	uint64_t asked_at;
+	uint32_t boot;
+	/* Where its next page begins; only an ask after this one may be that. */
+	uint64_t next;
+	uint32_t ask;
+	/* By number of the hold. */
+	bool met[LEDGER_HOLDS_MAX];
+};
+
 struct sim {
 	uint64_t seed;
 	struct sim_config config;
@@ -272,6 +302,12 @@ struct sim {
 	/* SEATS of the reply that just left. */
 	struct ush_leg reply_legs[USH_LEG_COUNT_MAX];
 	uint32_t reply_leg_count;
+	/* BOOKINGS of that reply. */
+	struct ush_booking reply_bookings[SIM_BOOKINGS_MAX];
+	uint32_t reply_booking_count;
+	/* The page that an operator wants next, of which listing; cursor 0: they begin anew. */
+	uint32_t page_event;
+	uint64_t page_next;
 	struct sim_message to_box[SIM_MESSAGES_MAX];
 	uint32_t to_box_count;
 	struct sim_message to_client[SIM_MESSAGES_MAX];
@@ -289,6 +325,8 @@ struct sim {
 	/* Turns of work that a wheel may lag behind; when its loop had its last turn. */
 	uint32_t backlog_turns[SIM_LOOPS_MAX];
 	uint64_t turn_before_ns[SIM_LOOPS_MAX];
+	/* check_bookings: the listing under way. */
+	struct sim_listing listing;
 	bool failed;
 	bool failed_live;
 	char checker[24];

@@ -41,7 +41,7 @@ INCLUDES = {
               *STAGE),
 }
 # Folders whose files may include anything: they test it.
-INCLUDES_ANY = ("tests", "sim")
+INCLUDES_ANY = ("tests", "sim", "hw")
 # Headers that stay inside their folder, whatever the table above says.
 PRIVATE_HEADERS = (
     "dataplane/loop/internal.h", "dataplane/apply/internal.h", "control/journal/internal.h",
