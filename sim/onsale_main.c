@@ -194,7 +194,10 @@ int main(int argc, char **argv)
 			play_table();
 		print_sum(&defended, &undefended);
 	}
-	if (total.violations != 0)
-		fprintf(stderr, "usher-onsale: %" PRIu64 " violations\n", total.violations);
+	if (total.violations + total.over_admitted + total.unsold_without_reason != 0)
+		fprintf(stderr,
+			"usher-onsale: violations %" PRIu64 ", over_admitted %" PRIu64
+			", unsold_without_reason %" PRIu64 "\n",
+			total.violations, total.over_admitted, total.unsold_without_reason);
 	return total.violations + total.over_admitted + total.unsold_without_reason != 0 ? 20 : 0;
 }
