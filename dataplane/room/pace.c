@@ -5,7 +5,8 @@
  *
  * Who came is taken to be who was called first, and who made a hold who came first: only counts are
  * known. Somebody who holds a second time makes another leave early; the limits of users keep that
- * small. What fails: nothing; sums that go back count as no change.
+ * small. What fails: nothing; sums that go back count as no change. Whatever divides is inlined, so
+ * that tests/style can name the functions that do.
  */
 #include <string.h>
 
@@ -23,21 +24,21 @@
 /* More than came before may come: by so much of all. Nobody counts for less than that. */
 #define SHOWS_MARGIN_PPM 62500u
 
-static void cohort_init(struct ush_pace_cohort *cohort, uint64_t window_ns, uint64_t now_ns)
+USH_INLINE void cohort_init(struct ush_pace_cohort *cohort, uint64_t window_ns, uint64_t now_ns)
 {
 	memset(cohort, 0, sizeof(*cohort));
 	cohort->slot_ns = ush_max64(window_ns / WINDOW_SLOTS, 1);
 	cohort->oldest = now_ns / cohort->slot_ns;
 }
 
-static void cohort_add(struct ush_pace_cohort *cohort, uint64_t now_ns, uint32_t people)
+USH_INLINE void cohort_add(struct ush_pace_cohort *cohort, uint64_t now_ns, uint32_t people)
 {
 	cohort->slot[now_ns / cohort->slot_ns % USH_PACE_SLOTS] += people;
 	cohort->people += people;
 }
 
 /* Takes out those who have been there longest. ret: how many: as asked, or all. */
-static uint64_t cohort_take(struct ush_pace_cohort *cohort, uint64_t people)
+USH_INLINE uint64_t cohort_take(struct ush_pace_cohort *cohort, uint64_t people)
 {
 	uint64_t taken = ush_min64(people, cohort->people);
 
@@ -55,7 +56,7 @@ static uint64_t cohort_take(struct ush_pace_cohort *cohort, uint64_t people)
 }
 
 /* Takes out those whose window is over: between 32 and 33 slots after they came. ret: how many. */
-static uint64_t cohort_lapse(struct ush_pace_cohort *cohort, uint64_t now_ns)
+USH_INLINE uint64_t cohort_lapse(struct ush_pace_cohort *cohort, uint64_t now_ns)
 {
 	uint64_t slot = now_ns / cohort->slot_ns;
 	uint64_t lapsed = 0;
@@ -74,7 +75,7 @@ static uint64_t cohort_lapse(struct ush_pace_cohort *cohort, uint64_t now_ns)
 
 /* ret: people, each counted with the part of the window that is left, rounded up: who has not come
  * or taken anything for long is likely not to. */
-static uint64_t cohort_weight(const struct ush_pace_cohort *cohort, uint64_t now_ns)
+USH_INLINE uint64_t cohort_weight(const struct ush_pace_cohort *cohort, uint64_t now_ns)
 {
 	uint64_t slot = now_ns / cohort->slot_ns, sum = 0;
 
@@ -139,7 +140,7 @@ void ush_pace_init(struct ush_pace *pace, const struct ush_pace_config *config,
 }
 
 /* Who came, who went, and what they took. */
-static void book(struct ush_pace *pace, const struct ush_pace_input *input)
+USH_INLINE void book(struct ush_pace *pace, const struct ush_pace_input *input)
 {
 	uint64_t came = grown(pace->last.exchanged, input->exchanged);
 	uint64_t sold = grown(pace->last.seats_sold, input->seats_sold);
@@ -187,7 +188,7 @@ static uint64_t allowance(struct ush_pace *pace, const struct ush_pace_input *in
 }
 
 /* ret: the part of those called that is taken to come, parts per million. */
-static uint64_t shows_ppm(const struct ush_pace *pace)
+USH_INLINE uint64_t shows_ppm(const struct ush_pace *pace)
 {
 	return ush_min64(
 		pace->shows.part * MILLION / pace->shows.whole + SHOWS_MARGIN_PPM, MILLION);
@@ -200,7 +201,7 @@ static uint64_t coming(uint64_t called, uint64_t shows)
 }
 
 /* ret: people for whom there are seats beside those inside and to come. */
-static uint64_t seated(
+USH_INLINE uint64_t seated(
 	const struct ush_pace *pace, const struct ush_pace_input *input, struct ush_pace_says *says)
 {
 	uint64_t take = ush_max64(pace->take.part / pace->take.whole, 1000);
@@ -210,19 +211,16 @@ static uint64_t seated(
 
 	says->expected_seats =
 		(uint32_t)(input->seats_live * back / MILLION * pace->config.trust_ppm / MILLION);
-	says->inside = (uint32_t)(inside + coming(called, shows));
 	seats = (uint64_t)input->seats_free + says->expected_seats;
 	/* A last seat is for somebody, however many others took. */
-	if (called + inside == 0 && seats != 0 && seats * 1000 < take)
-		return 1;
+	people = ush_max64(seats * 1000 / take, seats != 0);
 	/* The most people of whom so many come that there are seats for all. */
-	people = seats * 1000 / take;
 	people = people > inside ? (people - inside) * MILLION / shows : 0;
 	return people > called ? people - called : 0;
 }
 
 /* ret: people to call. */
-static uint32_t decide(
+USH_INLINE uint32_t decide(
 	struct ush_pace *pace, const struct ush_pace_input *input, struct ush_pace_says *says)
 {
 	uint64_t people = grown(pace->serving, input->queue_end);
@@ -246,7 +244,7 @@ static uint32_t decide(
 	return (uint32_t)ush_min64(people, UINT32_MAX);
 }
 
-static void say(struct ush_pace *pace, uint64_t now_ns, struct ush_pace_says *says)
+USH_INLINE void say(struct ush_pace *pace, uint64_t now_ns, struct ush_pace_says *says)
 {
 	uint64_t called = cohort_weight(&pace->called, now_ns);
 	uint64_t ns = ush_min64(ush_max64(now_ns - pace->start_ns, SECOND_NS), MINUTE_NS);

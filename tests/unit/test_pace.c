@@ -361,12 +361,10 @@ static void oracle_step(const struct ush_pace_input *was)
 		   config.trust_ppm / 1000000;
 	seats = input.seats_free + expected;
 	for (by_seats = 0; by_seats < people; by_seats++) {
-		if (in + comers(call + by_seats + 1, shows) > seats * 1000 / take)
+		if (in + comers(call + by_seats + 1, shows) >
+			(seats * 1000 < take && seats != 0 ? 1 : seats * 1000 / take))
 			break;
 	}
-	if (inside.from == inside.to && called.from == called.to && seats > 0 &&
-		seats * 1000 < take)
-		by_seats = 1;
 	rate = oracle_rate < input.cap ? oracle_rate : input.cap;
 	oracle_credit += rate * ush_min64(input.now_ns - was->now_ns, SECOND);
 	oracle_credit = ush_min64(oracle_credit, rate * SECOND + MINUTE * (rate != 0));
