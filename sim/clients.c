@@ -31,6 +31,7 @@ static struct sim_ask *new_ask(struct sim *sim, const struct sim_op *op, uint32_
 	if (op->counted)
 		ask->request.request_id = ++sim->next_id[ask->request.event][ask->request.user];
 	ask->request.cookie = ++sim->ask_count;
+	sim_admission_draw(sim, ask);
 	return ask;
 }
 
@@ -74,20 +75,12 @@ static void ask_lie(struct sim *sim)
 	of = sim->ask_count - 1 - (uint32_t)sim_below(sim, span);
 	if (sim->asks[of].noise || sim->asks[of].request.op == USH_OP_EVENT_LOAD)
 		return;
-	*ask = (struct sim_ask){.request = sim->asks[of].request,
-		.leg_count = sim->asks[of].leg_count,
-		.give_count = sim->asks[of].give_count,
-		.asked_at = sim->confirmed * USH_BLOCK_SLOTS,
-		.asked_boot = sim->boot,
-		.channel = sim->asks[of].channel,
-		.pad_legs = sim->asks[of].pad_legs,
-		.key_number = sim->asks[of].key_number,
-		.tag = sim->asks[of].tag,
-		.forged = sim->asks[of].forged,
-		.control = sim->asks[of].control,
-		.lie = true};
-	memcpy(ask->legs, sim->asks[of].legs, sizeof(ask->legs));
-	memcpy(ask->gives, sim->asks[of].gives, sizeof(ask->gives));
+	*ask = sim->asks[of];
+	ask->lie = true;
+	ask->answered = false;
+	ask->out_boot = 0;
+	ask->asked_at = sim->confirmed * USH_BLOCK_SLOTS;
+	ask->asked_boot = sim->boot;
 	switch (kind) {
 	case 0: /* the same id with another body */
 		r->mask = sim_draw_mask(sim);

@@ -11,10 +11,10 @@
 #define CALM_NS (120ull * SIM_SECOND)
 #define CALM_STEPS 20000u
 
-const struct check *const sim_checks[] = {&check_best, &check_bookings, &check_channel,
-	&check_conserve, &check_durable, &check_expiry, &check_life, &check_limits, &check_lost,
-	&check_pay, &check_repeat, &check_replay, &check_sale, &check_seats, &check_time,
-	&check_waitlist, NULL};
+const struct check *const sim_checks[] = {&check_admission, &check_best, &check_bookings,
+	&check_channel, &check_conserve, &check_durable, &check_expiry, &check_life, &check_limits,
+	&check_lost, &check_pay, &check_repeat, &check_replay, &check_sale, &check_seats,
+	&check_time, &check_waitlist, NULL};
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
