@@ -381,7 +381,7 @@ void sand_webhooks_script(struct sand_call *call)
 {
 	const char *order = "asis";
 	json_int_t duplicate = 0, delay_ms = 0;
-	bool hold = false;
+	int hold = 0; /* jansson writes an int */
 	json_t *how;
 	char *text;
 

@@ -158,7 +158,7 @@ def malformed(folder):
           '"event":"request"' in log and KEY not in log and made["client_secret"] not in log, log)
 
 
-def killed(folder, rounds=8, seed=None):
+def killed(folder, rounds=5, seed=None):
     """Payments under keys while the process is killed: in the end each key charged once or not at all."""
     seed = int(os.environ.get("USH_SEED", seed or random.randrange(1 << 32)))
     print(f"# USH_SEED={seed}", flush=True)
@@ -225,25 +225,25 @@ def faults(folder):
 
 
 def starts(folder):
-    def run(*options):
-        return subprocess.run([SANDBOX, *options], capture_output=True, text=True, timeout=20)
+    def started(*options):
+        return subprocess.started([SANDBOX, *options], capture_output=True, text=True, timeout=20)
 
-    done = run("--help")
+    done = started("--help")
     check("--help", done.returncode == 0 and "usage:" in done.stdout and not done.stderr, done)
     for name, options in [("no database", []), ("an unknown option", ["--dance"]), ("a stray word", ["x"]),
                           ("a port out of range", ["--db", "x", "--listen", "127.0.0.1:65536"]),
                           ("https webhooks", ["--db", "x", "--webhook", "https://127.0.0.1/"])]:
-        done = run(*options)
+        done = started(*options)
         check(f"{name}: status 2", done.returncode == 2 and "usher-sandbox" in done.stderr and not done.stdout, done)
     junk = pathlib.Path(folder, "junk.db")
     junk.write_text("this is no database, it is a text " * 100)
-    done = run("--db", str(junk), "--listen", "127.0.0.1:0")
+    done = started("--db", str(junk), "--listen", "127.0.0.1:0")
     check("a file that is no database: status 1, and it is named",
           done.returncode == 1 and "junk.db" in done.stderr, done)
     box = Sandbox(folder)
-    done = run("--db", str(pathlib.Path(folder, "books.db")), "--listen", "127.0.0.1:0")
+    done = started("--db", str(pathlib.Path(folder, "books.db")), "--listen", "127.0.0.1:0")
     check("a database in use: status 1", done.returncode == 1, done)
-    done = run("--db", str(pathlib.Path(folder, "other.db")), "--listen", f"127.0.0.1:{box.port}")
+    done = started("--db", str(pathlib.Path(folder, "other.db")), "--listen", f"127.0.0.1:{box.port}")
     check("a port in use: status 1", done.returncode == 1 and "listen" in done.stderr, done)
     box.stop()
 
