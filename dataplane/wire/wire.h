@@ -72,7 +72,7 @@
 /* Rows touched by one request: the base leg and up to seven in LEGS. [legs] */
 #define USH_LEG_COUNT_MAX 8u
 
-/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. [records] */
+/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. One with a PRICES record has no more than eight legs besides. [records] */
 #define USH_RUN_RECORDS_MAX 33u
 
 /* Channels of one event: numbers 1 to 15. [channels] */
@@ -147,6 +147,18 @@
 /* Greatest difficulty that is demanded of a proof of work. [bits] */
 #define USH_ADMIT_WORK_BITS_MAX 40u
 
+/* First register of the hardware filter: 'USHF'. */
+#define USH_FILTER_ID 1179145045u
+
+/* Version of the filter's registers. */
+#define USH_FILTER_INTERFACE 1u
+
+/* Where the bytes of events stand among the filter's registers, one in 32 bits. */
+#define USH_FILTER_EVENTS 262144u
+
+/* Longest frame that the filter takes: 24 x 64 bytes. [beats] */
+#define USH_FILTER_BEATS_MAX 24u
+
 /* A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes] */
 #define USH_CHAIN_BYTES 24u
 
@@ -209,6 +221,8 @@ enum ush_op {
 	USH_OP_CHANNEL_KEY = 78,
 	/* A payment succeeded after its hold was over: sells the same seats if they are still free. Control port only. */
 	USH_OP_PAY_LATE = 79,
+	/* Add rows to a loaded event, or change its prices, by a venue image passed as a file descriptor. Control port only. */
+	USH_OP_EVENT_CHANGE = 80,
 	/* A page of an event's bookings. Control port only. */
 	USH_OP_BOOKINGS = 81,
 };
@@ -239,6 +253,7 @@ enum ush_op {
 	X(REFUND_END, 76) \
 	X(CHANNEL_KEY, 78) \
 	X(PAY_LATE, 79) \
+	X(EVENT_CHANGE, 80) \
 	X(BOOKINGS, 81)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
@@ -313,10 +328,12 @@ enum ush_status {
 	USH_STATUS_NOT_SOLD_OUT = 45,
 	/* The user is on the wait-list of this event already, or has an offer from it. The reply says how it stands. */
 	USH_STATUS_ON_LIST = 46,
+	/* The venue image changes what must stay as it is. `detail` is the first row block that differs, 4294967295 when something else does; the TEXT extension says what. */
+	USH_STATUS_IMAGE_DIFFERS = 49,
 	/* The user is not on the wait-list of this event. */
 	USH_STATUS_NOT_ON_LIST = 47,
 };
-#define USH_STATUS_COUNT 49u
+#define USH_STATUS_COUNT 50u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -354,6 +371,7 @@ enum ush_status {
 	X(HOLD_BUDGET, 44) \
 	X(NOT_SOLD_OUT, 45) \
 	X(ON_LIST, 46) \
+	X(IMAGE_DIFFERS, 49) \
 	X(NOT_ON_LIST, 47)
 
 /* What was wrong in a BAD_REQUEST. */
@@ -656,10 +674,12 @@ enum ush_state_section {
 	USH_STATE_SECTION_ANSWER = 7,
 	/* Seats and keys of channels: state_channel. */
 	USH_STATE_SECTION_CHANNEL = 9,
+	/* Changes of events that are loaded: state_change, in the order of section EVENT, those of one event in theirs. */
+	USH_STATE_SECTION_CHANGE = 21,
 	/* Wait-lists and the seats set aside for them: state_wait. */
 	USH_STATE_SECTION_WAIT = 20,
 };
-#define USH_STATE_SECTION_COUNT 21u
+#define USH_STATE_SECTION_COUNT 22u
 /* X(name, value) for each member. */
 #define USH_STATE_SECTION_EACH(X) \
 	X(TOTAL, 1) \
@@ -670,6 +690,7 @@ enum ush_state_section {
 	X(USER, 6) \
 	X(ANSWER, 7) \
 	X(CHANNEL, 9) \
+	X(CHANGE, 21) \
 	X(WAIT, 20)
 
 /* Kinds of journal record. */
@@ -734,8 +755,12 @@ enum ush_record_type {
 	USH_RECORD_TYPE_WAIT_TURN = 31,
 	/* Seats set aside that are for nobody who waits become free. One record per leg, a run. */
 	USH_RECORD_TYPE_WAIT_OPEN = 32,
+	/* Rows were added, or prices changed. hold = digest of the venue image that says what is from here, user = digest of the one before, mask = number of seats, amount = number of rows, version = how many times the event has been changed, row = number of the price list of new holds. state 1: the seats added are set aside for those who wait. */
+	USH_RECORD_TYPE_EVENT_CHANGE = 34,
+	/* Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list that the hold keeps for its life. Without it: list 0, that of the image the event was loaded with. */
+	USH_RECORD_TYPE_PRICES = 35,
 };
-#define USH_RECORD_TYPE_COUNT 33u
+#define USH_RECORD_TYPE_COUNT 36u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -767,7 +792,9 @@ enum ush_record_type {
 	X(WAIT_LEAVE, 29) \
 	X(OFFER, 30) \
 	X(WAIT_TURN, 31) \
-	X(WAIT_OPEN, 32)
+	X(WAIT_OPEN, 32) \
+	X(EVENT_CHANGE, 34) \
+	X(PRICES, 35)
 
 /* Why a received packet got no reply. Each dropped packet counts under exactly one reason. */
 enum ush_drop {
@@ -994,6 +1021,97 @@ enum ush_op_class {
 	X(NEW_HOLD, 3) \
 	X(JOIN, 4) \
 	X(PRIVILEGED, 5)
+
+/* Registers of the hardware filter: byte offsets, 32 bits each, written whole. The byte of event e is at FILTER_EVENTS + 4 e. See docs/hardware.md. */
+enum ush_filter_register {
+	/* Reads FILTER_ID. */
+	USH_FILTER_REGISTER_ID = 0,
+	/* Reads FILTER_INTERFACE, the version of this list. */
+	USH_FILTER_REGISTER_INTERFACE = 4,
+	/* Bits 7 to 0: checks that it can make (enum admission_check); 15 to 8: set_bits of `sources`; 23 to 16: of `users`. */
+	USH_FILTER_REGISTER_CAPABILITIES = 8,
+	/* Bit 0: ready; tables are zeroed after a reset, and frames are dropped as long. */
+	USH_FILTER_REGISTER_STATUS = 12,
+	/* Bit 0: bypass; frames pass unjudged. */
+	USH_FILTER_REGISTER_CONTROL = 16,
+	/* Checks that are made; those that it cannot make read 0. */
+	USH_FILTER_REGISTER_CHECKS = 20,
+	/* Of the public ports. */
+	USH_FILTER_REGISTER_UDP_PORT = 24,
+	/* Bits more that a proof of work needs for now, 0 to 255. */
+	USH_FILTER_REGISTER_LOAD_BITS = 28,
+	/* Unix ns. Reading it keeps the upper half for CLOCK_HIGH. Written before CLOCK_HIGH. */
+	USH_FILTER_REGISTER_CLOCK_LOW = 32,
+	/* Writing it sets the clock; a time before the present one is ignored. */
+	USH_FILTER_REGISTER_CLOCK_HIGH = 36,
+	/* Time that each cycle adds: ns in bits 31 to 24, and a fraction of 24 bits. */
+	USH_FILTER_REGISTER_CLOCK_STEP = 40,
+	/* ns */
+	USH_FILTER_REGISTER_WORK_WINDOW_LOW = 48,
+	/* Upper half. */
+	USH_FILTER_REGISTER_WORK_WINDOW_HIGH = 52,
+	/* k0 low, k0 high, k1 low, k1 high; reads 0, as all keys. */
+	USH_FILTER_REGISTER_TABLE_KEY = 64,
+	/* Bits 7 to 0: id; bit 8: live. Its key, four words, at 16 more. */
+	USH_FILTER_REGISTER_TOKEN_0 = 96,
+	/* As TOKEN_0. */
+	USH_FILTER_REGISTER_TOKEN_1 = 128,
+	/* A counter of 64 bits for each verdict, low half first; reading the low half keeps the upper one. 48 bits count. */
+	USH_FILTER_REGISTER_VERDICTS = 256,
+	/* Counters as above: frames whose last beat came in. */
+	USH_FILTER_REGISTER_RECEIVED = 512,
+	/* Dropped: no room, or not ready. */
+	USH_FILTER_REGISTER_DROP_FULL = 520,
+	/* Dropped: longer than the filter takes. */
+	USH_FILTER_REGISTER_DROP_LONG = 528,
+	/* Dropped: the card said that it was received in error. */
+	USH_FILTER_REGISTER_DROP_ERROR = 536,
+	/* Frames that went out, or are about to. */
+	USH_FILTER_REGISTER_PASSED = 544,
+	/* Frames judged and not passed. */
+	USH_FILTER_REGISTER_DISCARDED = 552,
+	/* Of PASSED: unjudged. */
+	USH_FILTER_REGISTER_BYPASSED = 560,
+	/* Of PASSED: the user's last request again; marked, and let in without a charge. */
+	USH_FILTER_REGISTER_REPEATED = 568,
+	/* Entries of `sources` found busy by another: `evicted` of the contract. */
+	USH_FILTER_REGISTER_SOURCE_EVICTED = 576,
+	/* The same of `users`. */
+	USH_FILTER_REGISTER_USER_EVICTED = 584,
+	/* 16 of 64 bytes: source, hold and user limit (interval_ns, tolerance_ns), work_salt, each low half first, then work_bits. */
+	USH_FILTER_REGISTER_POLICIES = 1024,
+};
+#define USH_FILTER_REGISTER_COUNT 1025u
+/* X(name, value) for each member. */
+#define USH_FILTER_REGISTER_EACH(X) \
+	X(ID, 0) \
+	X(INTERFACE, 4) \
+	X(CAPABILITIES, 8) \
+	X(STATUS, 12) \
+	X(CONTROL, 16) \
+	X(CHECKS, 20) \
+	X(UDP_PORT, 24) \
+	X(LOAD_BITS, 28) \
+	X(CLOCK_LOW, 32) \
+	X(CLOCK_HIGH, 36) \
+	X(CLOCK_STEP, 40) \
+	X(WORK_WINDOW_LOW, 48) \
+	X(WORK_WINDOW_HIGH, 52) \
+	X(TABLE_KEY, 64) \
+	X(TOKEN_0, 96) \
+	X(TOKEN_1, 128) \
+	X(VERDICTS, 256) \
+	X(RECEIVED, 512) \
+	X(DROP_FULL, 520) \
+	X(DROP_LONG, 528) \
+	X(DROP_ERROR, 536) \
+	X(PASSED, 544) \
+	X(DISCARDED, 552) \
+	X(BYPASSED, 560) \
+	X(REPEATED, 568) \
+	X(SOURCE_EVICTED, 576) \
+	X(USER_EVICTED, 584) \
+	X(POLICIES, 1024)
 
 /* Answers that are not replies of this protocol. Each answered packet counts under exactly one status or one of these. */
 enum ush_answer {
@@ -1395,7 +1513,7 @@ static_assert(offsetof(struct ush_state_total, reserved0) == 12, "ush_state_tota
 
 /* Snapshot section EVENT: an event, in the order of loading. */
 struct ush_state_event {
-	/* 0: Of its venue image. */
+	/* 0: Of the venue image it was loaded with. */
 	uint64_t digest;
 	/* 8: Highest sequence of a record that took seats off sale. */
 	uint64_t sold_out_sequence;
@@ -1470,8 +1588,8 @@ struct ush_state_hold {
 	uint8_t flags;
 	/* 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded. */
 	uint16_t pending;
-	/* 62: Zero. */
-	uint16_t reserved0;
+	/* 62: Number of its price list. */
+	uint16_t prices;
 };
 static_assert(sizeof(struct ush_state_hold) == 64, "ush_state_hold size");
 static_assert(offsetof(struct ush_state_hold, word) == 0, "ush_state_hold.word");
@@ -1487,7 +1605,7 @@ static_assert(offsetof(struct ush_state_hold, row) == 56, "ush_state_hold.row");
 static_assert(offsetof(struct ush_state_hold, leg_count) == 58, "ush_state_hold.leg_count");
 static_assert(offsetof(struct ush_state_hold, flags) == 59, "ush_state_hold.flags");
 static_assert(offsetof(struct ush_state_hold, pending) == 60, "ush_state_hold.pending");
-static_assert(offsetof(struct ush_state_hold, reserved0) == 62, "ush_state_hold.reserved0");
+static_assert(offsetof(struct ush_state_hold, prices) == 62, "ush_state_hold.prices");
 
 /* Snapshot section USER: a user in an event. */
 struct ush_state_user {
@@ -1601,6 +1719,35 @@ static_assert(offsetof(struct ush_state_wait, tier) == 32, "ush_state_wait.tier"
 static_assert(offsetof(struct ush_state_wait, seats) == 34, "ush_state_wait.seats");
 static_assert(offsetof(struct ush_state_wait, kind) == 35, "ush_state_wait.kind");
 static_assert(offsetof(struct ush_state_wait, reserved0) == 36, "ush_state_wait.reserved0");
+
+/* Snapshot section CHANGE: a change of an event. */
+struct ush_state_change {
+	/* 0: Of the venue image. */
+	uint64_t digest;
+	/* 8: Of its EVENT_CHANGE. */
+	uint64_t sequence;
+	/* 16: Event. */
+	uint32_t event;
+	/* 20: Request that caused it; 0: none. */
+	uint32_t request_id;
+	/* 24: From 1. */
+	uint32_t number;
+	/* 28: Row blocks from here. */
+	uint32_t row_count;
+	/* 32: Seats from here. [seats] */
+	uint32_t seat_count;
+	/* 36: Number of the price list from here. */
+	uint32_t prices;
+};
+static_assert(sizeof(struct ush_state_change) == 40, "ush_state_change size");
+static_assert(offsetof(struct ush_state_change, digest) == 0, "ush_state_change.digest");
+static_assert(offsetof(struct ush_state_change, sequence) == 8, "ush_state_change.sequence");
+static_assert(offsetof(struct ush_state_change, event) == 16, "ush_state_change.event");
+static_assert(offsetof(struct ush_state_change, request_id) == 20, "ush_state_change.request_id");
+static_assert(offsetof(struct ush_state_change, number) == 24, "ush_state_change.number");
+static_assert(offsetof(struct ush_state_change, row_count) == 28, "ush_state_change.row_count");
+static_assert(offsetof(struct ush_state_change, seat_count) == 32, "ush_state_change.seat_count");
+static_assert(offsetof(struct ush_state_change, prices) == 36, "ush_state_change.prices");
 
 /* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */
 struct ush_venue_header {

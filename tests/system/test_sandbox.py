@@ -166,14 +166,15 @@ def killed(folder, rounds=5, seed=None):
     answered, number, wrong = {}, 0, []
     for _ in range(rounds):
         box = Sandbox(folder)
-        killer = threading.Timer(draw.uniform(0.02, 0.25), box.process.kill)
-        killer.start()
+        killer = threading.Timer(draw.uniform(0.0, 0.2), box.process.kill)
         try:
             while True:
                 key = f"hold-{number}"
                 status, answer = box.post("/v1/payment_intents", {**PAY, "metadata[key]": key}, key)
                 if status == 200:
                     answered[key] = answer["id"]
+                    if not killer.is_alive():
+                        killer.start()
                 number += 1
         except (OSError, http.client.HTTPException):
             pass
