@@ -173,11 +173,13 @@ def killed(folder, rounds=5, seed=None):
                 status, answer = box.post("/v1/payment_intents", {**PAY, "metadata[key]": key}, key)
                 if status == 200:
                     answered[key] = answer["id"]
-                    if not killer.is_alive():
+                    if killer.ident is None:
                         killer.start()
                 number += 1
         except (OSError, http.client.HTTPException):
             pass
+        if killer.ident is None:
+            killer.start()
         killer.join()
         box.process.wait(timeout=10)
         box.log.close()
@@ -227,7 +229,7 @@ def faults(folder):
 
 def starts(folder):
     def started(*options):
-        return subprocess.started([SANDBOX, *options], capture_output=True, text=True, timeout=20)
+        return subprocess.run([SANDBOX, *options], capture_output=True, text=True, timeout=20)
 
     done = started("--help")
     check("--help", done.returncode == 0 and "usage:" in done.stdout and not done.stderr, done)
