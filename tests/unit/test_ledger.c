@@ -105,7 +105,7 @@ static void test_ledger_finds_other_amounts(void)
 	begin();
 	put(two_seats());
 	put(of(USH_RECORD_TYPE_PAY_BEGIN, USH_HOLD_STATE_PAYING, 49));
-	CHECK(found("another amount than the hold costs"));
+	CHECK(found("is not what the hold costs"));
 	begin();
 	put(two_seats());
 	put(cut(51));
