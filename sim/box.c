@@ -91,10 +91,16 @@ static int find_image(void *context, uint32_t event_id, uint64_t digest, const v
 {
 	const struct sim *sim = context;
 
-	(void)event_id, (void)digest, (void)message;
-	*image = sim->image;
-	*image_bytes = sim->image_bytes;
-	return 0;
+	(void)event_id;
+	for (uint32_t i = 0; i < sim->ledger.plan_count; i++) {
+		if (sim->ledger.plan[i].digest != digest)
+			continue;
+		*image = sim->image[i];
+		*image_bytes = sim->image_bytes[i];
+		return 0;
+	}
+	ush_message_set(message, "no such image");
+	return -USH_ENOENT;
 }
 
 static int apply(void *context, const struct ush_record *records, uint32_t count,
@@ -134,6 +140,8 @@ static void make_engine(struct sim *sim)
 		.wait_count = 256,
 		.log_block_count = c->log_blocks,
 		.ack_count = c->acks};
+	if (c->admission != 0)
+		sim->limits.admit_source_count = sim->limits.admit_user_count = SIM_ADMIT_BUCKETS;
 	sim->engine = ush_engine_init(
 		arena_take(&live_arena, &sim->limits), &sim->limits, ush_journal_key(sim->journal));
 	ush_engine_set_image_find(sim->engine, find_image, sim);
@@ -148,6 +156,7 @@ static int start(struct sim *sim, struct ush_message *message)
 		.spare_count = c->spares,
 		.depth = c->depth,
 		.write_bytes_max = c->write_blocks * USH_BLOCK_BYTES};
+	static struct ush_admit_config admission;
 	struct ush_engine_resume found;
 	uint64_t credit;
 	int error;
@@ -170,6 +179,10 @@ static int start(struct sim *sim, struct ush_message *message)
 	/* The clock never goes back behind the journal. */
 	sim->now_ns = ush_max64(sim->now_ns, sim->report.time_ns);
 	ush_engine_replayed(sim->engine, sim->now_ns, &found);
+	if (c->admission != 0) {
+		sim_admission_config(sim, &admission);
+		ush_engine_admission(sim->engine, &admission);
+	}
 	SIM_CHECK_ALL(sim, restarted);
 	error = ush_journal_start(sim->journal, ush_engine_log(sim->engine), sim->now_ns, message);
 	if (error != 0)
@@ -401,6 +414,10 @@ static void tally(struct sim *sim, const struct ush_record *record)
 	struct sim_totals *totals = sim->totals;
 	uint32_t end = record->type == USH_RECORD_TYPE_PAY_END ? record->state : 0;
 
+	totals->changed += record->type == USH_RECORD_TYPE_EVENT_CHANGE;
+	totals->rows_added += record->type == USH_RECORD_TYPE_EVENT_CHANGE &&
+			      record->amount > sim->ledger.event[record->event].rows;
+	totals->priced += ledger_list(record, record->run_count) != 0;
 	totals->holds += record->type == USH_RECORD_TYPE_HOLD;
 	totals->waiting += record->type == USH_RECORD_TYPE_WAIT_JOIN;
 	totals->offers += record->type == USH_RECORD_TYPE_OFFER;
@@ -459,6 +476,7 @@ void sim_box_turn(struct sim *sim, uint32_t index)
 	scan_log(sim, index);
 	sim->loop_now_ns[index] = ush_max64(sim->loop_now_ns[index], sim->now_ns);
 	sim_note(sim, "turn", index, count);
+	SIM_CHECK_ALL(sim, arrived, index, packets, count);
 	ush_loop_turn(loop, &sim->net, packets, count, sim->now_ns, &sim->out);
 	sim->totals->turns++;
 	scan_log(sim, index);

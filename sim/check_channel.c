@@ -93,9 +93,10 @@ static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush
 			reply->op != USH_OP_PAY_LATE))
 		return;
 	hold = ledger_hold(&sim->ledger, reply->hold);
-	/* What was swapped since came by another ask. */
-	if (hold == NULL || !ledger_is_live(hold) ||
-		(hold->swapped && (reply->op != USH_OP_SWAP || reply->detail != 0)))
+	/* What was swapped since came by another ask, and of late payments only the first counts.
+	 */
+	if (hold == NULL || !ledger_is_live(hold) || (hold->swapped && reply->op != USH_OP_SWAP) ||
+		((reply->op == USH_OP_SWAP || reply->op == USH_OP_PAY_LATE) && reply->detail != 0))
 		return;
 	for (uint32_t i = 0; i < hold->legs; i++) {
 		uint64_t of = ledger_channel(&sim->ledger, hold->event, hold->row[i], 0);

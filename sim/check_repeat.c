@@ -138,7 +138,7 @@ static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush
 		return;
 	is_old = sim->next_id[r->event][r->user] - r->request_id >= USH_REQUEST_WINDOW;
 	if (ask->out_status == USH_STATUS_OK && reply->status != USH_STATUS_OK &&
-		reply->status != USH_STATUS_RETRY &&
+		reply->status != USH_STATUS_RETRY && !sim_admission_refused(sim, reply->status) &&
 		!(reply->status == USH_STATUS_STALE && is_old) && !is_older(sim, ask, reply))
 		sim_fail(sim, "repeat",
 			"request %u of user %" PRIu64 " was accepted and is now answered %u",

@@ -9,6 +9,7 @@
 #define IP4 20u
 #define UDP 8u
 #define PAYLOAD_AT (ETHER + IP4 + UDP)
+static_assert(PAYLOAD_AT == SIM_PAYLOAD_AT, "no options");
 
 static const uint8_t box_mac[6] = {0x02, 0, 0, 0, 0, 1}, peer_mac[6] = {0x02, 0, 0, 0, 0, 9};
 static const uint8_t box_ip4[4] = {10, 7, 0, 1}, peer_ip4[4] = {10, 7, 0, 2};
@@ -51,6 +52,14 @@ static void frame(uint8_t *f, uint32_t bytes)
 	put16(udp + 6, ~sum16(sum16(17 + udp_bytes, ip + 12, 8), udp, udp_bytes));
 }
 
+bool sim_network_is_whole(const struct ush_packet *packet)
+{
+	const uint8_t *ip = packet->data + ETHER, *udp = ip + IP4;
+	uint32_t bytes = (uint32_t)udp[4] << 8 | udp[5];
+
+	return sum16(sum16(17 + bytes, ip + 12, 8), udp, bytes) == 0xffff;
+}
+
 /* Adds an extension with `bytes` of a body; no body: zeros. */
 static void put_extension(struct ush_request *request, uint8_t *payload, uint8_t type,
 	uint32_t value, const void *body, uint32_t bytes)
@@ -69,13 +78,14 @@ static void put_extension(struct ush_request *request, uint8_t *payload, uint8_t
 }
 
 /* ret: bytes of the request. */
-static uint32_t put_request(const struct sim_ask *ask, uint8_t *at)
+static uint32_t put_request(const struct sim *sim, const struct sim_ask *ask, uint8_t *at)
 {
 	struct ush_request request = ask->request;
 
 	request.magic = USH_REQUEST_MAGIC;
 	request.version = USH_VERSION;
 	request.size = sizeof(request);
+	sim_admission_put(sim, ask, &request, at);
 	if (ask->leg_count != 0)
 		put_extension(&request, at, USH_EXTENSION_LEGS, ask->leg_count, ask->legs,
 			ask->leg_count * (uint32_t)sizeof(struct ush_leg));
@@ -88,6 +98,7 @@ static uint32_t put_request(const struct sim_ask *ask, uint8_t *at)
 	if (ask->pad_legs != 0)
 		put_extension(&request, at, USH_EXTENSION_PAD, 0, NULL,
 			ask->pad_legs * (uint32_t)sizeof(struct ush_leg));
+	sim_admission_sign(sim, ask, &request, at);
 	memcpy(at, &request, sizeof(request));
 	return request.size;
 }
@@ -100,9 +111,25 @@ static void attach_event(struct sim *sim, struct ush_packet *packet, uint32_t id
 
 	if (ush_engine_event_view(sim->engine, id, &view) ||
 		ush_engine_event_build(
-			sim->engine, id, sim->image, sim->image_bytes, &event, &message) != 0)
+			sim->engine, id, sim->image[0], sim->image_bytes[0], &event, &message) != 0)
 		return;
 	packet->attachment = event;
+	packet->flags |= USH_PACKET_ATTACHED;
+}
+
+/* The request id is the number of the plan. */
+static void attach_change(struct sim *sim, struct ush_packet *packet, const struct sim_ask *ask)
+{
+	uint32_t plan = ask->request.request_id, row;
+	struct ush_change *change;
+	struct ush_message message;
+
+	if (plan >= sim->ledger.plan_count ||
+		ush_engine_change_build(sim->engine, ask->request.event, plan, NULL,
+			sim->image[plan], sim->image_bytes[plan], &change, &row,
+			&message) != USH_STATUS_OK)
+		return;
+	packet->attachment = change;
 	packet->flags |= USH_PACKET_ATTACHED;
 }
 
@@ -136,7 +163,7 @@ bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 	ask = &sim->asks[message.ask];
 	slot = sim->free_buffers[--sim->free_buffer_count];
 	data = sim->buffers + (size_t)slot * SIM_BUFFER_BYTES;
-	bytes = put_request(ask, data + (ask->control ? 0 : PAYLOAD_AT));
+	bytes = put_request(sim, ask, data + (ask->control ? 0 : PAYLOAD_AT));
 	if (!ask->control) {
 		frame(data, bytes);
 		bytes += PAYLOAD_AT;
@@ -153,6 +180,8 @@ bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 		.flags = ask->control ? USH_PACKET_CONTROL : 0};
 	if (ask->request.op == USH_OP_EVENT_LOAD && ask->control)
 		attach_event(sim, packet, ask->request.event);
+	if (ask->request.op == USH_OP_EVENT_CHANGE && ask->control)
+		attach_change(sim, packet, ask);
 	sim->totals->requests++;
 	return true;
 }
@@ -181,7 +210,8 @@ static void remember(struct sim *sim, struct sim_ask *ask, const struct ush_repl
 {
 	if (ask->out_boot != 0 && ask->out_status == USH_STATUS_OK)
 		return;
-	if (reply->status == USH_STATUS_RETRY || reply->status == USH_STATUS_BUSY)
+	if (reply->status == USH_STATUS_RETRY || reply->status == USH_STATUS_BUSY ||
+		sim_admission_refused(sim, reply->status))
 		return;
 	ask->out_boot = sim->boot;
 	ask->out_status = reply->status;

@@ -40,6 +40,25 @@
 #define SIM_SECOND 1000000000ull
 #define SIM_START_NS (1700000000ull * SIM_SECOND)
 
+/* What a request carries for admission, and what is wrong with it. */
+enum sim_credential {
+	SIM_GOOD,
+	SIM_NONE,
+	SIM_FORGED,
+	/* Of a key, an event, a user that it is not good for; too late. */
+	SIM_KEY,
+	SIM_EVENT,
+	SIM_USER,
+	SIM_LATE,
+	SIM_CREDENTIALS,
+};
+
+/* Buckets of each table of admission: so few that they push out one another. */
+#define SIM_ADMIT_BUCKETS 16u
+#define SIM_ADMIT_SETS 64u
+/* Of a request in its frame: behind Ethernet, IPv4 and UDP. */
+#define SIM_PAYLOAD_AT 42u
+
 /* What a run is made of. Rates are per 1,000 chances. */
 struct sim_config {
 	uint32_t steps;
@@ -65,6 +84,11 @@ struct sim_config {
 	uint32_t sections, best, channels, cancel;
 	/* 0: none. */
 	uint32_t hold_budget_s, cool_down_ms;
+	/* How often the operator changes an event, per 1,000 times that somebody asks. */
+	uint32_t change;
+	/* enum ush_admission_check, 0: admission is off; milliseconds for each request of an
+	 * address, and for each try of a user. */
+	uint32_t admission, source_ms, user_ms;
 	/* Whether anybody swaps, pays late, lists bookings, waits for one tier. */
 	bool swaps, late, listings, tiers;
 	bool area;
@@ -95,8 +119,13 @@ struct sim_config {
 	X(late_sales) \
 	X(pages) \
 	X(listings) \
+	X(admitted) \
+	X(turned_away) \
 	X(kept) \
 	X(cancelled) \
+	X(changed) \
+	X(rows_added) \
+	X(priced) \
 	X(expired) \
 	X(repeated) \
 	X(crashes) \
@@ -138,6 +167,9 @@ struct sim_ask {
 	/* GIVE extension. */
 	struct ush_leg gives[SIM_LEGS_MAX];
 	uint8_t give_count;
+	/* enum sim_credential; the token is good until then. */
+	uint8_t token, mac;
+	uint64_t token_end_ns;
 	/* Records below were durable when it was first thought of. */
 	uint64_t asked_at;
 	uint32_t asked_boot;
@@ -280,8 +312,11 @@ struct sim {
 	struct ush_net net;
 	struct ush_loop_out out;
 	bool event_asked[SIM_EVENTS_MAX + 1];
-	void *image;
-	size_t image_bytes;
+	/* Of ledger.plan; [0] is what events are loaded with. */
+	void *image[LEDGER_PLANS];
+	size_t image_bytes[LEDGER_PLANS];
+	/* Of what the operator changes: no draw of other runs. */
+	struct ush_random change_random;
 	uint32_t sections;
 	struct ush_venue_section section[SIM_ROWS_MAX];
 	/* Seats of tier 1; all others are of tier 0. */
@@ -388,8 +423,9 @@ int sim_box_replay(struct sim *sim, struct ush_engine **engine, struct ush_messa
 
 /* ret: true if the row is of the area. */
 bool sim_is_area(const struct sim *sim, uint32_t row);
-/* ret: price of seats, minor units. */
-uint64_t sim_price(const struct sim *sim, uint32_t row, uint64_t mask);
+/* ret: price of seats by a price list of the event, minor units; UINT64_MAX: no such list yet. */
+uint64_t sim_price(
+	const struct sim *sim, uint32_t event, uint32_t list, uint32_t row, uint64_t mask);
 
 /* ---- clients.c ---- */
 
@@ -404,11 +440,27 @@ uint32_t sim_client_insist(struct sim *sim);
 void sim_client_receive(struct sim *sim);
 /* Takes a message to the box. ret: false: there is none; else the packet for a loop's turn. */
 bool sim_network_take(struct sim *sim, struct ush_packet *packet);
+/* ret: true if the checksum of a packet of the public network is right. */
+bool sim_network_is_whole(const struct ush_packet *packet);
 /* A packet that a loop handed back. */
 void sim_network_free(struct sim *sim, const struct ush_packet *packet);
 /* A reply left the box. */
 void sim_network_reply(struct sim *sim, const struct ush_packet *packet);
 void sim_network_reset(struct sim *sim);
+
+/* ---- admission.c ---- */
+
+/* Fills in what admission of this run minds. */
+void sim_admission_config(const struct sim *sim, struct ush_admit_config *config);
+/* Gives a new ask a token and a way to be signed. */
+void sim_admission_draw(struct sim *sim, struct sim_ask *ask);
+/* Puts the extensions that come first behind the base, and the MAC at the end. */
+void sim_admission_put(const struct sim *sim, const struct sim_ask *ask,
+	struct ush_request *request, uint8_t *payload);
+void sim_admission_sign(const struct sim *sim, const struct sim_ask *ask,
+	struct ush_request *request, uint8_t *payload);
+/* ret: true if it was admission that answered: nothing was decided. */
+bool sim_admission_refused(const struct sim *sim, uint8_t status);
 
 /* ---- ops.c ---- */
 

@@ -31,6 +31,7 @@ static const uint32_t known_bytes[SECTIONS] = {
 	[USH_STATE_SECTION_ANSWER - 1] = sizeof(struct ush_state_answer),
 	[USH_STATE_SECTION_CHANNEL - 1] = sizeof(struct ush_state_channel),
 	[USH_STATE_SECTION_WAIT - 1] = sizeof(struct ush_state_wait),
+	[USH_STATE_SECTION_CHANGE - 1] = sizeof(struct ush_state_change),
 };
 
 /* ret: bytes of an entry of the section at `index`; numbers not given out have words. */
@@ -45,7 +46,6 @@ static const struct {
 	uint32_t bytes;
 } reserved[SECTIONS] = {
 	[USH_STATE_SECTION_TOTAL - 1] = {offsetof(struct ush_state_total, reserved0), 4},
-	[USH_STATE_SECTION_HOLD - 1] = {offsetof(struct ush_state_hold, reserved0), 2},
 	[USH_STATE_SECTION_ANSWER - 1] = {offsetof(struct ush_state_answer, reserved0), 6},
 	[USH_STATE_SECTION_CHANNEL - 1] = {offsetof(struct ush_state_channel, reserved0), 6},
 	[USH_STATE_SECTION_WAIT - 1] = {offsetof(struct ush_state_wait, reserved0), 4},

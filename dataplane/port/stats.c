@@ -187,6 +187,8 @@ static void emit_events(struct sink *sink, struct ush_engine *engine)
 		emit(sink, v.free_count, "usher_event_%u_free", event);
 		emit(sink, v.house_count, "usher_event_%u_house", event);
 		emit(sink, v.sold_count, "usher_event_%u_sold", event);
+		emit(sink, v.changes, "usher_event_%u_changes", event);
+		emit(sink, v.prices, "usher_event_%u_prices", event);
 		emit(sink, v.digest, "usher_event_%u_digest", event);
 	}
 }

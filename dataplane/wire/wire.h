@@ -72,7 +72,7 @@
 /* Rows touched by one request: the base leg and up to seven in LEGS. [legs] */
 #define USH_LEG_COUNT_MAX 8u
 
-/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. [records] */
+/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. One with a PRICES record has no more than eight legs besides. [records] */
 #define USH_RUN_RECORDS_MAX 33u
 
 /* Channels of one event: numbers 1 to 15. [channels] */
@@ -221,6 +221,8 @@ enum ush_op {
 	USH_OP_CHANNEL_KEY = 78,
 	/* A payment succeeded after its hold was over: sells the same seats if they are still free. Control port only. */
 	USH_OP_PAY_LATE = 79,
+	/* Add rows to a loaded event, or change its prices, by a venue image passed as a file descriptor. Control port only. */
+	USH_OP_EVENT_CHANGE = 80,
 	/* A page of an event's bookings. Control port only. */
 	USH_OP_BOOKINGS = 81,
 };
@@ -251,6 +253,7 @@ enum ush_op {
 	X(REFUND_END, 76) \
 	X(CHANNEL_KEY, 78) \
 	X(PAY_LATE, 79) \
+	X(EVENT_CHANGE, 80) \
 	X(BOOKINGS, 81)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
@@ -325,10 +328,12 @@ enum ush_status {
 	USH_STATUS_NOT_SOLD_OUT = 45,
 	/* The user is on the wait-list of this event already, or has an offer from it. The reply says how it stands. */
 	USH_STATUS_ON_LIST = 46,
+	/* The venue image changes what must stay as it is. `detail` is the first row block that differs, 4294967295 when something else does; the TEXT extension says what. */
+	USH_STATUS_IMAGE_DIFFERS = 49,
 	/* The user is not on the wait-list of this event. */
 	USH_STATUS_NOT_ON_LIST = 47,
 };
-#define USH_STATUS_COUNT 49u
+#define USH_STATUS_COUNT 50u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -366,6 +371,7 @@ enum ush_status {
 	X(HOLD_BUDGET, 44) \
 	X(NOT_SOLD_OUT, 45) \
 	X(ON_LIST, 46) \
+	X(IMAGE_DIFFERS, 49) \
 	X(NOT_ON_LIST, 47)
 
 /* What was wrong in a BAD_REQUEST. */
@@ -668,10 +674,12 @@ enum ush_state_section {
 	USH_STATE_SECTION_ANSWER = 7,
 	/* Seats and keys of channels: state_channel. */
 	USH_STATE_SECTION_CHANNEL = 9,
+	/* Changes of events that are loaded: state_change, in the order of section EVENT, those of one event in theirs. */
+	USH_STATE_SECTION_CHANGE = 21,
 	/* Wait-lists and the seats set aside for them: state_wait. */
 	USH_STATE_SECTION_WAIT = 20,
 };
-#define USH_STATE_SECTION_COUNT 21u
+#define USH_STATE_SECTION_COUNT 22u
 /* X(name, value) for each member. */
 #define USH_STATE_SECTION_EACH(X) \
 	X(TOTAL, 1) \
@@ -682,6 +690,7 @@ enum ush_state_section {
 	X(USER, 6) \
 	X(ANSWER, 7) \
 	X(CHANNEL, 9) \
+	X(CHANGE, 21) \
 	X(WAIT, 20)
 
 /* Kinds of journal record. */
@@ -746,8 +755,12 @@ enum ush_record_type {
 	USH_RECORD_TYPE_WAIT_TURN = 31,
 	/* Seats set aside that are for nobody who waits become free. One record per leg, a run. */
 	USH_RECORD_TYPE_WAIT_OPEN = 32,
+	/* Rows were added, or prices changed. hold = digest of the venue image that says what is from here, user = digest of the one before, mask = number of seats, amount = number of rows, version = how many times the event has been changed, row = number of the price list of new holds. state 1: the seats added are set aside for those who wait. */
+	USH_RECORD_TYPE_EVENT_CHANGE = 34,
+	/* Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list that the hold keeps for its life. Without it: list 0, that of the image the event was loaded with. */
+	USH_RECORD_TYPE_PRICES = 35,
 };
-#define USH_RECORD_TYPE_COUNT 33u
+#define USH_RECORD_TYPE_COUNT 36u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -779,7 +792,9 @@ enum ush_record_type {
 	X(WAIT_LEAVE, 29) \
 	X(OFFER, 30) \
 	X(WAIT_TURN, 31) \
-	X(WAIT_OPEN, 32)
+	X(WAIT_OPEN, 32) \
+	X(EVENT_CHANGE, 34) \
+	X(PRICES, 35)
 
 /* Why a received packet got no reply. Each dropped packet counts under exactly one reason. */
 enum ush_drop {
@@ -1498,7 +1513,7 @@ static_assert(offsetof(struct ush_state_total, reserved0) == 12, "ush_state_tota
 
 /* Snapshot section EVENT: an event, in the order of loading. */
 struct ush_state_event {
-	/* 0: Of its venue image. */
+	/* 0: Of the venue image it was loaded with. */
 	uint64_t digest;
 	/* 8: Highest sequence of a record that took seats off sale. */
 	uint64_t sold_out_sequence;
@@ -1573,8 +1588,8 @@ struct ush_state_hold {
 	uint8_t flags;
 	/* 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded. */
 	uint16_t pending;
-	/* 62: Zero. */
-	uint16_t reserved0;
+	/* 62: Number of its price list. */
+	uint16_t prices;
 };
 static_assert(sizeof(struct ush_state_hold) == 64, "ush_state_hold size");
 static_assert(offsetof(struct ush_state_hold, word) == 0, "ush_state_hold.word");
@@ -1590,7 +1605,7 @@ static_assert(offsetof(struct ush_state_hold, row) == 56, "ush_state_hold.row");
 static_assert(offsetof(struct ush_state_hold, leg_count) == 58, "ush_state_hold.leg_count");
 static_assert(offsetof(struct ush_state_hold, flags) == 59, "ush_state_hold.flags");
 static_assert(offsetof(struct ush_state_hold, pending) == 60, "ush_state_hold.pending");
-static_assert(offsetof(struct ush_state_hold, reserved0) == 62, "ush_state_hold.reserved0");
+static_assert(offsetof(struct ush_state_hold, prices) == 62, "ush_state_hold.prices");
 
 /* Snapshot section USER: a user in an event. */
 struct ush_state_user {
@@ -1704,6 +1719,35 @@ static_assert(offsetof(struct ush_state_wait, tier) == 32, "ush_state_wait.tier"
 static_assert(offsetof(struct ush_state_wait, seats) == 34, "ush_state_wait.seats");
 static_assert(offsetof(struct ush_state_wait, kind) == 35, "ush_state_wait.kind");
 static_assert(offsetof(struct ush_state_wait, reserved0) == 36, "ush_state_wait.reserved0");
+
+/* Snapshot section CHANGE: a change of an event. */
+struct ush_state_change {
+	/* 0: Of the venue image. */
+	uint64_t digest;
+	/* 8: Of its EVENT_CHANGE. */
+	uint64_t sequence;
+	/* 16: Event. */
+	uint32_t event;
+	/* 20: Request that caused it; 0: none. */
+	uint32_t request_id;
+	/* 24: From 1. */
+	uint32_t number;
+	/* 28: Row blocks from here. */
+	uint32_t row_count;
+	/* 32: Seats from here. [seats] */
+	uint32_t seat_count;
+	/* 36: Number of the price list from here. */
+	uint32_t prices;
+};
+static_assert(sizeof(struct ush_state_change) == 40, "ush_state_change size");
+static_assert(offsetof(struct ush_state_change, digest) == 0, "ush_state_change.digest");
+static_assert(offsetof(struct ush_state_change, sequence) == 8, "ush_state_change.sequence");
+static_assert(offsetof(struct ush_state_change, event) == 16, "ush_state_change.event");
+static_assert(offsetof(struct ush_state_change, request_id) == 20, "ush_state_change.request_id");
+static_assert(offsetof(struct ush_state_change, number) == 24, "ush_state_change.number");
+static_assert(offsetof(struct ush_state_change, row_count) == 28, "ush_state_change.row_count");
+static_assert(offsetof(struct ush_state_change, seat_count) == 32, "ush_state_change.seat_count");
+static_assert(offsetof(struct ush_state_change, prices) == 36, "ush_state_change.prices");
 
 /* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */
 struct ush_venue_header {

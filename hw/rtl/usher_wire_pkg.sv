@@ -75,7 +75,8 @@ package usher_wire_pkg;
   localparam logic [31:0] LegCountMax = 32'd8;
 
   // Records in one run of the journal: a change of two times eight legs, two KEEP records for each
-  // leg that gives seats back, and a USER_TIME record. [records]
+  // leg that gives seats back, and a USER_TIME record. One with a PRICES record has no more than
+  // eight legs besides. [records]
   localparam logic [31:0] RunRecordsMax = 32'd33;
 
   // Channels of one event: numbers 1 to 15. [channels]
@@ -228,6 +229,9 @@ package usher_wire_pkg;
     // A payment succeeded after its hold was over: sells the same seats if they are still free.
     // Control port only.
     OpPayLate = 8'd79,
+    // Add rows to a loaded event, or change its prices, by a venue image passed as a file
+    // descriptor. Control port only.
+    OpEventChange = 8'd80,
     // A page of an event's bookings. Control port only.
     OpBookings = 8'd81
   } op_e;
@@ -318,6 +322,9 @@ package usher_wire_pkg;
     // The user is on the wait-list of this event already, or has an offer from it. The reply says
     // how it stands.
     StatusOnList = 8'd46,
+    // The venue image changes what must stay as it is. `detail` is the first row block that
+    // differs, 4294967295 when something else does; the TEXT extension says what.
+    StatusImageDiffers = 8'd49,
     // The user is not on the wait-list of this event.
     StatusNotOnList = 8'd47
   } status_e;
@@ -536,6 +543,9 @@ package usher_wire_pkg;
     StateSectionAnswer = 32'd7,
     // Seats and keys of channels: state_channel.
     StateSectionChannel = 32'd9,
+    // Changes of events that are loaded: state_change, in the order of section EVENT, those of one
+    // event in theirs.
+    StateSectionChange = 32'd21,
     // Wait-lists and the seats set aside for them: state_wait.
     StateSectionWait = 32'd20
   } state_section_e;
@@ -621,7 +631,16 @@ package usher_wire_pkg;
     // is served, in order. state 0: from here nobody before his turn.
     RecordTypeWaitTurn = 8'd31,
     // Seats set aside that are for nobody who waits become free. One record per leg, a run.
-    RecordTypeWaitOpen = 8'd32
+    RecordTypeWaitOpen = 8'd32,
+    // Rows were added, or prices changed. hold = digest of the venue image that says what is from
+    // here, user = digest of the one before, mask = number of seats, amount = number of rows,
+    // version = how many times the event has been changed, row = number of the price list of new
+    // holds. state 1: the seats added are set aside for those who wait.
+    RecordTypeEventChange = 8'd34,
+    // Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list
+    // that the hold keeps for its life. Without it: list 0, that of the image the event was loaded
+    // with.
+    RecordTypePrices = 8'd35
   } record_type_e;
 
   // Why a received packet got no reply. Each dropped packet counts under exactly one reason.
@@ -1413,7 +1432,7 @@ package usher_wire_pkg;
     logic [63:0] taken;
     // 8: Highest sequence of a record that took seats off sale.
     logic [63:0] sold_out_sequence;
-    // 0: Of its venue image.
+    // 0: Of the venue image it was loaded with.
     logic [63:0] digest;
   } state_event_t;
 
@@ -1464,12 +1483,12 @@ package usher_wire_pkg;
   localparam integer StateHoldFlagsWidthBits = 8;
   localparam integer StateHoldPendingOffsetBytes = 60;
   localparam integer StateHoldPendingWidthBits = 16;
-  localparam integer StateHoldReserved0OffsetBytes = 62;
-  localparam integer StateHoldReserved0WidthBits = 16;
+  localparam integer StateHoldPricesOffsetBytes = 62;
+  localparam integer StateHoldPricesWidthBits = 16;
 
   typedef struct packed {
-    // 62: Zero.
-    logic [15:0] reserved0;
+    // 62: Number of its price list.
+    logic [15:0] prices;
     // 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded.
     logic [15:0] pending;
     // 59: 1: extended. 2: an offer from the wait-list.
@@ -1646,6 +1665,44 @@ package usher_wire_pkg;
     // 0: See enum wait_entry.
     logic [63:0] user;
   } state_wait_t;
+
+  // Snapshot section CHANGE: a change of an event.
+  localparam integer StateChangeSizeBytes = 40;
+  localparam integer StateChangeDigestOffsetBytes = 0;
+  localparam integer StateChangeDigestWidthBits = 64;
+  localparam integer StateChangeSequenceOffsetBytes = 8;
+  localparam integer StateChangeSequenceWidthBits = 64;
+  localparam integer StateChangeEventOffsetBytes = 16;
+  localparam integer StateChangeEventWidthBits = 32;
+  localparam integer StateChangeRequestIdOffsetBytes = 20;
+  localparam integer StateChangeRequestIdWidthBits = 32;
+  localparam integer StateChangeNumberOffsetBytes = 24;
+  localparam integer StateChangeNumberWidthBits = 32;
+  localparam integer StateChangeRowCountOffsetBytes = 28;
+  localparam integer StateChangeRowCountWidthBits = 32;
+  localparam integer StateChangeSeatCountOffsetBytes = 32;
+  localparam integer StateChangeSeatCountWidthBits = 32;
+  localparam integer StateChangePricesOffsetBytes = 36;
+  localparam integer StateChangePricesWidthBits = 32;
+
+  typedef struct packed {
+    // 36: Number of the price list from here.
+    logic [31:0] prices;
+    // 32: Seats from here. [seats]
+    logic [31:0] seat_count;
+    // 28: Row blocks from here.
+    logic [31:0] row_count;
+    // 24: From 1.
+    logic [31:0] number;
+    // 20: Request that caused it; 0: none.
+    logic [31:0] request_id;
+    // 16: Event.
+    logic [31:0] event_;
+    // 8: Of its EVENT_CHANGE.
+    logic [63:0] sequence_;
+    // 0: Of the venue image.
+    logic [63:0] digest;
+  } state_change_t;
 
   // Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything
   // at the offsets the counts imply, no gaps.

@@ -59,7 +59,7 @@ def check_refusal(op, asked, reply):
         assert reply.detail == uc.VERSION
     if reply.status == Status.BAD_REQUEST:
         assert reply.detail in list(Fault) and reply.detail != Fault.NONE
-    assert not reply.extensions or op == Op.EVENT_LOAD
+    assert not reply.extensions or op in (Op.EVENT_LOAD, Op.EVENT_CHANGE)
 
 
 def check_granted(op, asked, reply):
@@ -565,7 +565,8 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.REFUND_END: dict(event=EVENT, user=1, hold=5, arg=1),
         Op.PAY_LATE: dict(event=EVENT, user=1, hold=5, mask=1, arg=1),
         Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
-        Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT)}
+        Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT),
+        Op.EVENT_CHANGE: dict(event=EVENT)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
         Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg", Op.SWAP: "section hold_ms arg",
         Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.PAY_LATE: "hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
@@ -574,6 +575,7 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.RESERVE_BEST: "hold mask row", Op.RESERVE_AREA: "hold mask row",
         Op.WAIT_LIST: "hold mask row section hold_ms",
         Op.EVENT_LOAD: "user hold mask row section hold_ms arg",
+        Op.EVENT_CHANGE: "user hold mask row section hold_ms arg",
         Op.EVENT_STATUS: "user hold mask row section hold_ms",
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
         Op.UNBLOCK: "user hold section hold_ms",

@@ -88,6 +88,7 @@ local ENUMS = {
 		[76] = "REFUND_END",
 		[78] = "CHANNEL_KEY",
 		[79] = "PAY_LATE",
+		[80] = "EVENT_CHANGE",
 		[81] = "BOOKINGS",
 	},
 	status = {
@@ -126,6 +127,7 @@ local ENUMS = {
 		[44] = "HOLD_BUDGET",
 		[45] = "NOT_SOLD_OUT",
 		[46] = "ON_LIST",
+		[49] = "IMAGE_DIFFERS",
 		[47] = "NOT_ON_LIST",
 	},
 	fault = {
@@ -227,6 +229,7 @@ local ENUMS = {
 		[6] = "USER",
 		[7] = "ANSWER",
 		[9] = "CHANNEL",
+		[21] = "CHANGE",
 		[20] = "WAIT",
 	},
 	record_type = {
@@ -260,6 +263,8 @@ local ENUMS = {
 		[30] = "OFFER",
 		[31] = "WAIT_TURN",
 		[32] = "WAIT_OPEN",
+		[34] = "EVENT_CHANGE",
+		[35] = "PRICES",
 	},
 	drop = {
 		[0] = "FRAME_SHORT",
@@ -577,6 +582,7 @@ local USES = {
 	[76] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, row = true, mask = true, request_id = true},
 	[78] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, section = true, arg = true, request_id = true},
 	[79] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, row = true, mask = true, arg = true, request_id = true},
+	[80] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true},
 	[81] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
 }
 
