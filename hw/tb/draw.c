@@ -99,6 +99,9 @@ static uint32_t extensions(
 {
 	uint32_t size = 64, at;
 
+	/* Two beats: as close behind one another as requests can come. */
+	if (draw_one_in(d, 4))
+		return size;
 	if (!draw_one_in(d, 8)) {
 		at = size;
 		size = add(p, size, USH_EXTENSION_TOKEN,

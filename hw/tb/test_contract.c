@@ -15,6 +15,7 @@
 #include "hw/tb/frames.h"
 
 #define NOW 1800000000000000000ull
+#define REG(name) USH_FILTER_REGISTER_##name
 #define NO_CHECKS 0u
 #define RESERVE 2
 #define STATUS 1
@@ -632,38 +633,38 @@ static void test_hw_registers(void)
 	uint64_t before;
 
 	begin(0xff);
-	CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_ID), USH_FILTER_ID);
-	CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_INTERFACE), USH_FILTER_INTERFACE);
-	CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_CAPABILITIES) & 0xff, 0xfe);
-	CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_CHECKS), 0xfe);
+	CHECK_EQ(ush_filter_read(filter, REG(ID)), USH_FILTER_ID);
+	CHECK_EQ(ush_filter_read(filter, REG(INTERFACE)), USH_FILTER_INTERFACE);
+	CHECK_EQ(ush_filter_read(filter, REG(CAPABILITIES)) & 0xff, 0xfe);
+	CHECK_EQ(ush_filter_read(filter, REG(CHECKS)), 0xfe);
 	CHECK_EQ(ush_filter_read(filter, USH_FILTER_EVENTS + 4 * 3), 16 | 32 | 64);
 	CHECK_EQ(ush_filter_read(filter, USH_FILTER_EVENTS + 4 * 65535), 48);
-	CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_TOKEN_0), 5 | 256);
+	CHECK_EQ(ush_filter_read(filter, REG(TOKEN_0)), 5 | 256);
 	/* Keys are not told. */
 	for (uint32_t i = 0; i < 4; i++) {
-		CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_TOKEN_0 + 16 + 4 * i), 0);
-		CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_TABLE_KEY + 4 * i), 0);
+		CHECK_EQ(ush_filter_read(filter, REG(TOKEN_0) + 16 + 4 * i), 0);
+		CHECK_EQ(ush_filter_read(filter, REG(TABLE_KEY) + 4 * i), 0);
 	}
-	ush_filter_write_bytes(filter, USH_FILTER_REGISTER_UDP_PORT, 1, 7);
+	ush_filter_write_bytes(filter, REG(UDP_PORT), 1, 7);
 	CHECK_EQ(ush_filter_refused_writes(filter), 1);
-	CHECK_EQ(ush_filter_read(filter, USH_FILTER_REGISTER_UDP_PORT), 7447);
+	CHECK_EQ(ush_filter_read(filter, REG(UDP_PORT)), 7447);
 	/* The clock stands, does not go back, and goes on. */
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_CLOCK_LOW), NOW);
+	CHECK_EQ(ush_filter_count(filter, REG(CLOCK_LOW)), NOW);
 	ush_filter_set_time(filter, NOW - 1);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_CLOCK_LOW), NOW);
-	ush_filter_write(filter, USH_FILTER_REGISTER_CLOCK_STEP, 0x04800000);
-	before = ush_filter_count(filter, USH_FILTER_REGISTER_CLOCK_LOW);
+	CHECK_EQ(ush_filter_count(filter, REG(CLOCK_LOW)), NOW);
+	ush_filter_write(filter, REG(CLOCK_STEP), 0x04800000);
+	before = ush_filter_count(filter, REG(CLOCK_LOW));
 	ush_filter_idle(filter, 1000);
-	CHECK(ush_filter_count(filter, USH_FILTER_REGISTER_CLOCK_LOW) >= before + 4500);
-	CHECK(ush_filter_count(filter, USH_FILTER_REGISTER_CLOCK_LOW) < before + 4500 + 30 * 5);
+	CHECK(ush_filter_count(filter, REG(CLOCK_LOW)) >= before + 4500);
+	CHECK(ush_filter_count(filter, REG(CLOCK_LOW)) < before + 4500 + 30 * 5);
 	/* Bypass: passes what it would refuse, and counts it so. */
 	build_4(&b, 200, 1, 1, 1);
 	CHECK_EQ(judge(), USH_VERDICT_OP);
-	ush_filter_write(filter, USH_FILTER_REGISTER_CONTROL, 1);
+	ush_filter_write(filter, REG(CONTROL), 1);
 	CHECK_EQ(judge(), USH_VERDICT_PASS);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_BYPASSED), 1);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_VERDICTS + 8 * USH_VERDICT_OP), 1);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_VERDICTS), 0);
+	CHECK_EQ(ush_filter_count(filter, REG(BYPASSED)), 1);
+	CHECK_EQ(ush_filter_count(filter, REG(VERDICTS) + 8 * USH_VERDICT_OP), 1);
+	CHECK_EQ(ush_filter_count(filter, REG(VERDICTS)), 0);
 	end();
 }
 
@@ -686,11 +687,11 @@ static void test_hw_drops(void)
 	CHECK_EQ(frames[1].judged, 0);
 	CHECK_EQ(frames[2].judged, 0);
 	CHECK_EQ(frames[3].judged && frames[3].passed && frames[3].out_length == 106, 1);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_DROP_LONG), 1);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_DROP_ERROR), 1);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_DROP_FULL), 0);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_RECEIVED), 4);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_PASSED), 2);
+	CHECK_EQ(ush_filter_count(filter, REG(DROP_LONG)), 1);
+	CHECK_EQ(ush_filter_count(filter, REG(DROP_ERROR)), 1);
+	CHECK_EQ(ush_filter_count(filter, REG(DROP_FULL)), 0);
+	CHECK_EQ(ush_filter_count(filter, REG(RECEIVED)), 4);
+	CHECK_EQ(ush_filter_count(filter, REG(PASSED)), 2);
 	end();
 }
 
@@ -717,9 +718,9 @@ static void test_hw_full_rate(void)
 	clocks = ush_filter_clocks(filter);
 	ush_filter_burst(filter, frames, 3000, NULL);
 	clocks = ush_filter_clocks(filter) - clocks;
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_DROP_FULL), 0);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_PASSED), 2000);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_DISCARDED), 1000);
+	CHECK_EQ(ush_filter_count(filter, REG(DROP_FULL)), 0);
+	CHECK_EQ(ush_filter_count(filter, REG(PASSED)), 2000);
+	CHECK_EQ(ush_filter_count(filter, REG(DISCARDED)), 1000);
 	CHECK(clocks < 6000 + 60);
 	ush_filter_burst(filter, frames, 3000, &slow);
 	for (uint32_t i = 0; i < 3000; i++) {
@@ -727,9 +728,39 @@ static void test_hw_full_rate(void)
 		CHECK_EQ(frames[i].out_length, frames[i].passed ? frames[i].length : 0);
 	}
 	CHECK(judged < 3000);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_DROP_FULL), 3000 - judged);
-	CHECK_EQ(ush_filter_count(filter, USH_FILTER_REGISTER_RECEIVED), 6000);
+	CHECK_EQ(ush_filter_count(filter, REG(DROP_FULL)), 3000 - judged);
+	CHECK_EQ(ush_filter_count(filter, REG(RECEIVED)), 6000);
 	end();
+}
+
+/* Section 8 when nothing lies between: of 60 frames of one source, or user, beat to beat, as many
+ * pass as there is room for, and the first. */
+static void test_hw_buckets_back_to_back(void)
+{
+	static struct ush_filter_frame frames[60];
+	static struct build copies[60];
+
+	for (uint32_t bytes = 64; bytes <= 176; bytes += 56) {
+		begin(USH_ADMISSION_CHECK_SOURCE | USH_ADMISSION_CHECK_USER);
+		config.policy[0].source = (struct ush_admit_limit){1000, 6000};
+		config.policy[5].user = (struct ush_admit_limit){1000, 6000};
+		again(0);
+		for (uint32_t users = 0; users < 2; users++) {
+			for (uint32_t i = 0; i < 60; i++) {
+				build_4(&copies[i], users ? RESERVE : STATUS, users ? 4 : 1, 9,
+					1 + i);
+				build_resize(&copies[i], bytes);
+				frames[i] = (struct ush_filter_frame){
+					.data = copies[i].frame, .length = copies[i].length};
+			}
+			ush_filter_burst(filter, frames, 60, NULL);
+			for (uint32_t i = 0; i < 60; i++)
+				CHECK_EQ(frames[i].verdict, i < 7   ? USH_VERDICT_PASS
+							    : users ? USH_VERDICT_USER_RATE
+								    : USH_VERDICT_SOURCE_RATE);
+		}
+		end();
+	}
 }
 
 /* Clocks from a frame's first beat to its verdict and to its way out, as docs/hardware.md has them.
@@ -773,6 +804,7 @@ int main(void)
 	TAP_RUN(test_hw_registers);
 	TAP_RUN(test_hw_drops);
 	TAP_RUN(test_hw_full_rate);
+	TAP_RUN(test_hw_buckets_back_to_back);
 	TAP_RUN(test_hw_latency);
 	return tap_end();
 }
