@@ -141,6 +141,9 @@ static void emit_journal(struct sink *sink, const struct ush_journal *journal)
 	emit(sink, c.in_flight, "usher_journal_in_flight");
 	emit(sink, c.segments, "usher_journal_segments");
 	emit(sink, c.spare_segments, "usher_journal_spare_segments");
+	emit(sink, c.recycled_segments, "usher_journal_recycled_segments");
+	emit(sink, c.removed_segments, "usher_journal_removed_segments");
+	emit(sink, c.needed, "usher_journal_needed_sequence");
 	emit(sink, c.write_ns_sum, "usher_journal_write_ns_sum");
 	emit(sink, c.write_ns_max, "usher_journal_write_ns_max");
 	emit(sink, c.durable, "usher_journal_durable_sequence");

@@ -42,6 +42,18 @@
 /* Version of the snapshot format, its sections' entries included. */
 #define USH_SNAPSHOT_VERSION 1u
 
+/* First four bytes of a piece of the archive: a frame that zstd skips. */
+#define USH_ARCHIVE_FRAME 407710293u
+
+/* Eight bytes at offset 8 of a piece of the archive: 'USSHARC1'. */
+#define USH_ARCHIVE_MAGIC 0x3143524148535355ull
+
+/* Version of the archive format. */
+#define USH_ARCHIVE_VERSION 1u
+
+/* First eight bytes of a reader's position: 'USSHPOS1'. */
+#define USH_POSITION_MAGIC 0x31534f5048535355ull
+
 /* First eight bytes of a venue image: 'USSHVEN1'. */
 #define USH_VENUE_MAGIC 0x314e455648535355ull
 
@@ -1496,6 +1508,82 @@ static_assert(offsetof(struct ush_snapshot_section, offset) == 8, "ush_snapshot_
 static_assert(offsetof(struct ush_snapshot_section, bytes) == 16, "ush_snapshot_section.bytes");
 static_assert(offsetof(struct ush_snapshot_section, entry_bytes) == 24, "ush_snapshot_section.entry_bytes");
 static_assert(offsetof(struct ush_snapshot_section, reserved0) == 28, "ush_snapshot_section.reserved0");
+
+/* Starts a piece of the archive; one zstd frame follows. */
+struct ush_archive_header {
+	/* 0: ARCHIVE_FRAME. */
+	uint32_t frame;
+	/* 4: What zstd skips after this field: 120. [bytes] */
+	uint32_t frame_bytes;
+	/* 8: ARCHIVE_MAGIC. */
+	uint64_t magic;
+	/* 16: ARCHIVE_VERSION. */
+	uint32_t version;
+	/* 20: CRC-32C of this header, this field taken as zero. */
+	uint32_t crc;
+	/* 24: Box id. */
+	uint64_t box;
+	/* 32: Epoch of its blocks. */
+	uint32_t epoch;
+	/* 36: CRC-32C of the zstd frame. */
+	uint32_t packed_crc;
+	/* 40: First block of the segment that it is a part of. */
+	uint64_t segment_first;
+	/* 48: Its first block. */
+	uint64_t first;
+	/* 56: The first block after it. */
+	uint64_t end;
+	/* 64: Length of the zstd frame. [bytes] */
+	uint64_t packed_bytes;
+	/* 72: Newest time in its blocks. [ns] */
+	uint64_t time_ns;
+	/* 80: Hash chain over all blocks before `first`. */
+	uint8_t chain[24];
+	/* 104: Hash chain over all blocks before `end`. */
+	uint8_t chain_end[24];
+};
+static_assert(sizeof(struct ush_archive_header) == 128, "ush_archive_header size");
+static_assert(offsetof(struct ush_archive_header, frame) == 0, "ush_archive_header.frame");
+static_assert(offsetof(struct ush_archive_header, frame_bytes) == 4, "ush_archive_header.frame_bytes");
+static_assert(offsetof(struct ush_archive_header, magic) == 8, "ush_archive_header.magic");
+static_assert(offsetof(struct ush_archive_header, version) == 16, "ush_archive_header.version");
+static_assert(offsetof(struct ush_archive_header, crc) == 20, "ush_archive_header.crc");
+static_assert(offsetof(struct ush_archive_header, box) == 24, "ush_archive_header.box");
+static_assert(offsetof(struct ush_archive_header, epoch) == 32, "ush_archive_header.epoch");
+static_assert(offsetof(struct ush_archive_header, packed_crc) == 36, "ush_archive_header.packed_crc");
+static_assert(offsetof(struct ush_archive_header, segment_first) == 40, "ush_archive_header.segment_first");
+static_assert(offsetof(struct ush_archive_header, first) == 48, "ush_archive_header.first");
+static_assert(offsetof(struct ush_archive_header, end) == 56, "ush_archive_header.end");
+static_assert(offsetof(struct ush_archive_header, packed_bytes) == 64, "ush_archive_header.packed_bytes");
+static_assert(offsetof(struct ush_archive_header, time_ns) == 72, "ush_archive_header.time_ns");
+static_assert(offsetof(struct ush_archive_header, chain) == 80, "ush_archive_header.chain");
+static_assert(offsetof(struct ush_archive_header, chain_end) == 104, "ush_archive_header.chain_end");
+
+/* How far a reader has come, in a file pos-NAME.ush of the journal directory. */
+struct ush_reader_position {
+	/* 0: POSITION_MAGIC. */
+	uint64_t magic;
+	/* 8: Box id. */
+	uint64_t box;
+	/* 16: The next sequence it wants. */
+	uint64_t sequence;
+	/* 24: When it was written, Unix ns. [ns] */
+	uint64_t time_ns;
+	/* 32: Epoch of the block before `sequence`; 0: not known. */
+	uint32_t epoch;
+	/* 36: CRC-32C of the structure, this field taken as zero. */
+	uint32_t crc;
+	/* 40: Zero. */
+	uint8_t reserved0[24];
+};
+static_assert(sizeof(struct ush_reader_position) == 64, "ush_reader_position size");
+static_assert(offsetof(struct ush_reader_position, magic) == 0, "ush_reader_position.magic");
+static_assert(offsetof(struct ush_reader_position, box) == 8, "ush_reader_position.box");
+static_assert(offsetof(struct ush_reader_position, sequence) == 16, "ush_reader_position.sequence");
+static_assert(offsetof(struct ush_reader_position, time_ns) == 24, "ush_reader_position.time_ns");
+static_assert(offsetof(struct ush_reader_position, epoch) == 32, "ush_reader_position.epoch");
+static_assert(offsetof(struct ush_reader_position, crc) == 36, "ush_reader_position.crc");
+static_assert(offsetof(struct ush_reader_position, reserved0) == 40, "ush_reader_position.reserved0");
 
 /* Snapshot section TOTAL: one entry. */
 struct ush_state_total {

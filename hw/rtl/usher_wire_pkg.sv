@@ -43,6 +43,18 @@ package usher_wire_pkg;
   // Version of the snapshot format, its sections' entries included.
   localparam logic [31:0] SnapshotVersion = 32'd1;
 
+  // First four bytes of a piece of the archive: a frame that zstd skips.
+  localparam logic [31:0] ArchiveFrame = 32'd407710293;
+
+  // Eight bytes at offset 8 of a piece of the archive: 'USSHARC1'.
+  localparam logic [63:0] ArchiveMagic = 64'h3143524148535355;
+
+  // Version of the archive format.
+  localparam logic [31:0] ArchiveVersion = 32'd1;
+
+  // First eight bytes of a reader's position: 'USSHPOS1'.
+  localparam logic [63:0] PositionMagic = 64'h31534f5048535355;
+
   // First eight bytes of a venue image: 'USSHVEN1'.
   localparam logic [63:0] VenueMagic = 64'h314e455648535355;
 
@@ -1371,6 +1383,106 @@ package usher_wire_pkg;
     // 0: Which section.
     logic [31:0] kind;
   } snapshot_section_t;
+
+  // Starts a piece of the archive; one zstd frame follows.
+  localparam integer ArchiveHeaderSizeBytes = 128;
+  localparam integer ArchiveHeaderFrameOffsetBytes = 0;
+  localparam integer ArchiveHeaderFrameWidthBits = 32;
+  localparam integer ArchiveHeaderFrameBytesOffsetBytes = 4;
+  localparam integer ArchiveHeaderFrameBytesWidthBits = 32;
+  localparam integer ArchiveHeaderMagicOffsetBytes = 8;
+  localparam integer ArchiveHeaderMagicWidthBits = 64;
+  localparam integer ArchiveHeaderVersionOffsetBytes = 16;
+  localparam integer ArchiveHeaderVersionWidthBits = 32;
+  localparam integer ArchiveHeaderCrcOffsetBytes = 20;
+  localparam integer ArchiveHeaderCrcWidthBits = 32;
+  localparam integer ArchiveHeaderBoxOffsetBytes = 24;
+  localparam integer ArchiveHeaderBoxWidthBits = 64;
+  localparam integer ArchiveHeaderEpochOffsetBytes = 32;
+  localparam integer ArchiveHeaderEpochWidthBits = 32;
+  localparam integer ArchiveHeaderPackedCrcOffsetBytes = 36;
+  localparam integer ArchiveHeaderPackedCrcWidthBits = 32;
+  localparam integer ArchiveHeaderSegmentFirstOffsetBytes = 40;
+  localparam integer ArchiveHeaderSegmentFirstWidthBits = 64;
+  localparam integer ArchiveHeaderFirstOffsetBytes = 48;
+  localparam integer ArchiveHeaderFirstWidthBits = 64;
+  localparam integer ArchiveHeaderEndOffsetBytes = 56;
+  localparam integer ArchiveHeaderEndWidthBits = 64;
+  localparam integer ArchiveHeaderPackedBytesOffsetBytes = 64;
+  localparam integer ArchiveHeaderPackedBytesWidthBits = 64;
+  localparam integer ArchiveHeaderTimeNsOffsetBytes = 72;
+  localparam integer ArchiveHeaderTimeNsWidthBits = 64;
+  localparam integer ArchiveHeaderChainOffsetBytes = 80;
+  localparam integer ArchiveHeaderChainWidthBits = 192;
+  localparam integer ArchiveHeaderChainEndOffsetBytes = 104;
+  localparam integer ArchiveHeaderChainEndWidthBits = 192;
+
+  typedef struct packed {
+    // 104: Hash chain over all blocks before `end`.
+    logic [23:0][7:0] chain_end;
+    // 80: Hash chain over all blocks before `first`.
+    logic [23:0][7:0] chain;
+    // 72: Newest time in its blocks. [ns]
+    logic [63:0] time_ns;
+    // 64: Length of the zstd frame. [bytes]
+    logic [63:0] packed_bytes;
+    // 56: The first block after it.
+    logic [63:0] end_;
+    // 48: Its first block.
+    logic [63:0] first;
+    // 40: First block of the segment that it is a part of.
+    logic [63:0] segment_first;
+    // 36: CRC-32C of the zstd frame.
+    logic [31:0] packed_crc;
+    // 32: Epoch of its blocks.
+    logic [31:0] epoch;
+    // 24: Box id.
+    logic [63:0] box;
+    // 20: CRC-32C of this header, this field taken as zero.
+    logic [31:0] crc;
+    // 16: ARCHIVE_VERSION.
+    logic [31:0] version;
+    // 8: ARCHIVE_MAGIC.
+    logic [63:0] magic;
+    // 4: What zstd skips after this field: 120. [bytes]
+    logic [31:0] frame_bytes;
+    // 0: ARCHIVE_FRAME.
+    logic [31:0] frame;
+  } archive_header_t;
+
+  // How far a reader has come, in a file pos-NAME.ush of the journal directory.
+  localparam integer ReaderPositionSizeBytes = 64;
+  localparam integer ReaderPositionMagicOffsetBytes = 0;
+  localparam integer ReaderPositionMagicWidthBits = 64;
+  localparam integer ReaderPositionBoxOffsetBytes = 8;
+  localparam integer ReaderPositionBoxWidthBits = 64;
+  localparam integer ReaderPositionSequenceOffsetBytes = 16;
+  localparam integer ReaderPositionSequenceWidthBits = 64;
+  localparam integer ReaderPositionTimeNsOffsetBytes = 24;
+  localparam integer ReaderPositionTimeNsWidthBits = 64;
+  localparam integer ReaderPositionEpochOffsetBytes = 32;
+  localparam integer ReaderPositionEpochWidthBits = 32;
+  localparam integer ReaderPositionCrcOffsetBytes = 36;
+  localparam integer ReaderPositionCrcWidthBits = 32;
+  localparam integer ReaderPositionReserved0OffsetBytes = 40;
+  localparam integer ReaderPositionReserved0WidthBits = 192;
+
+  typedef struct packed {
+    // 40: Zero.
+    logic [23:0][7:0] reserved0;
+    // 36: CRC-32C of the structure, this field taken as zero.
+    logic [31:0] crc;
+    // 32: Epoch of the block before `sequence`; 0: not known.
+    logic [31:0] epoch;
+    // 24: When it was written, Unix ns. [ns]
+    logic [63:0] time_ns;
+    // 16: The next sequence it wants.
+    logic [63:0] sequence_;
+    // 8: Box id.
+    logic [63:0] box;
+    // 0: POSITION_MAGIC.
+    logic [63:0] magic;
+  } reader_position_t;
 
   // Snapshot section TOTAL: one entry.
   localparam integer StateTotalSizeBytes = 16;

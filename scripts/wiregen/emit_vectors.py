@@ -695,7 +695,8 @@ def pattern_vectors(e: Encoder) -> list:
     """Structs of files with a different byte at every offset: no field can hide in another's place."""
     vectors = []
     for name in ("record", "block_header", "box_file", "venue_header", "venue_tier", "venue_section",
-                 "venue_row", "ack_entry", "snapshot_header", "snapshot_section", "state_total",
+                 "venue_row", "ack_entry", "snapshot_header", "snapshot_section",
+                 "archive_header", "reader_position", "state_total",
                  "state_event", "state_row", "state_hold", "state_user", "state_answer",
                  "state_channel", "state_wait", "state_change"):
         fields = {}

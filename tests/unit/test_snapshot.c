@@ -538,7 +538,7 @@ static int snapshot(void)
 	point.box = position.box;
 	ush_follow_close(follow);
 	return error != 0 ? error
-			  : ush_snapshot_write(&rig.disk, &point, &ticks, &bytes, &rig.message);
+			  : ush_snapshot_write(&rig.disk, &point, &ticks, 2, &bytes, &rig.message);
 }
 
 /* A start as usherd's: newest snapshot, then the tail. out: *from: where replay began. */

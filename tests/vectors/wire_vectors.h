@@ -6992,6 +6992,129 @@ static void wire_encode_snapshot_section_pattern(uint8_t *out)
 	memcpy(out + 0, &snapshot_section_0, sizeof(snapshot_section_0));
 }
 
+static const uint8_t wire_bytes_archive_header_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20,
+	0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30,
+	0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40,
+	0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f, 0x50,
+	0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x5f, 0x60,
+	0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70,
+	0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0x80,
+};
+
+static void wire_encode_archive_header_pattern(uint8_t *out)
+{
+	struct ush_archive_header archive_header_0;
+	memset(&archive_header_0, WIRE_VECTOR_FILL, sizeof(archive_header_0));
+	archive_header_0.frame = 0x4030201u;
+	archive_header_0.frame_bytes = 0x8070605u;
+	archive_header_0.magic = 0x100f0e0d0c0b0a09ull;
+	archive_header_0.version = 0x14131211u;
+	archive_header_0.crc = 0x18171615u;
+	archive_header_0.box = 0x201f1e1d1c1b1a19ull;
+	archive_header_0.epoch = 0x24232221u;
+	archive_header_0.packed_crc = 0x28272625u;
+	archive_header_0.segment_first = 0x302f2e2d2c2b2a29ull;
+	archive_header_0.first = 0x3837363534333231ull;
+	archive_header_0.end = 0x403f3e3d3c3b3a39ull;
+	archive_header_0.packed_bytes = 0x4847464544434241ull;
+	archive_header_0.time_ns = 0x504f4e4d4c4b4a49ull;
+	archive_header_0.chain[0] = 0x51u;
+	archive_header_0.chain[1] = 0x52u;
+	archive_header_0.chain[2] = 0x53u;
+	archive_header_0.chain[3] = 0x54u;
+	archive_header_0.chain[4] = 0x55u;
+	archive_header_0.chain[5] = 0x56u;
+	archive_header_0.chain[6] = 0x57u;
+	archive_header_0.chain[7] = 0x58u;
+	archive_header_0.chain[8] = 0x59u;
+	archive_header_0.chain[9] = 0x5au;
+	archive_header_0.chain[10] = 0x5bu;
+	archive_header_0.chain[11] = 0x5cu;
+	archive_header_0.chain[12] = 0x5du;
+	archive_header_0.chain[13] = 0x5eu;
+	archive_header_0.chain[14] = 0x5fu;
+	archive_header_0.chain[15] = 0x60u;
+	archive_header_0.chain[16] = 0x61u;
+	archive_header_0.chain[17] = 0x62u;
+	archive_header_0.chain[18] = 0x63u;
+	archive_header_0.chain[19] = 0x64u;
+	archive_header_0.chain[20] = 0x65u;
+	archive_header_0.chain[21] = 0x66u;
+	archive_header_0.chain[22] = 0x67u;
+	archive_header_0.chain[23] = 0x68u;
+	archive_header_0.chain_end[0] = 0x69u;
+	archive_header_0.chain_end[1] = 0x6au;
+	archive_header_0.chain_end[2] = 0x6bu;
+	archive_header_0.chain_end[3] = 0x6cu;
+	archive_header_0.chain_end[4] = 0x6du;
+	archive_header_0.chain_end[5] = 0x6eu;
+	archive_header_0.chain_end[6] = 0x6fu;
+	archive_header_0.chain_end[7] = 0x70u;
+	archive_header_0.chain_end[8] = 0x71u;
+	archive_header_0.chain_end[9] = 0x72u;
+	archive_header_0.chain_end[10] = 0x73u;
+	archive_header_0.chain_end[11] = 0x74u;
+	archive_header_0.chain_end[12] = 0x75u;
+	archive_header_0.chain_end[13] = 0x76u;
+	archive_header_0.chain_end[14] = 0x77u;
+	archive_header_0.chain_end[15] = 0x78u;
+	archive_header_0.chain_end[16] = 0x79u;
+	archive_header_0.chain_end[17] = 0x7au;
+	archive_header_0.chain_end[18] = 0x7bu;
+	archive_header_0.chain_end[19] = 0x7cu;
+	archive_header_0.chain_end[20] = 0x7du;
+	archive_header_0.chain_end[21] = 0x7eu;
+	archive_header_0.chain_end[22] = 0x7fu;
+	archive_header_0.chain_end[23] = 0x80u;
+	memcpy(out + 0, &archive_header_0, sizeof(archive_header_0));
+}
+
+static const uint8_t wire_bytes_reader_position_pattern[] = {
+	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
+	0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20,
+	0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+};
+
+static void wire_encode_reader_position_pattern(uint8_t *out)
+{
+	struct ush_reader_position reader_position_0;
+	memset(&reader_position_0, WIRE_VECTOR_FILL, sizeof(reader_position_0));
+	reader_position_0.magic = 0x807060504030201ull;
+	reader_position_0.box = 0x100f0e0d0c0b0a09ull;
+	reader_position_0.sequence = 0x1817161514131211ull;
+	reader_position_0.time_ns = 0x201f1e1d1c1b1a19ull;
+	reader_position_0.epoch = 0x24232221u;
+	reader_position_0.crc = 0x28272625u;
+	reader_position_0.reserved0[0] = 0x0u;
+	reader_position_0.reserved0[1] = 0x0u;
+	reader_position_0.reserved0[2] = 0x0u;
+	reader_position_0.reserved0[3] = 0x0u;
+	reader_position_0.reserved0[4] = 0x0u;
+	reader_position_0.reserved0[5] = 0x0u;
+	reader_position_0.reserved0[6] = 0x0u;
+	reader_position_0.reserved0[7] = 0x0u;
+	reader_position_0.reserved0[8] = 0x0u;
+	reader_position_0.reserved0[9] = 0x0u;
+	reader_position_0.reserved0[10] = 0x0u;
+	reader_position_0.reserved0[11] = 0x0u;
+	reader_position_0.reserved0[12] = 0x0u;
+	reader_position_0.reserved0[13] = 0x0u;
+	reader_position_0.reserved0[14] = 0x0u;
+	reader_position_0.reserved0[15] = 0x0u;
+	reader_position_0.reserved0[16] = 0x0u;
+	reader_position_0.reserved0[17] = 0x0u;
+	reader_position_0.reserved0[18] = 0x0u;
+	reader_position_0.reserved0[19] = 0x0u;
+	reader_position_0.reserved0[20] = 0x0u;
+	reader_position_0.reserved0[21] = 0x0u;
+	reader_position_0.reserved0[22] = 0x0u;
+	reader_position_0.reserved0[23] = 0x0u;
+	memcpy(out + 0, &reader_position_0, sizeof(reader_position_0));
+}
+
 static const uint8_t wire_bytes_state_total_pattern[] = {
 	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x00, 0x00, 0x00, 0x00,
 };
@@ -7391,6 +7514,8 @@ static const struct wire_vector wire_vectors[] = {
 	{ "ack_entry_pattern", wire_bytes_ack_entry_pattern, sizeof(wire_bytes_ack_entry_pattern), wire_encode_ack_entry_pattern },
 	{ "snapshot_header_pattern", wire_bytes_snapshot_header_pattern, sizeof(wire_bytes_snapshot_header_pattern), wire_encode_snapshot_header_pattern },
 	{ "snapshot_section_pattern", wire_bytes_snapshot_section_pattern, sizeof(wire_bytes_snapshot_section_pattern), wire_encode_snapshot_section_pattern },
+	{ "archive_header_pattern", wire_bytes_archive_header_pattern, sizeof(wire_bytes_archive_header_pattern), wire_encode_archive_header_pattern },
+	{ "reader_position_pattern", wire_bytes_reader_position_pattern, sizeof(wire_bytes_reader_position_pattern), wire_encode_reader_position_pattern },
 	{ "state_total_pattern", wire_bytes_state_total_pattern, sizeof(wire_bytes_state_total_pattern), wire_encode_state_total_pattern },
 	{ "state_event_pattern", wire_bytes_state_event_pattern, sizeof(wire_bytes_state_event_pattern), wire_encode_state_event_pattern },
 	{ "state_row_pattern", wire_bytes_state_row_pattern, sizeof(wire_bytes_state_row_pattern), wire_encode_state_row_pattern },
