@@ -15,5 +15,6 @@ const char *usher_name_status(uint32_t value);
 const char *usher_name_hold_state(uint32_t value);
 const char *usher_name_event_status(uint32_t value);
 const char *usher_name_fault(uint32_t value);
+const char *usher_name_op(uint32_t value);
 
 #endif /* USH_NAMES_H */
