@@ -654,7 +654,8 @@ static bool has_legs(uint8_t type)
 	       type == USH_RECORD_TYPE_OFFER || type == USH_RECORD_TYPE_WAIT_OPEN ||
 	       type == USH_RECORD_TYPE_BLOCK || type == USH_RECORD_TYPE_UNBLOCK ||
 	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_REFUND_BEGIN ||
-	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP;
+	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
+	       type == USH_RECORD_TYPE_ROOM_OPEN || type == USH_RECORD_TYPE_ROOM_DRAW;
 }
 
 static bool gives_back(uint8_t type)
@@ -745,6 +746,15 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 	case USH_RECORD_TYPE_WAIT_TURN:
 	case USH_RECORD_TYPE_WAIT_OPEN:
 		return apply_waiting(state, records, count, message);
+	case USH_RECORD_TYPE_ROOM_OPEN:
+	case USH_RECORD_TYPE_ROOM_JOIN:
+	case USH_RECORD_TYPE_ROOM_CLOSE:
+	case USH_RECORD_TYPE_ROOM_DRAW:
+	case USH_RECORD_TYPE_ROOM_SERVE:
+	case USH_RECORD_TYPE_ROOM_EXCHANGE:
+	case USH_RECORD_TYPE_ROOM_SET:
+	case USH_RECORD_TYPE_ROOM_KEY:
+		return apply_room(state, records, count, message);
 	default:
 		return bad(r, message, "unknown record type");
 	}

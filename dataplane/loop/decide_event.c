@@ -249,6 +249,24 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 	case USH_OP_WAIT_LIST:
 		decide_wait_list(loop, packet, admitted);
 		break;
+	case USH_OP_JOIN:
+		decide_join(loop, packet, admitted);
+		break;
+	case USH_OP_EXCHANGE:
+		decide_exchange(loop, packet, admitted);
+		break;
+	case USH_OP_POSITION:
+		decide_position(loop, packet, admitted);
+		break;
+	case USH_OP_ROOM_CONTROL:
+		decide_room_control(loop, packet, admitted);
+		break;
+	case USH_OP_ROOM_SHOW:
+		decide_room_show(loop, packet, admitted);
+		break;
+	case USH_OP_ROOM_PLACES:
+		decide_room_places(loop, packet, admitted);
+		break;
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
 		break;

@@ -448,6 +448,16 @@ static void show_kind(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_CHANNEL:
 		show_event(loop, act);
 		break;
+	case ACT_ROOM_OPEN:
+	case ACT_ROOM_JOIN:
+	case ACT_ROOM_CLOSE:
+	case ACT_ROOM_DRAW:
+	case ACT_ROOM_SERVE:
+	case ACT_ROOM_EXCHANGE:
+	case ACT_ROOM_SET:
+	case ACT_ROOM_KEY:
+		show_room(loop, act, last);
+		break;
 	case ACT_WAIT_TURN:
 	case ACT_TICK:
 		break;

@@ -259,6 +259,8 @@ int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put_entry, 
 		if (event != NULL)
 			error = save_waits(engine, id, event, &out);
 	}
+	if (error == 0)
+		error = rooms_save(engine, put_entry, context);
 	return error;
 }
 
@@ -542,6 +544,7 @@ int ush_engine_load(struct ush_engine *engine, ush_engine_get *get_entry, void *
 	struct ush_state *state = &engine->state;
 	struct ush_state_total total;
 	uint32_t i = 0;
+	int error;
 
 	if (get(&in, USH_STATE_SECTION_TOTAL, &total, sizeof(total)) != 1)
 		return bad(&in, "no sums", 0, 0);
@@ -550,5 +553,6 @@ int ush_engine_load(struct ush_engine *engine, ush_engine_get *get_entry, void *
 	while (i < USH_RECORD_TYPE_COUNT &&
 		get(&in, USH_STATE_SECTION_RECORDS, &state->applied[i], sizeof(uint64_t)) == 1)
 		i++;
-	return load_entries(&in);
+	error = load_entries(&in);
+	return error != 0 ? error : rooms_load(engine, get_entry, context, message);
 }

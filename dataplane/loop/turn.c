@@ -376,6 +376,8 @@ uint32_t ush_loop_turn(struct ush_loop *loop, const struct ush_net *net,
 		admission_load(loop, packet_count);
 	ush_hold_homecoming(loop->pool);
 	work = decide_expiry(loop);
+	if (ush_unlikely(ush_rooms_count(&loop->engine->rooms) != 0))
+		room_serve(loop);
 	take_burst(loop, packets, packet_count);
 	loop_flush(loop);
 	work += match_lists(loop);

@@ -138,6 +138,12 @@ int ush_room_replay_join(struct ush_room *room, uint64_t user, const struct ush_
  * already, or a place beyond the counts is taken. by: replay. */
 int ush_room_replay_close(struct ush_room *room, const uint32_t counts[USH_ROOM_TIERS]);
 
+/* Sets how many places of each tier were given, FIFO last, in place of joins and a close: for a
+ * snapshot. in: closed: of the lobby. err: -USH_EINVAL more than there can be. by: replay, before
+ * the joins. */
+int ush_room_replay_next(
+	struct ush_room *room, const uint32_t next[USH_ROOM_TIERS + 1], bool closed);
+
 /* The end of replay: places of the lobby that were given and that no record names are void. */
 void ush_room_replayed(struct ush_room *room);
 
@@ -145,5 +151,10 @@ void ush_room_replayed(struct ush_room *room);
  * users: `count` words. ret: users written. by: any thread; sees each shown place or not. cost: all
  * lines, guess: a second for ten million users: not for loops. */
 uint32_t ush_room_list(const struct ush_room *room, uint32_t tier, uint64_t *users, uint32_t count);
+
+/* ret: the user in a place of the table, or 0: none that is shown. in: line: below line_count. at:
+ * below USH_ROOM_LINE_PLACES. out: place. by: any thread. */
+uint64_t ush_room_at(
+	const struct ush_room *room, uint32_t line, uint32_t at, struct ush_room_place *place);
 
 #endif /* USH_ROOM_H */

@@ -18,25 +18,27 @@ INCLUDES = {
     "dataplane/hold": ("hold", *STAGE),
     "dataplane/user": ("user", *STAGE),
     "dataplane/wait": ("wait", *STAGE),
-    "dataplane/room": ("room/room.h", "room/draw.h", "room/ticket.h", *STAGE),
+    "dataplane/room": ("room/room.h", "room/draw.h", "room/ticket.h", "room/queue.h", *STAGE),
     "dataplane/log": ("log", *STAGE),
     "dataplane/ack": ("ack", "base"),
     # What a record means needs the structures that records change.
-    "dataplane/apply": ("apply", "claim", "hold", "user", "wait", *STAGE),
+    "dataplane/apply": ("apply", "claim", "hold", "user", "wait", "room/queue.h", "room/room.h",
+                        "admit/device.h", *STAGE),
     # The only place that knows all stages.
     "dataplane/loop": (
-        "loop", "ack", "admit", "apply", "claim", "hold", "log", "parse", "user", "wait", *STAGE),
+        "loop", "ack", "admit", "apply", "claim", "hold", "log", "parse", "user", "wait", "room",
+        *STAGE),
     # DPDK and system calls: sees the loop from outside, and no stage but parse (addresses) and the
     # checks of admit, for what it answers itself.
     "dataplane/port": (
         "port", "loop", "parse", "admit/admit.h", "admit/contract.h", "journal/journal.h",
-        "journal/snapshot.h", "admission/admission_file.h", *STAGE),
+        "journal/snapshot.h", "admission/admission_file.h", "room/merkle.h", *STAGE),
     "control/admission": ("admission", "admit/contract.h", *STAGE),
     "control/journal": ("journal", "log", *STAGE),
     "control/catalogue": ("catalogue", *STAGE),
     "control/room": ("room/draw_file.h", "room/merkle.h", "room/draw.h", *STAGE),
     "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "journal/follow.h",
-              "journal/snapshot.h", "catalogue/venue.h", "room/draw_file.h",
+              "journal/snapshot.h", "catalogue/venue.h", "room/draw_file.h", "room/merkle.h",
               "admission/admission_file.h", "admit/contract.h", "admit/golden.h", "port/image.h",
               *STAGE),
 }
