@@ -11,8 +11,8 @@
 #define PIECE_AT 16u
 #define PIECE_BYTES (sizeof(struct ush_record) - PIECE_AT)
 
-static int find_queue(struct ush_state *state, const struct ush_record *r,
-	struct ush_queue **queue, struct ush_message *message)
+static int find_queue(struct ush_state *state, const struct ush_record *r, struct ush_queue **queue,
+	struct ush_message *message)
 {
 	*queue = ush_rooms_find(state->rooms, r->event);
 	return *queue != NULL ? 0 : bad(r, message, "the event has no waiting room");
@@ -56,8 +56,7 @@ static int apply_open(struct ush_state *state, const struct ush_record *records,
 static int apply_join(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message)
 {
-	struct ush_room_place place = {
-		.number = r->amount, .tier = r->state & 7u};
+	struct ush_room_place place = {.number = r->amount, .tier = r->state & 7u};
 	bool slow = (r->state & 128u) != 0;
 	struct ush_queue *queue;
 	uint64_t number;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JOIN, EXCHANGE and POSITION: what users ask of a waiting room. None of them needs a user's line or
- * a request id: a user has one place, and a place one word.
+ * JOIN, EXCHANGE and POSITION: what users ask of a waiting room. None of them needs a user's line
+ * or a request id: a user has one place, and a place one word.
  *
  * Happy path of JOIN: a number is taken, a place in the table won, the record joins the batch; once
- * it has its slot the place is shown, once it is durable the ticket goes out. Of EXCHANGE: the ticket
- * is good, its number was called, its word is taken; the record joins the batch, and then the word
- * remembers when the token expires.
+ * it has its slot the place is shown, once it is durable the ticket goes out. Of EXCHANGE: the
+ * ticket is good, its number was called, its word is taken; the record joins the batch, and then
+ * the word remembers when the token expires.
  *
  * Failure modes: no room in the log: BUSY before anything is taken. The user, or the ticket, is in
  * another loop's batch: RETRY; in ours the batch is flushed first.
@@ -55,8 +55,8 @@ struct act *decide_room_act(struct ush_loop *loop, struct ush_queue *queue, enum
 }
 
 /* ret: the room of the request's event, while it can still lead to a seat; NULL: answered. */
-static struct ush_queue *open_room(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+static struct ush_queue *open_room(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	struct ush_engine *engine = loop->engine;
 	uint32_t id = admitted->request.event;
@@ -71,8 +71,8 @@ static struct ush_queue *open_room(struct ush_loop *loop, struct ush_packet *pac
 		return NULL;
 	}
 	status = atomic_load_explicit(&event->status, memory_order_acquire);
-	if (ush_unlikely(status == USH_EVENT_STATUS_COMPLETED ||
-			 status == USH_EVENT_STATUS_CANCELLED)) {
+	if (ush_unlikely(
+		    status == USH_EVENT_STATUS_COMPLETED || status == USH_EVENT_STATUS_CANCELLED)) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_NOT_ON_SALE, status);
 		return NULL;
 	}
@@ -121,8 +121,7 @@ static void join(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_queue *queue,
 	const struct ush_room_place *place, uint64_t device, bool slow)
 {
-	struct act *act = decide_room_act(
-		loop, queue, ACT_ROOM_JOIN, USH_RECORD_TYPE_ROOM_JOIN, 1);
+	struct act *act = decide_room_act(loop, queue, ACT_ROOM_JOIN, USH_RECORD_TYPE_ROOM_JOIN, 1);
 	struct ush_record *record = &loop->records[act->record_first];
 	struct ush_reply reply;
 
@@ -216,7 +215,8 @@ void decide_join(
 
 /* ---- EXCHANGE and POSITION ---- */
 
-/* Before the others are asked: is the ticket good? out: ticket. ret: 0, or enum ush_ticket_fault. */
+/* Before the others are asked: is the ticket good? out: ticket. ret: 0, or enum ush_ticket_fault.
+ */
 static uint32_t check_ticket(const struct ush_packet *packet, const struct ush_admitted *admitted,
 	const struct ush_queue *queue, struct ush_ticket *ticket)
 {
@@ -375,8 +375,7 @@ static void exchange(struct ush_loop *loop, struct ush_packet *packet,
 		loop_refuse(loop, packet, admitted, USH_STATUS_RETRY, 0);
 		return;
 	}
-	act = decide_room_act(
-		loop, queue, ACT_ROOM_EXCHANGE, USH_RECORD_TYPE_ROOM_EXCHANGE, 1);
+	act = decide_room_act(loop, queue, ACT_ROOM_EXCHANGE, USH_RECORD_TYPE_ROOM_EXCHANGE, 1);
 	record = &loop->records[act->record_first];
 	record->user = admitted->request.user;
 	record->state = ticket->tier;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the operator does with a waiting room: ROOM_CONTROL, ROOM_SHOW, ROOM_PLACES; and how it calls.
- * These come to the loop of the event, which owns its room, with no batch under way.
+ * What the operator does with a waiting room: ROOM_CONTROL, ROOM_SHOW, ROOM_PLACES; and how it
+ * calls. These come to the loop of the event, which owns its room, with no batch under way.
  *
- * Failure modes: no room in the log: BUSY. A phase in which this cannot be: ROOM_PHASE. A draw whose
- * tables were not made: MISMATCH, its seed is wrong, or RETRY, another is being made.
+ * Failure modes: no room in the log: BUSY. A phase in which this cannot be: ROOM_PHASE. A draw
+ * whose tables were not made: MISMATCH, its seed is wrong, or RETRY, another is being made.
  */
 #include <string.h>
 
@@ -66,8 +66,8 @@ static bool all_zero(const uint8_t *bytes, size_t size)
 	return any == 0;
 }
 
-static void control_open(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+static void control_open(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const uint8_t *body = need(loop, packet, admitted, USH_EXTENSION_ROOM_OPEN);
 	struct ush_rooms *rooms = &loop->engine->rooms;
@@ -146,8 +146,8 @@ static void control_draw(struct ush_loop *loop, struct ush_packet *packet,
 		return;
 	}
 	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
-	act = act_of_pieces(loop, packet, queue, ACT_ROOM_DRAW, USH_RECORD_TYPE_ROOM_DRAW, &queue->drawn,
-		sizeof(queue->drawn), &reply);
+	act = act_of_pieces(loop, packet, queue, ACT_ROOM_DRAW, USH_RECORD_TYPE_ROOM_DRAW,
+		&queue->drawn, sizeof(queue->drawn), &reply);
 	loop_act_done(loop, act);
 }
 
@@ -170,10 +170,9 @@ static void control_set(struct ush_loop *loop, struct ush_packet *packet,
 	record->amount = (arg & ARG_CAP) != 0
 				 ? (uint32_t)(arg >> 32)
 				 : atomic_load_explicit(&queue->cap, memory_order_relaxed);
-	record->state =
-		(arg & ARG_PAUSE) != 0
-			? (arg & ARG_PAUSED) != 0
-			: (uint8_t)atomic_load_explicit(&queue->paused, memory_order_relaxed);
+	record->state = (arg & ARG_PAUSE) != 0 ? (arg & ARG_PAUSED) != 0
+					       : (uint8_t)atomic_load_explicit(
+							 &queue->paused, memory_order_relaxed);
 	record->deadline_ns = loop->now_ns;
 	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
 	decide_reply(act, packet, &reply);
@@ -318,8 +317,8 @@ static void describe(const struct ush_engine *engine, const struct ush_queue *qu
 }
 
 /* ret: the room, or NULL: answered. */
-static struct ush_queue *find_room(struct ush_loop *loop, struct ush_packet *packet,
-	const struct ush_admitted *admitted)
+static struct ush_queue *find_room(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
 	const struct ush_request *request = &admitted->request;
 	struct ush_queue *queue = ush_rooms_find(&loop->engine->rooms, request->event);
@@ -359,8 +358,7 @@ void decide_room_show(
 }
 
 /* ret: entries written. in: *line: where to begin; out: where to go on, 0: that was all. */
-static uint32_t list(
-	const struct ush_room *room, uint8_t *at, uint32_t entries_max, uint32_t *line)
+static uint32_t list(const struct ush_room *room, uint8_t *at, uint32_t entries_max, uint32_t *line)
 {
 	uint32_t entries = 0, end = *line + LINES;
 
@@ -369,8 +367,7 @@ static uint32_t list(
 	while (*line < end && entries + USH_ROOM_LINE_PLACES <= entries_max) {
 		for (uint32_t i = 0; i < USH_ROOM_LINE_PLACES; i++) {
 			struct ush_room_place place;
-			struct ush_room_entry entry = {
-				.user = ush_room_at(room, *line, i, &place)};
+			struct ush_room_entry entry = {.user = ush_room_at(room, *line, i, &place)};
 
 			if (entry.user == 0)
 				continue;
@@ -415,13 +412,13 @@ void decide_room_places(
 	room = (packet->capacity - packet->payload_at - head) /
 	       (uint32_t)sizeof(struct ush_room_entry);
 	ush_admit_reply(&reply, request, USH_STATUS_OK);
-	header.value = list(&queue->room, loop_payload(packet) + head,
-		room < ENTRIES ? room : ENTRIES, &line);
+	header.value = list(
+		&queue->room, loop_payload(packet) + head, room < ENTRIES ? room : ENTRIES, &line);
 	reply.detail = line;
 	reply.amount = header.value;
 	if (header.value != 0) {
-		header.size = (uint16_t)(sizeof(header) +
-					 header.value * sizeof(struct ush_room_entry));
+		header.size =
+			(uint16_t)(sizeof(header) + header.value * sizeof(struct ush_room_entry));
 		memcpy(loop_payload(packet) + USH_REPLY_BYTES, &header, sizeof(header));
 		reply.extension_count = 1;
 		reply.size = (uint16_t)(USH_REPLY_BYTES + header.size);
@@ -460,8 +457,7 @@ void room_serve(struct ush_loop *loop)
 	for (uint32_t i = 0; i < count; i++) {
 		struct ush_queue *queue = &rooms->queues[i];
 
-		if (ush_queue_phase(queue) == USH_ROOM_PHASE_SERVING &&
-			queue->owner == loop->index)
+		if (ush_queue_phase(queue) == USH_ROOM_PHASE_SERVING && queue->owner == loop->index)
 			serve(loop, queue);
 	}
 }

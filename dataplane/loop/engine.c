@@ -211,7 +211,7 @@ void ush_engine_replayed(
 
 	USH_ASSERT(live == engine->state.live_holds);
 	match_replayed(engine);
-	rooms_replayed(engine, now_ns);
+	rooms_replayed(engine);
 	for (uint32_t id = 1; engine->gate != NULL && id <= USH_EVENT_ID_MAX; id++) {
 		if (ush_inventory_event(&engine->inventory, id) != NULL)
 			ush_gate_event(engine->gate, id);

@@ -155,6 +155,12 @@ struct ush_loop {
 	uint32_t load_full;
 };
 
+/* What of a loop was seen when the rooms' pace was set last. */
+struct ush_loop_seen {
+	uint64_t packets;
+	uint64_t turns;
+};
+
 struct ush_engine {
 	struct ush_engine_limits limits;
 	struct ush_log log;
@@ -169,6 +175,9 @@ struct ush_engine {
 	/* Admission, NULL: without. */
 	struct ush_gate *gate;
 	struct ush_loop *loops;
+	/* Whoever keeps the pace of the waiting rooms. */
+	uint64_t rooms_step_ns;
+	struct ush_loop_seen seen[USH_LOOP_COUNT_MAX];
 };
 
 /* One writer, many readers. */
@@ -607,7 +616,7 @@ void room_serve(struct ush_loop *loop);
 /* ---- room_step.c ---- */
 
 /* After replay: rooms go to their loops. */
-void rooms_replayed(struct ush_engine *engine, uint64_t now_ns);
+void rooms_replayed(struct ush_engine *engine);
 
 /* ---- state_room.c ---- */
 

@@ -36,6 +36,7 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 	set_state(first, USH_HOLD_STATE_HELD, true);
 	ush_wheel_add(loop->pool, act->hold);
 	ush_event_count_taken(act->event, loop->index, act->seats);
+	ush_event_count_hold(act->event, loop->index);
 	act->user->seats = (uint16_t)(act->user->seats + act->seats);
 	live_by(loop, 1);
 }

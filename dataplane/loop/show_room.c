@@ -11,8 +11,8 @@ static void show_join(struct ush_loop *loop, struct act *act)
 
 	/* Before the place: who finds it may ask for its number. */
 	if ((record->state & 128u) != 0 && place.tier == USH_ROOM_TIER_FIFO)
-		ush_visit_set(queue, ush_queue_number(queue, place.tier, place.number),
-			USH_VISIT_SLOW);
+		ush_visit_set(
+			queue, ush_queue_number(queue, place.tier, place.number), USH_VISIT_SLOW);
 	ush_room_show(&queue->room, &place);
 }
 

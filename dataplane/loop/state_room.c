@@ -96,8 +96,8 @@ int rooms_save(const struct ush_engine *engine, ush_engine_put *put, void *conte
 
 /* ---- loading ---- */
 
-static int load_open(struct ush_engine *engine, const struct ush_state_room *entry,
-	struct ush_message *message)
+static int load_open(
+	struct ush_engine *engine, const struct ush_state_room *entry, struct ush_message *message)
 {
 	struct ush_room_open opened;
 	struct ush_queue *queue;
@@ -112,8 +112,8 @@ static int load_open(struct ush_engine *engine, const struct ush_state_room *ent
 		ush_message_set(message, "the snapshot does not fit: raise [limits] room_users");
 		return -USH_EFULL;
 	}
-	if (ush_room_replay_next(&queue->room, entry->next,
-		    entry->phase != USH_ROOM_PHASE_LOBBY) != 0)
+	if (ush_room_replay_next(&queue->room, entry->next, entry->phase != USH_ROOM_PHASE_LOBBY) !=
+		0)
 		return bad(message, "the places of a lobby", entry->event, 0);
 	queue->bound = entry->serving;
 	atomic_store(&queue->exchanged, entry->exchanged);
@@ -125,8 +125,8 @@ static int load_open(struct ush_engine *engine, const struct ush_state_room *ent
 }
 
 /* The places of the lobby are there. */
-static int load_phase(struct ush_engine *engine, const struct ush_state_room *entry,
-	struct ush_message *message)
+static int load_phase(
+	struct ush_engine *engine, const struct ush_state_room *entry, struct ush_message *message)
 {
 	struct ush_queue *queue = ush_rooms_find(&engine->rooms, entry->event);
 	struct ush_room_draw drawn;
@@ -167,8 +167,8 @@ static int load_visit(struct ush_engine *engine, const struct ush_state_room_vis
 	return 0;
 }
 
-int rooms_load(struct ush_engine *engine, ush_engine_get *get, void *context,
-	struct ush_message *message)
+int rooms_load(
+	struct ush_engine *engine, ush_engine_get *get, void *context, struct ush_message *message)
 {
 	struct ush_state_room rooms[USH_ROOMS_MAX], room;
 	struct ush_state_room_place place;
@@ -182,13 +182,11 @@ int rooms_load(struct ush_engine *engine, ush_engine_get *get, void *context,
 		if (error == 0)
 			rooms[count++] = room;
 	}
-	while (error == 0 &&
-		get(context, USH_STATE_SECTION_ROOM_PLACE, &place, sizeof(place)) == 1)
+	while (error == 0 && get(context, USH_STATE_SECTION_ROOM_PLACE, &place, sizeof(place)) == 1)
 		error = load_place(engine, &place, message);
 	for (uint32_t i = 0; i < count && error == 0; i++)
 		error = load_phase(engine, &rooms[i], message);
-	while (error == 0 &&
-		get(context, USH_STATE_SECTION_ROOM_VISIT, &visit, sizeof(visit)) == 1)
+	while (error == 0 && get(context, USH_STATE_SECTION_ROOM_VISIT, &visit, sizeof(visit)) == 1)
 		error = load_visit(engine, &visit, message);
 	while (error == 0 && count != 0 &&
 		get(context, USH_STATE_SECTION_DEVICE, &device, sizeof(device)) == 1)

@@ -161,8 +161,7 @@ void ush_queue_show_close(struct ush_queue *queue)
 	queue->lobby = lobby;
 	ush_room_open_queue(&queue->room);
 	if (lobby != 0) {
-		atomic_store_explicit(
-			&queue->phase, USH_ROOM_PHASE_DRAW, memory_order_release);
+		atomic_store_explicit(&queue->phase, USH_ROOM_PHASE_DRAW, memory_order_release);
 		return;
 	}
 	/* Nobody is drawn, so nothing is hashed. */
@@ -182,8 +181,7 @@ void ush_queue_seed_hash(
 }
 
 void ush_queue_draw_key(uint32_t event, const struct ush_room_draw *drawn,
-	const uint32_t counts[USH_DRAW_TIERS], ush_draw_hash *hash,
-	uint8_t key[USH_DRAW_KEY_BYTES])
+	const uint32_t counts[USH_DRAW_TIERS], ush_draw_hash *hash, uint8_t key[USH_DRAW_KEY_BYTES])
 {
 	uint8_t message[TAG_BYTES + 4 + 64 + 4 * USH_DRAW_TIERS + 1 + 64], *at = message;
 
@@ -253,8 +251,8 @@ uint64_t ush_queue_number(const struct ush_queue *queue, uint32_t tier, uint64_t
 
 uint64_t ush_queue_end(const struct ush_queue *queue)
 {
-	uint32_t next = atomic_load_explicit(
-		&queue->room.next[USH_ROOM_TIER_FIFO], memory_order_relaxed);
+	uint32_t next =
+		atomic_load_explicit(&queue->room.next[USH_ROOM_TIER_FIFO], memory_order_relaxed);
 
 	return queue->lobby + (uint64_t)(next & ~(1u << 31));
 }

@@ -6,22 +6,23 @@
  * What is changed here has its record reserved before (docs/ARCHITECTURE.md, "The order rule"): the
  * functions named show do so, and apply() calls the same.
  *
- * Owns:  struct ush_rooms: the rooms of all events, cut from one piece of memory as they are opened.
- * Reads: nothing else.
- * Never: events, users' lines, devices, the log, clocks, a hash function of its own.
+ * Owns:  struct ush_rooms: the rooms of all events, cut from one piece of memory as they are
+ * opened. Reads: nothing else. Never: events, users' lines, devices, the log, clocks, a hash
+ * function of its own.
  */
 #ifndef USH_QUEUE_H
 #define USH_QUEUE_H
 
 #include "room/draw.h"
+#include "room/pace.h"
 #include "room/room.h"
 #include "room/ticket.h"
 #include "wire/wire.h"
 
 /* Rooms that were opened since the journal began. */
 #define USH_ROOMS_MAX 16u
-/* An access token ends at a multiple of 2^33 ns, 8.6 s, so that 15 bits a place remember when: 35 of
- * them are 292 to 300.6 s. */
+/* An access token ends at a multiple of 2^33 ns, 8.6 s, so that 15 bits a place remember when: 35
+ * of them are 292 to 300.6 s. */
 #define USH_VISIT_UNIT_BITS 33u
 #define USH_VISIT_UNITS 35u
 /* What is known of a number: nothing; in the slow queue; its ticket is being exchanged. */
@@ -72,8 +73,8 @@ struct ush_queue {
 	/* 1: a draw is being made, or waits for its record. */
 	_Atomic uint32_t drawing;
 	/* Whoever keeps the pace. */
-	uint64_t step_ns;
-	uint64_t credit;
+	struct ush_pace pace;
+	bool paced;
 };
 
 struct ush_rooms {
@@ -116,8 +117,8 @@ USH_INLINE uint32_t ush_rooms_count(const struct ush_rooms *rooms)
 	return atomic_load_explicit(&rooms->count, memory_order_acquire);
 }
 
-/* Takes memory for a room, which nobody sees yet. in: opened: `users` 1 or more. ret: NULL: no room.
- * by: any loop. */
+/* Takes memory for a room, which nobody sees yet. in: opened: `users` 1 or more. ret: NULL: no
+ * room. by: any loop. */
 struct ush_queue *ush_queue_begin(
 	struct ush_rooms *rooms, uint32_t event, const struct ush_room_open *opened);
 
@@ -135,8 +136,8 @@ void ush_queue_show_close(struct ush_queue *queue);
 
 /* Makes the tables of the draw, to be shown by ush_queue_show_draw or given up. in: drawn:
  * beacon_bytes 16 to 64. err: -USH_EINVAL: the seed is not that of the hash; -USH_ENOENT: no hash
- * function; -USH_EBUSY: another is being made; -USH_ERANGE: the lobby is not closed, or its order is
- * drawn. by: one thread that is no loop, or replay. cost: some 10 ms for ten million (guess). */
+ * function; -USH_EBUSY: another is being made; -USH_ERANGE: the lobby is not closed, or its order
+ * is drawn. by: one thread that is no loop, or replay. cost: some 10 ms for ten million (guess). */
 int ush_queue_draw(
 	struct ush_rooms *rooms, struct ush_queue *queue, const struct ush_room_draw *drawn);
 
@@ -181,8 +182,8 @@ USH_INLINE void ush_visit_set(struct ush_queue *queue, uint64_t number, uint16_t
 /* One loop exchanges a ticket at a time. ret: false: the word is another by now. */
 USH_INLINE bool ush_visit_take(struct ush_queue *queue, uint64_t number, uint16_t word)
 {
-	return atomic_compare_exchange_strong_explicit(&queue->visit[number], &word,
-		USH_VISIT_BUSY, memory_order_acquire, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&queue->visit[number], &word, USH_VISIT_BUSY,
+		memory_order_acquire, memory_order_relaxed);
 }
 
 /* ret: when a token that is made now expires. */
@@ -216,8 +217,7 @@ USH_INLINE bool ush_queue_is_called(
 		return false;
 	if (ush_likely(word != USH_VISIT_SLOW))
 		return true;
-	return serving >=
-	       ush_min64(number + 1 + queue->opened.slow_places, ush_queue_end(queue));
+	return serving >= ush_min64(number + 1 + queue->opened.slow_places, ush_queue_end(queue));
 }
 
 /* The key of the draw (docs/draw.md). in: hash: SHA-256. */

@@ -7,14 +7,13 @@ usage: test_admission.py BUILD-DIR [NAME-PART]...   (root; makes and removes its
 """
 import json
 import os
-import shutil
 import signal
 import struct
 import sys
 import time
 
 import usher_client as uc
-from usher_box import OUR4, OUR6, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, OUR6, Box, run, run_on_wire, sums_agree
 from usher_client import Client, ControlPort, EventStatus, Op, Row, Status, UdpPort, Venue
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -256,20 +255,5 @@ TESTS = [test_admission_sells_to_who_may, test_admission_names_each_verdict, tes
          test_admission_rotates_keys, test_admission_by_command_line]
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test in TESTS:
-        if not wanted or any(part in test.__name__ for part in wanted):
-            bench.wire()
-            tap.run(test)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), TESTS)

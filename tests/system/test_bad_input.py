@@ -8,14 +8,13 @@ usage: test_bad_input.py BUILD-DIR [NAME-PART]...   (root; makes and removes its
 """
 import os
 import random
-import shutil
 import socket
 import struct
 import sys
 import time
 
 import usher_client as uc
-from usher_box import OUR4, OUR6, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, OUR6, Box, Tap, run, run_on_wire, sums_agree
 from usher_client import Client, ControlPort, EventStatus, Op, Row, Status, UdpPort, Venue
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -428,21 +427,6 @@ def test_capture():
     assert verdict.returncode == 0, verdict.stdout
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test, *arguments in ((test_frames, "af_packet"), (test_frames, "af_xdp"),
-                             (test_payloads, "af_packet"), (test_payloads, "af_xdp"), (test_capture,)):
-        if not wanted or any(part in "_".join([test.__name__, *arguments]) for part in wanted):
-            bench.wire()
-            tap.run(test, *arguments)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), [(test_frames, "af_packet"), (test_frames, "af_xdp"), (test_payloads, "af_packet"),
+                            (test_payloads, "af_xdp"), test_capture])

@@ -7,12 +7,11 @@ usage: test_best.py BUILD-DIR [NAME-PART]...   (root; makes and removes its own 
 """
 import json
 import os
-import shutil
 import signal
 import sys
 
 import usher_client as uc
-from usher_box import OUR4, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, Box, run, run_on_wire, sums_agree
 from usher_client import (Client, ControlPort, EventStatus, Fault, HoldState, Op, Row, Status,
                           UdpPort, Venue)
 
@@ -146,20 +145,5 @@ TESTS = [test_best_over_udp, test_best_refusals, test_area_beside_seats, test_or
          test_command_line]
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test in TESTS:
-        if not wanted or any(part in test.__name__ for part in wanted):
-            bench.wire()
-            tap.run(test)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), TESTS)

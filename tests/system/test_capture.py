@@ -20,7 +20,7 @@ import time
 
 import test_dissector as dissector
 import usher_client as uc
-from usher_box import OUR4, OUR6, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, OUR6, Box, Tap, run, run_on_wire, sums_agree
 from usher_client import Client, ControlPort, EventStatus, Op, Row, Status, UdpPort, Venue
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -401,20 +401,5 @@ def test_live():
     assert box.stop() == 0
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test in (test_tcpreplay, test_net_pcap, test_live):
-        if not wanted or any(part in test.__name__ for part in wanted):
-            bench.wire()
-            tap.run(test)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), [test_tcpreplay, test_net_pcap, test_live])

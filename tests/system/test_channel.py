@@ -7,13 +7,12 @@ usage: test_channel.py BUILD-DIR [NAME-PART]...   (root; makes and removes its o
 """
 import json
 import os
-import shutil
 import signal
 import sys
 import time
 
 import usher_client as uc
-from usher_box import OUR4, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, Box, run, run_on_wire, sums_agree
 from usher_client import Client, ControlPort, EventStatus, HoldState, Row, Status, UdpPort, Venue
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -147,20 +146,5 @@ TESTS = [test_channel_sells_to_its_key, test_channel_survives_kill, test_channel
          test_channel_by_command_line]
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test in TESTS:
-        if not wanted or any(part in test.__name__ for part in wanted):
-            bench.wire()
-            tap.run(test)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), TESTS)

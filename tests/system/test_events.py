@@ -7,13 +7,12 @@ usage: test_events.py BUILD-DIR [NAME-PART]...   (root; makes and removes its ow
 """
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
 
 import usher_client as uc
-from usher_box import OUR4, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, Box, run, run_on_wire, sums_agree
 from usher_client import Client, ControlPort, EventStatus, HoldState, Row, Status, UdpPort, Venue
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -184,20 +183,5 @@ TESTS = [test_statuses_go_where_they_may, test_cancelled_event_lists_its_refunds
          test_list_while_the_sale_goes_on]
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test in TESTS:
-        if not wanted or any(part in test.__name__ for part in wanted):
-            bench.wire()
-            tap.run(test)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), TESTS)

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 
-from usher_box import (Bench, Box, OUR4, OUR6, PEER4, Reply, Tap, REQUEST, UDP_PORT, ON_SALE, request,
-                       run, sums_agree, venue_image)
+from usher_box import (Box, OUR4, OUR6, PEER4, Reply, Tap, REQUEST, UDP_PORT, ON_SALE, request,
+                       run, run_on_wire, sums_agree, venue_image)
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
 TESTPMD = shutil.which("dpdk-testpmd")
@@ -489,27 +489,9 @@ def test_refuses_to_start():
     assert box.stop() == 0
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test, *arguments in (
-            (test_refuses_to_start,), (test_af_packet_partial_checksums,),
-            (test_af_packet_verified_checksums,), (test_af_packet_two_loops, "sleep"),
-            (test_af_packet_two_loops, "yield"), (test_af_xdp,), (test_pcap,), (test_vhost,),
-            (test_vhost_after_kill,), (test_memif,), (test_hugepages,), (test_random_frames,),
-            (test_two_ports,), (test_control_port,), (test_answers_survive, signal.SIGTERM),
-            (test_answers_survive, signal.SIGKILL)):
-        if not wanted or any(part in test.__name__ for part in wanted):
-            # No neighbour of an earlier test is remembered.
-            bench.wire()
-            tap.run(test, *arguments)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), [
+        test_refuses_to_start, test_af_packet_partial_checksums, test_af_packet_verified_checksums,
+        (test_af_packet_two_loops, "sleep"), (test_af_packet_two_loops, "yield"), test_af_xdp, test_pcap,
+        test_vhost, test_vhost_after_kill, test_memif, test_hugepages, test_random_frames, test_two_ports,
+        test_control_port, (test_answers_survive, signal.SIGTERM), (test_answers_survive, signal.SIGKILL)])

@@ -10,13 +10,12 @@ import os
 import pathlib
 import random
 import select
-import shutil
 import signal
 import sys
 import time
 
 import usher_client as uc
-from usher_box import OUR4, OUR6, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, OUR6, Box, Tap, run, run_on_wire, sums_agree
 from usher_client import (Client, ControlPort, EventStatus, Fault, HoldState, Op, Row, Status,
                           UdpPort, Venue)
 
@@ -1017,23 +1016,5 @@ TESTS = [(test_life_of_an_event,), (test_life_of_a_hold,), (test_all_or_nothing,
          (test_restart, signal.SIGKILL, signal.SIGTERM)]
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    if not wanted or any(part in "test_vectors" for part in wanted):
-        tap.run(test_vectors)
-    for device in DEVICES:
-        for test, *more in TESTS:
-            if not wanted or any(part in f"{test.__name__}_{device}" for part in wanted):
-                bench.wire()
-                tap.run(test, device, *more)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), [test_vectors, *((test, device, *more) for device in DEVICES for test, *more in TESTS)])

@@ -7,14 +7,13 @@ usage: test_time.py BUILD-DIR [NAME-PART]...   (root; makes and removes its own 
 """
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import time
 
 import usher_client as uc
-from usher_box import OUR4, Bench, Box, Tap, run, sums_agree
+from usher_box import OUR4, Box, run, run_on_wire, sums_agree
 from usher_client import Client, ControlPort, EventStatus, Row, Status, UdpPort, Venue
 
 BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
@@ -139,20 +138,5 @@ def test_limits_of_a_venue_file():
 TESTS = [test_budget_survives_kill, test_cool_down_survives_kill, test_limits_of_a_venue_file]
 
 
-def main():
-    global bench
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        print("1..0 # SKIP needs root and iproute2")
-        return
-    bench = Bench()
-    tap = Tap()
-    wanted = sys.argv[2:]
-    for test in TESTS:
-        if not wanted or any(part in test.__name__ for part in wanted):
-            bench.wire()
-            tap.run(test)
-    tap.end()
-
-
 if __name__ == "__main__":
-    main()
+    run_on_wire(globals(), TESTS)

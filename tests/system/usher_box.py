@@ -344,6 +344,29 @@ class Tap:
         sys.exit(self.failed != 0)
 
 
+def run_on_wire(module, cases):
+    """The main program of a test file: runs its cases, each on a fresh veth pair, and ends.
+
+    module: its globals(); `bench` is set there. cases: functions, or tuples of a function and its
+    arguments. Words on the command line behind the build folder choose cases whose names have one of
+    them.
+    """
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        print("1..0 # SKIP needs root and iproute2")
+        return
+    module["bench"] = bench = Bench()
+    tap = Tap()
+    wanted = sys.argv[2:]
+    for case in cases:
+        test, *arguments = case if isinstance(case, tuple) else (case,)
+        name = "_".join([test.__name__, *map(str, arguments)])
+        if not wanted or any(part in name for part in wanted):
+            # No neighbour of an earlier test is remembered.
+            bench.wire()
+            tap.run(test, *arguments)
+    tap.end()
+
+
 def on_signal(number, _frame):
     # Through atexit, so that namespaces and processes go.
     sys.exit(128 + number)
