@@ -55,6 +55,8 @@ struct ledger_list {
 	uint64_t *aside;
 };
 
+struct ledger_room;
+
 struct ledger {
 	struct ledger_entry *entries;
 	size_t count;
@@ -67,6 +69,8 @@ struct ledger {
 	uint64_t **taken;
 	/* By event; NULL: nobody has waited. */
 	struct ledger_list *lists;
+	/* By event; NULL: no waiting room. */
+	struct ledger_room **rooms;
 	/* By event; 0: not told yet. */
 	uint8_t status[USH_EVENT_ID_MAX + 1u];
 	uint64_t seats_held;
@@ -96,6 +100,10 @@ int ledger_book_keep(struct ledger *ledger, const struct ush_record *r);
 bool ledger_is_aside(const struct ledger *ledger, const struct ush_record *r);
 
 void ledger_close_waits(struct ledger *ledger);
+
+/* ROOM_*. err: -USH_ENOMEM. */
+int ledger_book_room(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+void ledger_close_rooms(struct ledger *ledger);
 
 /* ret: the entry with this sequence, type and hold, or NULL. cost: O(log n). */
 const struct ledger_entry *ledger_find(const struct ledger *ledger, uint64_t sequence);

@@ -207,8 +207,9 @@ static enum ush_fault check_extension(
 		return e->value == 0 ? USH_FAULT_NONE : USH_FAULT_RESERVED;
 	case USH_EXTENSION_ROOM_OPEN:
 	case USH_EXTENSION_ROOM_DRAW:
-		return out->request.op == USH_OP_ROOM_CONTROL && e->value == 1 ? USH_FAULT_NONE
-										: USH_FAULT_EXTENSION;
+		return out->request.op == USH_OP_ROOM_CONTROL && e->value == 1
+			       ? USH_FAULT_NONE
+			       : USH_FAULT_EXTENSION;
 	case USH_EXTENSION_GIVE:
 		return check_give(e, body, out);
 	case USH_EXTENSION_PAD:

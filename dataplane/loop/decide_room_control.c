@@ -230,7 +230,9 @@ void decide_room_control(
 {
 	const struct ush_request *request = &admitted->request;
 	uint64_t action = request->arg & ARG_ACTION;
+	uint32_t counts[USH_ROOM_TIERS + 1];
 	struct ush_queue *queue;
+	bool settled = true;
 
 	/* What this loop has decided is visible from here. */
 	loop_flush(loop);
@@ -246,11 +248,14 @@ void decide_room_control(
 	queue = ush_rooms_find(&loop->engine->rooms, request->event);
 	if (!in_phase(loop, packet, admitted, queue, action))
 		return;
-	if (!loop->room_kept) {
+	if (action == USH_ROOM_ACTION_DRAW)
+		settled = ush_room_counts(&queue->room, counts) == 0;
+	if (!loop->room_kept || !settled) {
 		/* Its tables are made again with the next attempt. */
 		if (action == USH_ROOM_ACTION_DRAW)
 			ush_queue_undraw(queue);
-		loop_refuse(loop, packet, admitted, USH_STATUS_BUSY, 0);
+		loop_refuse(loop, packet, admitted, settled ? USH_STATUS_BUSY : USH_STATUS_RETRY,
+			0);
 		return;
 	}
 	switch ((enum ush_room_action)action) {

@@ -18,11 +18,11 @@
 #define NUMBER_MASK ((1u << TIER_SHIFT) - 1)
 static_assert(USH_ROOM_TIER_FIFO << TIER_SHIFT < SHOWN, "a place fits its word");
 
-/* Five places a line, 68 % of them filled at the limit; never fewer lines than a search looks at,
+/* Five places a line, 72 % of them filled at the limit; never fewer lines than a search looks at,
  * so that a search meets no line twice. */
 static uint32_t lines_of(uint32_t limit)
 {
-	uint64_t lines = ((uint64_t)limit * 5 + 16) / 17;
+	uint64_t lines = ((uint64_t)limit * 5 + 17) / 18;
 
 	return (uint32_t)ush_max64(lines, USH_ROOM_PROBE_LINES);
 }

@@ -38,7 +38,7 @@ INCLUDES = {
     "control/catalogue": ("catalogue", *STAGE),
     "control/room": ("room/draw_file.h", "room/merkle.h", "room/draw.h", *STAGE),
     "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "journal/follow.h",
-              "journal/snapshot.h", "catalogue/venue.h", "room/draw_file.h", "room/merkle.h",
+              "journal/snapshot.h", "catalogue/venue.h", "room/draw.h", "room/draw_file.h", "room/merkle.h",
               "admission/admission_file.h", "admit/contract.h", "admit/golden.h", "port/image.h",
               *STAGE),
 }
