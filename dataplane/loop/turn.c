@@ -315,8 +315,17 @@ USH_INLINE const struct ush_user *fetch_row(
 		return NULL;
 	/* After the last seat most of those who ask never had a line. */
 	bool chosen = request->op == USH_OP_RESERVE_BEST || request->op == USH_OP_RESERVE_AREA;
-	if ((chosen || request->op == USH_OP_RESERVE) && ush_event_is_full(event)) {
-		USH_PREFETCH(ush_user_known_word(users, hash));
+	if (chosen || request->op == USH_OP_RESERVE) {
+		if (ush_event_is_full(event)) {
+			USH_PREFETCH(ush_user_known_word(users, hash));
+			return NULL;
+		}
+	} else if (request->op == USH_OP_JOIN) {
+		const struct ush_queue *queue =
+			ush_rooms_find(&loop->engine->rooms, request->event);
+		if (queue != NULL)
+			USH_PREFETCH_WRITE(
+				ush_room_home(&queue->room, ush_queue_hash(queue, request->user)));
 		return NULL;
 	}
 	if (!chosen && request->row < event->row_count)
