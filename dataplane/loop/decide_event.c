@@ -235,20 +235,11 @@ static void decide_money(
 	}
 }
 
-void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted)
+/* Where one waits. */
+static void decide_room(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
 {
-	loop_make_room(loop);
 	switch (admitted->request.op) {
-	case USH_OP_RESERVE:
-		decide_reserve(loop, packet, admitted);
-		break;
-	case USH_OP_RESERVE_BEST:
-	case USH_OP_RESERVE_AREA:
-		decide_best(loop, packet, admitted);
-		break;
-	case USH_OP_WAIT_LIST:
-		decide_wait_list(loop, packet, admitted);
-		break;
 	case USH_OP_JOIN:
 		decide_join(loop, packet, admitted);
 		break;
@@ -266,6 +257,27 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 		break;
 	case USH_OP_ROOM_PLACES:
 		decide_room_places(loop, packet, admitted);
+		break;
+	default:
+		/* STATS is answered by the control port itself. */
+		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_OP, 0);
+		break;
+	}
+}
+
+void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted)
+{
+	loop_make_room(loop);
+	switch (admitted->request.op) {
+	case USH_OP_RESERVE:
+		decide_reserve(loop, packet, admitted);
+		break;
+	case USH_OP_RESERVE_BEST:
+	case USH_OP_RESERVE_AREA:
+		decide_best(loop, packet, admitted);
+		break;
+	case USH_OP_WAIT_LIST:
+		decide_wait_list(loop, packet, admitted);
 		break;
 	case USH_OP_RELEASE:
 		decide_release(loop, packet, admitted);
@@ -313,8 +325,7 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 		decide_channel_key(loop, packet, admitted);
 		break;
 	default:
-		/* STATS is answered by the control port itself. */
-		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_OP, 0);
+		decide_room(loop, packet, admitted);
 		break;
 	}
 }

@@ -620,8 +620,8 @@ void rooms_replayed(struct ush_engine *engine);
 
 /* ---- state_room.c ---- */
 
-/* As ush_engine_save and ush_engine_load, of what is about waiting rooms. err: load: -USH_ECORRUPT or
- * -USH_EFULL with a message. */
+/* As ush_engine_save and ush_engine_load, of what is about waiting rooms. err: load: -USH_ECORRUPT
+ * or -USH_EFULL with a message. */
 int rooms_save(const struct ush_engine *engine, ush_engine_put *put, void *context);
 int rooms_load(struct ush_engine *engine, ush_engine_get *get, void *context,
 	struct ush_message *message);

@@ -147,8 +147,8 @@ typedef void ush_engine_hash(const void *data, size_t size, uint8_t digest[32]);
 void ush_engine_set_hash(struct ush_engine *engine, ush_engine_hash *hash);
 
 /*
- * What a ROOM_CONTROL request needs before a loop decides it: makes the tables of a draw. The request
- * then goes to the loop of its event, whatever came of this.
+ * What a ROOM_CONTROL request needs before a loop decides it: makes the tables of a draw. The
+ * request then goes to the loop of its event, whatever came of this.
  * in: payload: a request that ush_admit passed. by: the housekeeping thread. cost: a draw of ten
  * million: 10 ms (guess).
  */

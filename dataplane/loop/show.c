@@ -36,9 +36,9 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 	set_state(first, USH_HOLD_STATE_HELD, true);
 	ush_wheel_add(loop->pool, act->hold);
 	ush_event_count_taken(act->event, loop->index, act->seats);
-	ush_event_count_hold(act->event, loop->index);
 	act->user->seats = (uint16_t)(act->user->seats + act->seats);
 	live_by(loop, 1);
+	ush_event_count_hold(act->event, loop->index);
 }
 
 /* A new hold that is sold already. */
@@ -449,18 +449,11 @@ static void show_kind(struct ush_loop *loop, struct act *act, uint64_t last)
 	case ACT_CHANNEL:
 		show_event(loop, act);
 		break;
-	case ACT_ROOM_OPEN:
-	case ACT_ROOM_JOIN:
-	case ACT_ROOM_CLOSE:
-	case ACT_ROOM_DRAW:
-	case ACT_ROOM_SERVE:
-	case ACT_ROOM_EXCHANGE:
-	case ACT_ROOM_SET:
-	case ACT_ROOM_KEY:
-		show_room(loop, act, last);
-		break;
 	case ACT_WAIT_TURN:
 	case ACT_TICK:
+		break;
+	default:
+		show_room(loop, act, last);
 		break;
 	}
 }

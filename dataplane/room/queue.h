@@ -6,9 +6,9 @@
  * What is changed here has its record reserved before (docs/ARCHITECTURE.md, "The order rule"): the
  * functions named show do so, and apply() calls the same.
  *
- * Owns:  struct ush_rooms: the rooms of all events, cut from one piece of memory as they are
- * opened. Reads: nothing else. Never: events, users' lines, devices, the log, clocks, a hash
- * function of its own.
+ * Owns:  struct ush_rooms: the rooms of all events, cut from one piece of memory when opened.
+ * Reads: nothing else.
+ * Never: events, users' lines, devices, the log, clocks, a hash function of its own.
  */
 #ifndef USH_QUEUE_H
 #define USH_QUEUE_H

@@ -213,9 +213,9 @@ int main(int argc, char **argv)
 	printf("{\"users\": %u, \"joined\": %u, \"waiting\": %u, \"joins_per_s\": %" PRIu64
 	       ", \"checks_per_s\": %" PRIu64 ", \"draw_ms\": %" PRIu64 ", \"rss_bytes\": %" PRIu64
 	       ", \"room_bytes\": %zu}\n",
-		users, joined, waiting, (uint64_t)users * 1000000000ull / joins_ns,
-		(uint64_t)users * 1000000000ull / looks_ns, draw_ns / 1000000, after - before,
-		ush_rooms_bytes(users));
+		users, joined, waiting, (uint64_t)users * (uint64_t)1000000000 / joins_ns,
+		(uint64_t)users * (uint64_t)1000000000 / looks_ns, draw_ns / 1000000,
+		after - before, ush_rooms_bytes(users));
 	free(tags);
 	return places == users && joined == users && waiting == users ? 0 : 1;
 }
