@@ -134,6 +134,8 @@ static void make_engine(struct sim *sim)
 		.wait_count = 256,
 		.log_block_count = c->log_blocks,
 		.ack_count = c->acks};
+	if (c->admission != 0)
+		sim->limits.admit_source_count = sim->limits.admit_user_count = SIM_ADMIT_BUCKETS;
 	sim->engine = ush_engine_init(
 		arena_take(&live_arena, &sim->limits), &sim->limits, ush_journal_key(sim->journal));
 	ush_engine_set_image_find(sim->engine, find_image, sim);
@@ -148,6 +150,7 @@ static int start(struct sim *sim, struct ush_message *message)
 		.spare_count = c->spares,
 		.depth = c->depth,
 		.write_bytes_max = c->write_blocks * USH_BLOCK_BYTES};
+	static struct ush_admit_config admission;
 	struct ush_engine_resume found;
 	uint64_t credit;
 	int error;
@@ -170,6 +173,10 @@ static int start(struct sim *sim, struct ush_message *message)
 	/* The clock never goes back behind the journal. */
 	sim->now_ns = ush_max64(sim->now_ns, sim->report.time_ns);
 	ush_engine_replayed(sim->engine, sim->now_ns, &found);
+	if (c->admission != 0) {
+		sim_admission_config(sim, &admission);
+		ush_engine_admission(sim->engine, &admission);
+	}
 	SIM_CHECK_ALL(sim, restarted);
 	error = ush_journal_start(sim->journal, ush_engine_log(sim->engine), sim->now_ns, message);
 	if (error != 0)
@@ -412,6 +419,8 @@ static void tally(struct sim *sim, const struct ush_record *record)
 	totals->payments_failed += end == USH_HOLD_STATE_HELD;
 	totals->payments_late += end == USH_HOLD_STATE_EXPIRED;
 	totals->transfers += record->type == USH_RECORD_TYPE_TRANSFER;
+	totals->swaps += record->type == USH_RECORD_TYPE_SWAP;
+	totals->late_sales += record->type == USH_RECORD_TYPE_LATE;
 	totals->kept +=
 		record->run_count > 1 && record[record->run_count - 1].type == USH_RECORD_TYPE_KEEP;
 	totals->cancelled += record->type == USH_RECORD_TYPE_EVENT_STATUS &&
@@ -457,6 +466,7 @@ void sim_box_turn(struct sim *sim, uint32_t index)
 	scan_log(sim, index);
 	sim->loop_now_ns[index] = ush_max64(sim->loop_now_ns[index], sim->now_ns);
 	sim_note(sim, "turn", index, count);
+	SIM_CHECK_ALL(sim, arrived, index, packets, count);
 	ush_loop_turn(loop, &sim->net, packets, count, sim->now_ns, &sim->out);
 	sim->totals->turns++;
 	scan_log(sim, index);

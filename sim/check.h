@@ -14,6 +14,9 @@
 
 struct check {
 	const char *name;
+	/* Packets arrived for a turn of `loop`, which begins. */
+	void (*arrived)(
+		struct sim *sim, uint32_t loop, const struct ush_packet *packets, uint32_t count);
 	/* A run of records was appended in a turn of `loop`; its first record. */
 	void (*appended)(struct sim *sim, uint32_t loop, const struct ush_record *record);
 	/* A turn of `loop` is over. had_room: the log had room all the time. */
@@ -30,9 +33,9 @@ struct check {
 	void (*quiet)(struct sim *sim);
 };
 
-extern const struct check check_best, check_channel, check_conserve, check_durable, check_expiry,
-	check_life, check_limits, check_lost, check_pay, check_repeat, check_replay, check_sale,
-	check_seats, check_time, check_waitlist;
+extern const struct check check_admission, check_best, check_bookings, check_channel,
+	check_conserve, check_durable, check_expiry, check_life, check_limits, check_lost,
+	check_pay, check_repeat, check_replay, check_sale, check_seats, check_time, check_waitlist;
 
 /* Ends with NULL. */
 extern const struct check *const sim_checks[];

@@ -34,10 +34,10 @@ static bool names_them(
 {
 	if (sim->reply_leg_count == 0 || hold->version != reply->hold_version)
 		return true;
+	/* In the order of its lines. */
 	for (uint32_t i = 0; i < sim->reply_leg_count; i++) {
-		uint32_t leg = ledger_leg(hold, sim->reply_legs[i].row);
-
-		if (leg == UINT32_MAX || hold->mask[leg] != sim->reply_legs[i].mask)
+		if (i >= hold->legs || hold->row[i] != sim->reply_legs[i].row ||
+			hold->mask[i] != sim->reply_legs[i].mask)
 			return false;
 	}
 	return sim->reply_leg_count == hold->legs;
@@ -57,13 +57,13 @@ static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush
 	/* Whether there is such a hold is for check_repeat. */
 	if (hold == NULL)
 		return;
-	for (uint32_t i = 0; i < hold->legs; i++) {
+	for (uint32_t i = 0; i < hold->legs_first; i++) {
 		seats += ush_popcount64(hold->mask_first[i]);
-		good &= fits(sim, ask, hold->row[i], hold->mask_first[i]);
+		good &= fits(sim, ask, hold->row_first[i], hold->mask_first[i]);
 	}
 	if (r->op == USH_OP_RESERVE_BEST && (r->arg >> 24 & TOGETHER) != 0) {
 		uint64_t run = hold->mask_first[0] >> __builtin_ctzll(hold->mask_first[0]);
-		good &= hold->legs == 1 && (run & (run + 1)) == 0;
+		good &= hold->legs_first == 1 && (run & (run + 1)) == 0;
 	}
 	sim->totals->chosen += reply->detail == 0;
 	if (good && seats == (r->arg & 0xffff) && names_them(sim, hold, reply) &&

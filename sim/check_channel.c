@@ -12,7 +12,7 @@ static void check_keeps(struct sim *sim, const struct ush_record *records, uint3
 	const struct ledger_hold *hold = ledger_hold(&sim->ledger, r->hold);
 	uint64_t back[LEDGER_ROWS] = {0}, kept[LEDGER_ROWS] = {0};
 	uint32_t keeps = ledger_keeps(records, count);
-	bool some = r->type == USH_RECORD_TYPE_CUT ||
+	bool some = r->type == USH_RECORD_TYPE_CUT || r->type == USH_RECORD_TYPE_SWAP ||
 		    (r->type == USH_RECORD_TYPE_REFUND_END && r->mask != 0);
 	bool all = r->type == USH_RECORD_TYPE_RELEASE || r->type == USH_RECORD_TYPE_EXPIRE ||
 		   (r->type == USH_RECORD_TYPE_PAY_END && r->state == USH_HOLD_STATE_EXPIRED);
@@ -22,7 +22,8 @@ static void check_keeps(struct sim *sim, const struct ush_record *records, uint3
 		if (i >= count - keeps)
 			kept[records[i].row % LEDGER_ROWS] |=
 				records[i].state == USH_KEEP_CHANNEL ? records[i].mask : 0;
-		else if (some)
+		else if (some && (r->type != USH_RECORD_TYPE_SWAP ||
+					 records[i].state == USH_HOLD_STATE_RELEASED))
 			back[records[i].row % LEDGER_ROWS] |= records[i].mask;
 	}
 	for (uint32_t i = 0; all && hold != NULL && i < hold->legs; i++)
@@ -66,31 +67,50 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	}
 }
 
+/* ret: seats of the row that the answer to this ask is about: of a swap those that it took. */
+static uint64_t asked_of(const struct sim_ask *ask, uint32_t row)
+{
+	uint64_t mask = 0;
+
+	if (ask->request.op != USH_OP_SWAP)
+		return ~0ull;
+	if (ask->request.row == row)
+		mask = ask->request.mask;
+	for (uint32_t i = 0; i < ask->leg_count; i++)
+		mask |= ask->legs[i].row == row ? ask->legs[i].mask : 0;
+	return mask;
+}
+
 /* As long as a hold lives its seats stay in their channel. */
 static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply)
 {
+	uint32_t channel = ask->request.op == USH_OP_PAY_LATE ? ask->request.section : ask->channel;
 	const struct ledger_hold *hold;
 
 	if (reply->status != USH_STATUS_OK ||
 		(reply->op != USH_OP_RESERVE && reply->op != USH_OP_RESERVE_BEST &&
-			reply->op != USH_OP_RESERVE_AREA))
+			reply->op != USH_OP_RESERVE_AREA && reply->op != USH_OP_SWAP &&
+			reply->op != USH_OP_PAY_LATE))
 		return;
 	hold = ledger_hold(&sim->ledger, reply->hold);
-	if (hold == NULL || !ledger_is_live(hold))
+	/* What was swapped since came by another ask, and of late payments only the first counts.
+	 */
+	if (hold == NULL || !ledger_is_live(hold) || (hold->swapped && reply->op != USH_OP_SWAP) ||
+		((reply->op == USH_OP_SWAP || reply->op == USH_OP_PAY_LATE) && reply->detail != 0))
 		return;
 	for (uint32_t i = 0; i < hold->legs; i++) {
 		uint64_t of = ledger_channel(&sim->ledger, hold->event, hold->row[i], 0);
-		uint64_t mine = ask->channel == 0 ? 0
-						  : ledger_channel(&sim->ledger, hold->event,
-							    hold->row[i], ask->channel);
+		uint64_t has = hold->mask[i] & asked_of(ask, hold->row[i]);
+		uint64_t mine = channel == 0 ? 0
+					     : ledger_channel(&sim->ledger, hold->event,
+						       hold->row[i], channel);
 
-		if ((hold->mask[i] & of & ~mine) != 0)
+		if ((has & of & ~mine) != 0)
 			sim_fail(sim, "channel",
 				"ask %" PRIu64 " for channel %u has row %u %" PRIx64
 				" of another channel",
-				reply->cookie - 1, ask->channel, hold->row[i],
-				hold->mask[i] & of & ~mine);
-		else if ((hold->mask[i] & of) != 0 && reply->detail == 0) {
+				reply->cookie - 1, channel, hold->row[i], has & of & ~mine);
+		else if ((has & of) != 0 && reply->detail == 0) {
 			sim->totals->channel_sales++;
 			if (ask->forged)
 				sim_fail(sim, "channel", "ask %" PRIu64 " had no key",

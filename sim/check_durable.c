@@ -5,6 +5,13 @@
  */
 #include "check.h"
 
+/* ret: true if further records of such a run name lines in place of the hold. */
+static bool names_line(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_LATE ||
+	       type == USH_RECORD_TYPE_SWAP || type == USH_RECORD_TYPE_OFFER;
+}
+
 /* ret: true if the record is about what was asked. */
 static bool is_about(const struct sim_ask *ask, const struct ush_record *record)
 {
@@ -16,9 +23,10 @@ static bool is_about(const struct sim_ask *ask, const struct ush_record *record)
 		return true;
 	if (r->op == USH_OP_RESERVE || r->op == USH_OP_RESERVE_BEST || r->op == USH_OP_RESERVE_AREA)
 		return record->user == r->user;
+	if (r->op == USH_OP_PAY_LATE && record->type == USH_RECORD_TYPE_LATE)
+		return record->user == r->user;
 	/* Further legs name their lines. */
-	if (record->hold != r->hold &&
-		!(record->type == USH_RECORD_TYPE_HOLD && record->run_index != 0))
+	if (record->hold != r->hold && !(names_line(record->type) && record->run_index != 0))
 		return false;
 	return record->user == r->user ||
 	       (record->type == USH_RECORD_TYPE_TRANSFER &&

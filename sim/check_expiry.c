@@ -21,7 +21,8 @@ static bool ends_by_time(const struct ush_record *r)
 static bool is_in_time(const struct ush_record *r)
 {
 	return r->type == USH_RECORD_TYPE_CONFIRM || r->type == USH_RECORD_TYPE_RELEASE ||
-	       r->type == USH_RECORD_TYPE_CUT || r->type == USH_RECORD_TYPE_PAY_BEGIN ||
+	       r->type == USH_RECORD_TYPE_CUT || r->type == USH_RECORD_TYPE_SWAP ||
+	       r->type == USH_RECORD_TYPE_PAY_BEGIN ||
 	       (r->type == USH_RECORD_TYPE_PAY_END && r->state == USH_HOLD_STATE_HELD);
 }
 

@@ -16,6 +16,8 @@ static const struct {
 	[USH_RECORD_TYPE_CONFIRM] = {BIT(HELD), BIT(SOLD)},
 	[USH_RECORD_TYPE_EXTEND] = {BIT(HELD), BIT(HELD)},
 	[USH_RECORD_TYPE_CUT] = {BIT(HELD), BIT(HELD)},
+	/* The first of its records names seats that are given up. */
+	[USH_RECORD_TYPE_SWAP] = {BIT(HELD), BIT(RELEASED)},
 	[USH_RECORD_TYPE_PAY_BEGIN] = {BIT(HELD), BIT(PAYING)},
 	[USH_RECORD_TYPE_PAY_END] = {BIT(PAYING), BIT(SOLD) | BIT(HELD) | BIT(EXPIRED)},
 	[USH_RECORD_TYPE_REFUND_BEGIN] = {BIT(SOLD), BIT(REFUNDING)},
@@ -25,10 +27,13 @@ static const struct {
 
 static void check_new(struct sim *sim, const struct ush_record *records, uint32_t count)
 {
+	uint8_t state =
+		records[0].type == USH_RECORD_TYPE_LATE ? USH_HOLD_STATE_SOLD : USH_HOLD_STATE_HELD;
+
 	for (uint32_t i = 0; i < count; i++) {
 		const struct ush_record *r = &records[i];
 
-		if (r->version == 1 && r->state == USH_HOLD_STATE_HELD && r->user != 0 &&
+		if (r->version == 1 && r->state == state && r->user != 0 &&
 			r->row < sim->config.rows && r->amount == sim_price(sim, r->row, r->mask))
 			continue;
 		sim_fail(sim, "life", "record %" PRIu64 ": a hold begins wrong: amount %u",
@@ -56,13 +61,41 @@ static void check_left(struct sim *sim, const struct ledger_hold *hold,
 	}
 }
 
+/* Seats are given up for others; the hold pays for what it has then. */
+static void check_swap(struct sim *sim, const struct ledger_hold *hold,
+	const struct ush_record *records, uint32_t count)
+{
+	uint32_t given = 0;
+
+	while (given < count && records[given].state == USH_HOLD_STATE_RELEASED)
+		given++;
+	check_left(sim, hold, records, given);
+	for (uint32_t i = given; i < count && !sim->failed; i++) {
+		const struct ush_record *r = &records[i];
+		uint32_t leg = ledger_leg(hold, r->row);
+		uint64_t kept = leg != UINT32_MAX ? hold->mask[leg] : 0;
+
+		for (uint32_t k = 0; k < given; k++)
+			kept &= records[k].row == r->row ? ~records[k].mask : ~0ull;
+		if (given != 0 && r->state == USH_HOLD_STATE_HELD &&
+			r->version == records[0].version &&
+			r->amount == sim_price(sim, r->row, kept | r->mask))
+			continue;
+		sim_fail(sim, "life",
+			"record %" PRIu64 ": hold %" PRIx64 " takes row %u %" PRIx64
+			" beside %" PRIx64 " for %u",
+			r->sequence, hold->id, r->row, r->mask, kept, r->amount);
+	}
+}
+
 static void durable(struct sim *sim, const struct ush_record *records, uint32_t count)
 {
 	const struct ush_record *r = &records[0];
 	const struct ledger_hold *hold;
 
 	count -= ledger_keeps(records, count);
-	if (r->type == USH_RECORD_TYPE_HOLD)
+	if (r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_LATE ||
+		r->type == USH_RECORD_TYPE_OFFER)
 		check_new(sim, records, count);
 	if (r->type >= USH_RECORD_TYPE_COUNT || life[r->type].from == 0)
 		return;
@@ -83,6 +116,8 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	else if (r->type == USH_RECORD_TYPE_EXTEND &&
 		 (hold->extended || r->deadline_ns <= hold->deadline_ns))
 		sim_fail(sim, "life", "hold %" PRIx64 " is extended again, or to less", r->hold);
+	else if (r->type == USH_RECORD_TYPE_SWAP)
+		check_swap(sim, hold, records, count);
 	else if (r->type == USH_RECORD_TYPE_CUT ||
 		 (r->type == USH_RECORD_TYPE_REFUND_END && r->mask != 0))
 		check_left(sim, hold, records, count);

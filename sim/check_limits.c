@@ -14,14 +14,21 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	const struct ledger_hold *hold = ledger_hold(&sim->ledger, r->hold);
 
 	if ((r->type != USH_RECORD_TYPE_HOLD && r->type != USH_RECORD_TYPE_OFFER &&
+		    r->type != USH_RECORD_TYPE_LATE && r->type != USH_RECORD_TYPE_SWAP &&
 		    r->type != USH_RECORD_TYPE_TRANSFER) ||
 		r->event >= LEDGER_EVENTS || user >= LEDGER_USERS)
 		return;
-	for (uint32_t i = 0; i < count && r->type == USH_RECORD_TYPE_HOLD; i++)
-		seats += ush_popcount64(records[i].mask);
-	if (r->type == USH_RECORD_TYPE_TRANSFER)
-		seats = hold != NULL ? hold->seats : 0;
 	had = sim->ledger.user_seats[r->event][user];
+	count -= ledger_keeps(records, count);
+	if (r->type == USH_RECORD_TYPE_TRANSFER) {
+		seats = hold != NULL ? hold->seats : 0;
+	} else if (r->type == USH_RECORD_TYPE_SWAP) {
+		seats = ledger_swapped(records, count, false);
+		had -= (uint32_t)ush_min64(had, ledger_swapped(records, count, true));
+	} else {
+		for (uint32_t i = 0; i < count; i++)
+			seats += ush_popcount64(records[i].mask);
+	}
 	if (had + seats > sim->config.user_seats_max)
 		sim_fail(sim, "limits",
 			"record %" PRIu64 ": user %" PRIu64 " has %u seats and takes %u; %u are "

@@ -67,12 +67,32 @@ static void refund_end(struct sim *sim, const struct ush_record *records, uint32
 		records[count - 1].state, left, back[0], hold->refund[0]);
 }
 
+/* What is sold late is sold once, for a hold that is over. */
+static void late(struct sim *sim, const struct ush_record *r)
+{
+	uint64_t over = r->request_id | (uint64_t)r->digest << 32;
+	const struct ledger_hold *hold = ledger_hold(&sim->ledger, over);
+	const struct ledger_hold *before = ledger_late(&sim->ledger, over, r->user);
+
+	if (hold == NULL || ledger_is_live(hold))
+		sim_fail(sim, "pay",
+			"record %" PRIu64 ": sold late for hold %" PRIx64 ", which is in state %u",
+			r->sequence, over, hold != NULL ? hold->state : 0);
+	else if (before != NULL)
+		sim_fail(sim, "pay",
+			"record %" PRIu64 ": sold late for hold %" PRIx64 ", as hold %" PRIx64
+			" was",
+			r->sequence, over, before->id);
+}
+
 static void durable(struct sim *sim, const struct ush_record *records, uint32_t count)
 {
 	const struct ush_record *r = &records[0];
 	const struct ledger_hold *hold = ledger_hold(&sim->ledger, r->hold);
 
 	count -= ledger_keeps(records, count);
+	if (r->type == USH_RECORD_TYPE_LATE)
+		late(sim, r);
 	/* What is wrong in its state is for check_life. */
 	if (hold == NULL)
 		return;
@@ -88,9 +108,34 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 			r->hold, has_succeeded(sim, r) ? "succeeded" : "failed", r->state);
 }
 
-/* Who is told to pay is told what was priced. */
+/* ret: true if the hold began with the seats that the ask names. */
+static bool has_seats(const struct sim_ask *ask, const struct ledger_hold *hold)
+{
+	uint64_t asked[SIM_ROWS_MAX] = {0}, has[SIM_ROWS_MAX] = {0};
+
+	asked[ask->request.row % SIM_ROWS_MAX] = ask->request.mask;
+	for (uint32_t i = 0; i < ask->leg_count; i++)
+		asked[ask->legs[i].row % SIM_ROWS_MAX] |= ask->legs[i].mask;
+	for (uint32_t i = 0; i < hold->legs_first; i++)
+		has[hold->row_first[i]] |= hold->mask_first[i];
+	return memcmp(asked, has, sizeof(has)) == 0;
+}
+
+/* Who is told to pay is told what was priced; who paid late has the seats that were named. */
 static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply)
 {
+	if (reply->op == USH_OP_PAY_LATE && reply->status == USH_STATUS_OK) {
+		const struct ledger_hold *hold = ledger_hold(&sim->ledger, reply->hold);
+
+		if (hold == NULL || hold->over != ask->request.hold ||
+			hold->late_user != ask->request.user ||
+			(reply->detail == 0 &&
+				(!has_seats(ask, hold) || reply->amount != ask->request.arg)))
+			sim_fail(sim, "pay",
+				"ask %" PRIu64 " pays late for hold %" PRIx64
+				" and is told hold %" PRIx64,
+				reply->cookie - 1, ask->request.hold, reply->hold);
+	}
 	if (reply->op == USH_OP_PAY_BEGIN && reply->status == USH_STATUS_OK &&
 		(reply->amount != ask->request.arg || reply->detail == 0 ||
 			reply->detail > USH_PAY_ATTEMPTS_MAX ||

@@ -13,7 +13,7 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	(void)count;
 	if ((r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_RELEASE ||
 		    r->type == USH_RECORD_TYPE_EXTEND || r->type == USH_RECORD_TYPE_CUT ||
-		    r->type == USH_RECORD_TYPE_WAIT_JOIN ||
+		    r->type == USH_RECORD_TYPE_SWAP || r->type == USH_RECORD_TYPE_WAIT_JOIN ||
 		    (r->type == USH_RECORD_TYPE_WAIT_LEAVE && r->request_id != 0)) &&
 		ledger_accepted(&sim->ledger, r->event, r->user, r->request_id) != NULL)
 		sim_fail(sim, "repeat",
@@ -31,8 +31,8 @@ static bool has_body(const struct sim_ask *ask, const struct ledger_hold *hold)
 	asked[ask->request.row] = ask->request.mask;
 	for (uint32_t i = 0; i < ask->leg_count; i++)
 		asked[ask->legs[i].row] |= ask->legs[i].mask;
-	for (uint32_t i = 0; i < hold->legs; i++)
-		has[hold->row[i]] |= hold->mask_first[i];
+	for (uint32_t i = 0; i < hold->legs_first; i++)
+		has[hold->row_first[i]] |= hold->mask_first[i];
 	return memcmp(asked, has, sizeof(has)) == 0;
 }
 
@@ -80,7 +80,8 @@ static bool was_refused(const struct sim_ask *ask)
 		return true;
 	case USH_STATUS_EXPIRED:
 	case USH_STATUS_WRONG_STATE:
-		return ask->request.op == USH_OP_RELEASE || ask->request.op == USH_OP_EXTEND;
+		return ask->request.op == USH_OP_RELEASE || ask->request.op == USH_OP_EXTEND ||
+		       ask->request.op == USH_OP_SWAP;
 	default:
 		return false;
 	}
@@ -137,7 +138,7 @@ static void replied(struct sim *sim, const struct sim_ask *ask, const struct ush
 		return;
 	is_old = sim->next_id[r->event][r->user] - r->request_id >= USH_REQUEST_WINDOW;
 	if (ask->out_status == USH_STATUS_OK && reply->status != USH_STATUS_OK &&
-		reply->status != USH_STATUS_RETRY &&
+		reply->status != USH_STATUS_RETRY && !sim_admission_refused(sim, reply->status) &&
 		!(reply->status == USH_STATUS_STALE && is_old) && !is_older(sim, ask, reply))
 		sim_fail(sim, "repeat",
 			"request %u of user %" PRIu64 " was accepted and is now answered %u",

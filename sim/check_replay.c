@@ -207,6 +207,39 @@ static bool same_channels(struct sim *sim, uint32_t id, const struct ush_event *
 	return true;
 }
 
+/* Who waits, in order and for what, and which seats are set aside. */
+static bool same_waits(struct sim *sim, uint32_t id, const struct ush_event *event)
+{
+	const struct ledger_event *booked = &sim->ledger.event[id];
+	const struct ush_waits *waits = &sim->engine->waits;
+	const struct ush_wait_list *list = ush_wait_list(waits, id);
+	uint32_t at = list->head;
+
+	for (uint32_t i = 0; i < booked->wait_count; i++) {
+		const struct ush_wait *wait;
+
+		if (at == USH_WAIT_NONE)
+			return false;
+		wait = ush_wait_at(waits, at);
+		if (wait->user != booked->waits[i].user || wait->seats != booked->waits[i].seats ||
+			wait->tier != booked->waits[i].tier)
+			return false;
+		at = wait->next;
+	}
+	for (uint32_t row = 0; row < event->row_count; row++) {
+		uint64_t aside = 0;
+
+		for (uint32_t seat = 0; seat < USH_ROW_SEATS_MAX; seat++) {
+			if (booked->owner[row][seat] == LEDGER_ASIDE)
+				aside |= 1ull << seat;
+		}
+		if (aside != ush_aside_seats(event, row))
+			return false;
+	}
+	return at == USH_WAIT_NONE && atomic_load(&list->count) == booked->wait_count &&
+	       (list->loose != 0) == booked->loose;
+}
+
 /* The engine that apply() made against the ledger. */
 static void restarted(struct sim *sim)
 {
@@ -237,6 +270,8 @@ static void restarted(struct sim *sim)
 		}
 		if (event != NULL && !same_channels(sim, id, event))
 			sim_fail(sim, "replay", "event %u: a channel came back changed", id);
+		if (event != NULL && !same_waits(sim, id, event))
+			sim_fail(sim, "replay", "event %u: its wait-list came back changed", id);
 		if ((event != NULL) != ledger->event[id].loaded ||
 			(event != NULL && atomic_load(&event->status) != ledger->event[id].status))
 			sim_fail(sim, "replay", "event %u came back changed", id);

@@ -34,8 +34,9 @@ static void take(struct sim *sim, const struct ush_record *r, uint32_t owner_bef
 		uint32_t seat = (uint32_t)__builtin_ctzll(mask);
 
 		/* A channel's customers take its seats where they are, off public sale. */
-		if (r->type == USH_RECORD_TYPE_HOLD && owner[seat] == LEDGER_HOUSE &&
-			(channels & 1ull << seat) != 0)
+		if ((r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_SWAP ||
+			    r->type == USH_RECORD_TYPE_LATE) &&
+			owner[seat] == LEDGER_HOUSE && (channels & 1ull << seat) != 0)
 			continue;
 		if (owner[seat] != owner_before)
 			sim_fail(sim, "seats",
@@ -63,7 +64,10 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 
 		if (r->event >= LEDGER_EVENTS || r->row >= sim->config.rows)
 			return;
-		if (r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_BLOCK)
+		/* A swap takes what is free before it gives anything up. */
+		if (r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_BLOCK ||
+			r->type == USH_RECORD_TYPE_LATE ||
+			(r->type == USH_RECORD_TYPE_SWAP && r->state == USH_HOLD_STATE_HELD))
 			take(sim, r, 0);
 		else if (r->type == USH_RECORD_TYPE_UNBLOCK)
 			take(sim, r, LEDGER_HOUSE);
@@ -71,7 +75,7 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 			take(sim, r, LEDGER_ASIDE);
 		else if (r->type == USH_RECORD_TYPE_OFFER)
 			take(sim, r, is_aside(sim, r) ? LEDGER_ASIDE : 0);
-		else if (r->type == USH_RECORD_TYPE_CUT ||
+		else if (r->type == USH_RECORD_TYPE_CUT || r->type == USH_RECORD_TYPE_SWAP ||
 			 (r->type == USH_RECORD_TYPE_REFUND_END && r->mask != 0))
 			give(sim, r);
 	}

@@ -21,7 +21,9 @@ static struct sim_ask *new_ask(struct sim *sim, const struct sim_op *op, uint32_
 
 	if (sim->ask_count == SIM_ASKS_MAX)
 		return NULL;
-	*ask = (struct sim_ask){.control = op->control};
+	*ask = (struct sim_ask){.control = op->control,
+		.asked_at = sim->confirmed * USH_BLOCK_SLOTS,
+		.asked_boot = sim->boot};
 	user = 1 + (uint32_t)sim_below(sim, sim->config.users);
 	ask->request = (struct ush_request){.op = op->op, .event = event, .user = user};
 	if (!op->draw(sim, ask))
@@ -29,6 +31,7 @@ static struct sim_ask *new_ask(struct sim *sim, const struct sim_op *op, uint32_
 	if (op->counted)
 		ask->request.request_id = ++sim->next_id[ask->request.event][ask->request.user];
 	ask->request.cookie = ++sim->ask_count;
+	sim_admission_draw(sim, ask);
 	return ask;
 }
 
@@ -72,16 +75,12 @@ static void ask_lie(struct sim *sim)
 	of = sim->ask_count - 1 - (uint32_t)sim_below(sim, span);
 	if (sim->asks[of].noise || sim->asks[of].request.op == USH_OP_EVENT_LOAD)
 		return;
-	*ask = (struct sim_ask){.request = sim->asks[of].request,
-		.leg_count = sim->asks[of].leg_count,
-		.channel = sim->asks[of].channel,
-		.pad_legs = sim->asks[of].pad_legs,
-		.key_number = sim->asks[of].key_number,
-		.tag = sim->asks[of].tag,
-		.forged = sim->asks[of].forged,
-		.control = sim->asks[of].control,
-		.lie = true};
-	memcpy(ask->legs, sim->asks[of].legs, sizeof(ask->legs));
+	*ask = sim->asks[of];
+	ask->lie = true;
+	ask->answered = false;
+	ask->out_boot = 0;
+	ask->asked_at = sim->confirmed * USH_BLOCK_SLOTS;
+	ask->asked_boot = sim->boot;
 	switch (kind) {
 	case 0: /* the same id with another body */
 		r->mask = sim_draw_mask(sim);
@@ -109,7 +108,7 @@ static void ask_lie(struct sim *sim)
 		break;
 	case 7: /* another price, another group; who ends a payment is no liar */
 		if (r->op == USH_OP_PAY_BEGIN || r->op == USH_OP_RESERVE_BEST ||
-			r->op == USH_OP_RESERVE_AREA)
+			r->op == USH_OP_RESERVE_AREA || r->op == USH_OP_PAY_LATE)
 			r->arg ^= 1ull << sim_below(sim, 48);
 		break;
 	default: /* an id far ahead */

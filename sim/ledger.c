@@ -107,11 +107,36 @@ uint32_t ledger_keeps(const struct ush_record *records, uint32_t count)
 
 uint32_t ledger_leg(const struct ledger_hold *hold, uint32_t row)
 {
+	uint32_t found = UINT32_MAX;
+
 	for (uint32_t i = 0; i < hold->legs; i++) {
-		if (hold->row[i] == row)
-			return i;
+		if (hold->row[i] == row && (found == UINT32_MAX || hold->mask[i] != 0))
+			found = i;
 	}
-	return UINT32_MAX;
+	return found;
+}
+
+const struct ledger_hold *ledger_late(const struct ledger *ledger, uint64_t over, uint64_t user)
+{
+	for (uint32_t i = 0; i < ledger->hold_count; i++) {
+		const struct ledger_hold *hold = &ledger->holds[i];
+
+		if (hold->over != 0 && hold->over == over && hold->late_user == user)
+			return hold;
+	}
+	return NULL;
+}
+
+uint32_t ledger_swapped(const struct ush_record *records, uint32_t count, bool given)
+{
+	uint32_t seats = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (records[i].type == USH_RECORD_TYPE_SWAP &&
+			(records[i].state == USH_HOLD_STATE_RELEASED) == given)
+			seats += ush_popcount64(records[i].mask);
+	}
+	return seats;
 }
 
 static void own(struct ledger *ledger, uint32_t event, uint32_t row, uint64_t mask, uint32_t owner)
@@ -177,6 +202,7 @@ static const char *on_wait(struct ledger *ledger, const struct ush_record *r, ui
 		wrong = "more wait than there are";
 	} else {
 		event->waits[event->wait_count].user = r->user;
+		event->waits[event->wait_count].tier = r->row;
 		event->waits[event->wait_count++].seats = (uint32_t)r->mask;
 	}
 	return wrong != NULL || r->request_id == 0 ? wrong : accept(ledger, r, r->sequence);
@@ -188,11 +214,14 @@ static void enter(struct ledger_hold *hold, uint32_t state, const struct ush_rec
 	hold->was |= (uint16_t)(1u << state);
 	hold->version = last->version;
 	hold->sequence = last->sequence;
+	if (state == USH_HOLD_STATE_SOLD && hold->sold_at == 0)
+		hold->sold_at = last->sequence;
 }
 
 static const char *on_hold(struct ledger *ledger, const struct ush_record *r, uint32_t count)
 {
 	struct ledger_hold *hold = &ledger->holds[ledger->hold_count];
+	bool late = r->type == USH_RECORD_TYPE_LATE;
 
 	if (ledger->hold_count == LEDGER_HOLDS_MAX)
 		return "too many holds for the ledger";
@@ -203,11 +232,18 @@ static const char *on_hold(struct ledger *ledger, const struct ush_record *r, ui
 		.event = r->event,
 		.deadline_ns = r->deadline_ns,
 		.before = ledger->line[INDEX(r->hold)],
-		.legs = (uint8_t)count};
-	enter(hold, USH_HOLD_STATE_HELD, &r[count - 1]);
+		.begun_at = r->sequence,
+		.legs = (uint8_t)count,
+		.legs_first = (uint8_t)count};
+	enter(hold, late ? USH_HOLD_STATE_SOLD : USH_HOLD_STATE_HELD, &r[count - 1]);
+	if (late) {
+		hold->over = r->request_id | (uint64_t)r->digest << 32;
+		hold->late_user = r->user;
+	}
 	ledger->line[INDEX(r->hold)] = ++ledger->hold_count;
 	for (uint32_t i = 0; i < count; i++) {
-		hold->row[i] = r[i].row;
+		hold->line[i] = INDEX(r[i].hold);
+		hold->row[i] = hold->row_first[i] = r[i].row;
 		hold->mask[i] = hold->mask_first[i] = r[i].mask;
 		hold->leg_amount[i] = r[i].amount;
 		hold->amount += r[i].amount;
@@ -215,6 +251,10 @@ static const char *on_hold(struct ledger *ledger, const struct ush_record *r, ui
 		own(ledger, r->event, r[i].row, r[i].mask, ledger->hold_count);
 	}
 	ledger->user_seats[r->event][r->user] += hold->seats;
+	if (late) {
+		ledger->event[r->event].sold += hold->seats;
+		return NULL;
+	}
 	return r->type == USH_RECORD_TYPE_OFFER ? unlist(ledger, r)
 						: accept(ledger, r, hold->sequence);
 }
@@ -335,6 +375,54 @@ static const char *on_cut(struct ledger *ledger, const struct ush_record *r, uin
 	wrong = cut(ledger, r, count, hold, &seats);
 	if (wrong != NULL)
 		return wrong;
+	enter(hold, USH_HOLD_STATE_HELD, &r[count - 1]);
+	return accept(ledger, r, hold->sequence);
+}
+
+/* Seats join the hold in the line that the record names. */
+static const char *join_leg(
+	struct ledger *ledger, struct ledger_hold *hold, const struct ush_record *r)
+{
+	uint32_t leg = 0;
+
+	while (leg < hold->legs && hold->line[leg] != r->hold)
+		leg++;
+	if (leg == LEDGER_LEGS)
+		return "a hold of too many rows";
+	if (leg == hold->legs) {
+		hold->legs++;
+		hold->line[leg] = (uint32_t)r->hold;
+		hold->mask[leg] = hold->refund[leg] = 0;
+		hold->leg_amount[leg] = 0;
+	} else if (hold->mask[leg] != 0 && hold->row[leg] != r->row) {
+		return "a line with seats of two rows";
+	}
+	hold->row[leg] = r->row;
+	hold->mask[leg] |= r->mask;
+	hold->amount = hold->amount - hold->leg_amount[leg] + r->amount;
+	hold->leg_amount[leg] = r->amount;
+	own(ledger, hold->event, r->row, r->mask, (uint32_t)(hold - ledger->holds) + 1);
+	return NULL;
+}
+
+static const char *on_swap(struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_hold *hold = in_state(ledger, r, USH_HOLD_STATE_HELD);
+	uint32_t given = 0, seats, taken = ledger_swapped(r, count, false);
+	const char *wrong;
+
+	if (hold == NULL)
+		return "a swap of a hold that is not held";
+	while (given < count && r[given].state == USH_HOLD_STATE_RELEASED)
+		given++;
+	wrong = cut(ledger, r, given, hold, &seats);
+	for (uint32_t i = given; i < count && wrong == NULL; i++)
+		wrong = join_leg(ledger, hold, &r[i]);
+	if (wrong != NULL)
+		return wrong;
+	hold->seats += taken;
+	hold->swapped = true;
+	ledger->user_seats[hold->event][hold->user] += taken;
 	enter(hold, USH_HOLD_STATE_HELD, &r[count - 1]);
 	return accept(ledger, r, hold->sequence);
 }
@@ -460,6 +548,8 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 		[USH_RECORD_TYPE_EVENT_STATUS] = on_event_status,
 		[USH_RECORD_TYPE_HOLD] = on_hold,
 		[USH_RECORD_TYPE_OFFER] = on_hold,
+		[USH_RECORD_TYPE_LATE] = on_hold,
+		[USH_RECORD_TYPE_SWAP] = on_swap,
 		[USH_RECORD_TYPE_WAIT_JOIN] = on_wait,
 		[USH_RECORD_TYPE_WAIT_LEAVE] = on_wait,
 		[USH_RECORD_TYPE_WAIT_TURN] = on_wait,
@@ -484,7 +574,7 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 
 	if (r->type >= USH_RECORD_TYPE_COUNT || book[r->type] == NULL)
 		return "a record of an unknown type";
-	if (count - keeps > LEDGER_LEGS)
+	if (count - keeps > (r->type == USH_RECORD_TYPE_SWAP ? 2 * LEDGER_LEGS : LEDGER_LEGS))
 		return "a run that is too long";
 	/* Of a payment the row is the attempt, of who joins a list the tier. */
 	for (uint32_t i = 0; i < count && r->type != USH_RECORD_TYPE_PAY_BEGIN &&

@@ -28,8 +28,14 @@ struct ledger_hold {
 	uint64_t id;
 	uint64_t user;
 	uint64_t deadline_ns;
+	/* Its newest record, its first one, and that by which it was sold (0: not yet). */
 	uint64_t sequence;
+	uint64_t begun_at;
+	uint64_t sold_at;
 	uint64_t amount;
+	/* Sold late to this user for this hold, which was over; 0: not late. */
+	uint64_t over;
+	uint64_t late_user;
 	uint32_t event;
 	uint32_t seats;
 	/* The hold that had the line before, plus one. */
@@ -42,9 +48,15 @@ struct ledger_hold {
 	uint8_t state;
 	uint8_t legs;
 	bool extended;
+	/* Seats were swapped since. */
+	bool swapped;
+	/* Legs in the order of their lines; one that was emptied may be of another row later. */
+	uint32_t line[LEDGER_LEGS];
 	uint16_t row[LEDGER_LEGS];
 	/* What it has, what it was given at first, what a refund under way names. */
 	uint64_t mask[LEDGER_LEGS];
+	uint8_t legs_first;
+	uint16_t row_first[LEDGER_LEGS];
 	uint64_t mask_first[LEDGER_LEGS];
 	uint64_t refund[LEDGER_LEGS];
 	uint32_t leg_amount[LEDGER_LEGS];
@@ -71,6 +83,7 @@ struct ledger_event {
 	struct {
 		uint64_t user;
 		uint32_t seats;
+		uint32_t tier;
 	} waits[LEDGER_USERS];
 	uint32_t wait_count;
 	bool loose;
@@ -112,9 +125,13 @@ const struct ledger_accepted *ledger_accepted(
 	const struct ledger *ledger, uint32_t event, uint64_t user, uint32_t request_id);
 /* ret: place in the list of the event, from 0; wait_count: not in it. */
 uint32_t ledger_waiting(const struct ledger *ledger, uint32_t event, uint64_t user);
+/* ret: the hold of that user that was sold late for the hold `over`, or NULL. */
+const struct ledger_hold *ledger_late(const struct ledger *ledger, uint64_t over, uint64_t user);
+/* ret: seats that a run of a swap takes, or those that it gives up. */
+uint32_t ledger_swapped(const struct ush_record *records, uint32_t count, bool given);
 /* ret: KEEP and USER_TIME records at the end of a run. */
 uint32_t ledger_keeps(const struct ush_record *records, uint32_t count);
-/* ret: the leg of the hold in that row, or UINT32_MAX. */
+/* ret: the leg of the hold in that row, one with seats before one without; UINT32_MAX: none. */
 uint32_t ledger_leg(const struct ledger_hold *hold, uint32_t row);
 /* ret: seats of a row that are of that channel, sold or not; channel 0: of any. */
 uint64_t ledger_channel(

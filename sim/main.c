@@ -22,8 +22,10 @@
 #define JOBS_MAX 64u
 #define SEEDS_MAX 4096u
 #define PROGRESS_S 10u
-/* A worker that does nothing for so long hangs, and is ended. */
+/* A worker that does nothing for so long of its own processor's time hangs, and is ended; one that
+ * gets none, or waits for what nobody does, after so much time. */
 #define HANG_S 30u
+#define STUCK_S 1200u
 
 enum exit_status {
 	EXIT_FINE = 0,
@@ -206,9 +208,20 @@ static int judge_end(const struct worker *worker, int status)
 	return EXIT_CRASH;
 }
 
+/* ret: seconds of a processor that the process has had; 0 if that cannot be told. */
+static uint64_t used_s(pid_t pid)
+{
+	struct timespec used = {0};
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+		return 0;
+	return (uint64_t)used.tv_sec;
+}
+
 static void end_if_hung(uint32_t index, pid_t pid, uint64_t at_s)
 {
-	static uint64_t beat[JOBS_MAX], beat_s[JOBS_MAX];
+	static uint64_t beat[JOBS_MAX], beat_s[JOBS_MAX], beat_used_s[JOBS_MAX];
 	const struct sim_totals *totals = &shared->worker[index].totals;
 	uint64_t now = __atomic_load_n(&totals->turns, __ATOMIC_RELAXED) +
 		       __atomic_load_n(&totals->schedules, __ATOMIC_RELAXED);
@@ -216,7 +229,8 @@ static void end_if_hung(uint32_t index, pid_t pid, uint64_t at_s)
 	if (now != beat[index] || beat_s[index] == 0) {
 		beat[index] = now;
 		beat_s[index] = at_s;
-	} else if (at_s - beat_s[index] >= HANG_S) {
+		beat_used_s[index] = used_s(pid);
+	} else if (at_s - beat_s[index] >= STUCK_S || used_s(pid) >= beat_used_s[index] + HANG_S) {
 		kill(pid, SIGABRT);
 	}
 }

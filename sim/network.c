@@ -9,6 +9,7 @@
 #define IP4 20u
 #define UDP 8u
 #define PAYLOAD_AT (ETHER + IP4 + UDP)
+static_assert(PAYLOAD_AT == SIM_PAYLOAD_AT, "no options");
 
 static const uint8_t box_mac[6] = {0x02, 0, 0, 0, 0, 1}, peer_mac[6] = {0x02, 0, 0, 0, 0, 9};
 static const uint8_t box_ip4[4] = {10, 7, 0, 1}, peer_ip4[4] = {10, 7, 0, 2};
@@ -51,6 +52,14 @@ static void frame(uint8_t *f, uint32_t bytes)
 	put16(udp + 6, ~sum16(sum16(17 + udp_bytes, ip + 12, 8), udp, udp_bytes));
 }
 
+bool sim_network_is_whole(const struct ush_packet *packet)
+{
+	const uint8_t *ip = packet->data + ETHER, *udp = ip + IP4;
+	uint32_t bytes = (uint32_t)udp[4] << 8 | udp[5];
+
+	return sum16(sum16(17 + bytes, ip + 12, 8), udp, bytes) == 0xffff;
+}
+
 /* Adds an extension with `bytes` of a body; no body: zeros. */
 static void put_extension(struct ush_request *request, uint8_t *payload, uint8_t type,
 	uint32_t value, const void *body, uint32_t bytes)
@@ -69,22 +78,27 @@ static void put_extension(struct ush_request *request, uint8_t *payload, uint8_t
 }
 
 /* ret: bytes of the request. */
-static uint32_t put_request(const struct sim_ask *ask, uint8_t *at)
+static uint32_t put_request(const struct sim *sim, const struct sim_ask *ask, uint8_t *at)
 {
 	struct ush_request request = ask->request;
 
 	request.magic = USH_REQUEST_MAGIC;
 	request.version = USH_VERSION;
 	request.size = sizeof(request);
+	sim_admission_put(sim, ask, &request, at);
 	if (ask->leg_count != 0)
 		put_extension(&request, at, USH_EXTENSION_LEGS, ask->leg_count, ask->legs,
 			ask->leg_count * (uint32_t)sizeof(struct ush_leg));
+	if (ask->give_count != 0)
+		put_extension(&request, at, USH_EXTENSION_GIVE, ask->give_count, ask->gives,
+			ask->give_count * (uint32_t)sizeof(struct ush_leg));
 	if (ask->channel != 0)
 		put_extension(&request, at, USH_EXTENSION_CHANNEL,
 			ask->channel | ask->key_number << 8, &ask->tag, sizeof(ask->tag));
 	if (ask->pad_legs != 0)
 		put_extension(&request, at, USH_EXTENSION_PAD, 0, NULL,
 			ask->pad_legs * (uint32_t)sizeof(struct ush_leg));
+	sim_admission_sign(sim, ask, &request, at);
 	memcpy(at, &request, sizeof(request));
 	return request.size;
 }
@@ -133,7 +147,7 @@ bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 	ask = &sim->asks[message.ask];
 	slot = sim->free_buffers[--sim->free_buffer_count];
 	data = sim->buffers + (size_t)slot * SIM_BUFFER_BYTES;
-	bytes = put_request(ask, data + (ask->control ? 0 : PAYLOAD_AT));
+	bytes = put_request(sim, ask, data + (ask->control ? 0 : PAYLOAD_AT));
 	if (!ask->control) {
 		frame(data, bytes);
 		bytes += PAYLOAD_AT;
@@ -144,7 +158,8 @@ bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 			(uint8_t)(1u << sim_below(sim, 8));
 	*packet = (struct ush_packet){.data = data,
 		.size = bytes,
-		.capacity = SIM_BUFFER_BYTES,
+		.capacity = ask->request.op == USH_OP_BOOKINGS && ask->control ? SIM_PAGE_BYTES
+									       : SIM_BUFFER_BYTES,
 		.handle = data,
 		.flags = ask->control ? USH_PACKET_CONTROL : 0};
 	if (ask->request.op == USH_OP_EVENT_LOAD && ask->control)
@@ -177,7 +192,8 @@ static void remember(struct sim *sim, struct sim_ask *ask, const struct ush_repl
 {
 	if (ask->out_boot != 0 && ask->out_status == USH_STATUS_OK)
 		return;
-	if (reply->status == USH_STATUS_RETRY || reply->status == USH_STATUS_BUSY)
+	if (reply->status == USH_STATUS_RETRY || reply->status == USH_STATUS_BUSY ||
+		sim_admission_refused(sim, reply->status))
 		return;
 	ask->out_boot = sim->boot;
 	ask->out_status = reply->status;
@@ -226,6 +242,31 @@ static void read_seats(struct sim *sim, const struct ush_reply *reply, const uin
 		header.value * sizeof(struct ush_leg));
 }
 
+/* Takes the bookings of a page; an operator goes on behind it, now and then anew. */
+static void read_bookings(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply,
+	const uint8_t *payload)
+{
+	struct ush_extension_header header = {.value = 0};
+
+	sim->reply_booking_count = 0;
+	if (reply->op != USH_OP_BOOKINGS || reply->status != USH_STATUS_OK)
+		return;
+	if (reply->extension_count != 0)
+		memcpy(&header, payload + USH_REPLY_BYTES, sizeof(header));
+	if (header.value > SIM_BOOKINGS_MAX ||
+		(header.value != 0 && header.type != USH_EXTENSION_BOOKINGS))
+		sim_fail(sim, "bookings", "a page of %u entries", header.value);
+	else
+		sim->reply_booking_count = header.value;
+	memcpy(sim->reply_bookings, payload + USH_REPLY_BYTES + sizeof(header),
+		sim->reply_booking_count * sizeof(struct ush_booking));
+	if (ask->out_boot == 0 && !ask->lie) {
+		sim->page_event = ask->request.event;
+		sim->page_next =
+			reply->detail == 0 ? 0 : reply->detail | (ask->request.arg & 1ull << 32);
+	}
+}
+
 void sim_network_reply(struct sim *sim, const struct ush_packet *packet)
 {
 	const uint8_t *payload = packet->data + packet->payload_at;
@@ -244,6 +285,7 @@ void sim_network_reply(struct sim *sim, const struct ush_packet *packet)
 	if (ask->request.op == USH_OP_EVENT_LOAD || ask->request.op == USH_OP_EVENT_STATUS)
 		sim->event_asked[ask->request.event] = false;
 	read_seats(sim, &reply, payload);
+	read_bookings(sim, ask, &reply, payload);
 	SIM_CHECK_ALL(sim, replied, ask, &reply);
 	remember(sim, ask, &reply);
 	if (reply.op == USH_OP_CHANNEL_KEY && reply.status == USH_STATUS_OK)

@@ -275,13 +275,82 @@ static bool draw_wait(struct sim *sim, struct sim_ask *ask)
 {
 	uint64_t draw = sim_below(sim, 8);
 
-	/* Of any tier: who waits for one of them is another matter, for the unit tests. */
 	if (draw == 0)
 		ask->request.arg = (uint64_t)USH_WAIT_ACTION_LEAVE << 32;
 	else if (draw < 4)
 		ask->request.arg = (uint64_t)USH_WAIT_ACTION_LOOK << 32;
 	else
 		ask->request.arg = 1 + sim_below(sim, 4);
+	/* Half of those who wait do so for one of the tiers. */
+	if (draw >= 4 && sim->config.tiers && sim_below(sim, 2) == 0)
+		ask->request.arg |= 1ull << 24 | sim_below(sim, SIM_TIERS) << 16;
+	return true;
+}
+
+static bool draw_swap(struct sim *sim, struct sim_ask *ask)
+{
+	const struct ledger_hold *hold = draw_hold_in(sim, ask, 1u << USH_HOLD_STATE_HELD);
+	uint64_t given = 0;
+
+	if (hold == NULL)
+		return false;
+	for (uint32_t i = 0; i < hold->legs && ask->give_count < SIM_LEGS_MAX; i++) {
+		uint64_t mask = hold->mask[i] & ush_random_next(&sim->random);
+
+		/* All of a row as often as some of it; now and then what it has not. */
+		if (sim_below(sim, 2) == 0)
+			mask = hold->mask[i];
+		if (sim_below(sim, 16) == 0)
+			mask |= sim_draw_mask(sim);
+		if (mask == 0 || (given != 0 && sim_below(sim, 3) == 0))
+			continue;
+		given |= mask;
+		ask->gives[ask->give_count++] = (struct ush_leg){.row = hold->row[i], .mask = mask};
+	}
+	if (sim->config.channels != 0 && sim_below(sim, 3) == 0)
+		draw_channel(sim, ask);
+	return draw_legs(sim, ask);
+}
+
+static bool draw_pay_late(struct sim *sim, struct sim_ask *ask)
+{
+	const uint32_t over = 1u << USH_HOLD_STATE_EXPIRED | 1u << USH_HOLD_STATE_RELEASED;
+	const struct ledger_hold *hold = draw_hold_in(sim, ask, over);
+
+	if (hold == NULL)
+		return false;
+	/* Of a hold that goes on, a buyer who is too hasty. */
+	ask->lie = (over & 1u << hold->state) == 0;
+	/* Or one who takes somebody else's booking for theirs. */
+	if (ask->lie && sim_below(sim, 2) == 0)
+		ask->request.user = 1 + sim_below(sim, sim->config.users);
+	ask->request.arg = hold->amount;
+	for (uint32_t i = 0; i < hold->legs; i++) {
+		if (hold->mask[i] == 0)
+			continue;
+		if (ask->request.mask == 0) {
+			ask->request.row = hold->row[i];
+			ask->request.mask = hold->mask[i];
+		} else if (ask->leg_count < SIM_LEGS_MAX) {
+			ask->legs[ask->leg_count++] =
+				(struct ush_leg){.row = hold->row[i], .mask = hold->mask[i]};
+		}
+	}
+	if (sim->config.channels != 0 && sim_below(sim, 2) == 0)
+		ask->request.section = (uint16_t)(1 + sim_below(sim, SIM_CHANNELS));
+	return ask->request.mask != 0;
+}
+
+/* A page of bookings: the one that comes next, or a first one. */
+static bool draw_bookings(struct sim *sim, struct sim_ask *ask)
+{
+	ask->request.user = 0;
+	if (sim->page_next != 0 && sim_below(sim, 8) != 0) {
+		ask->request.event = sim->page_event;
+		ask->request.arg = sim->page_next;
+	} else {
+		ask->request.arg = sim_below(sim, 2) << 32;
+	}
 	return true;
 }
 
@@ -333,6 +402,9 @@ static const struct sim_op ops[] = {
 	{USH_OP_UNBLOCK, 2, true, false, false, 0, draw_house},
 	{USH_OP_CHANNEL_KEY, 2, true, false, false, 0, draw_channel_key},
 	{USH_OP_EVENT_STATUS, 2, true, false, false, TYPE(EVENT_STATUS), draw_event_status},
+	{USH_OP_SWAP, 8, false, true, false, TYPE(SWAP), draw_swap},
+	{USH_OP_PAY_LATE, 5, true, false, false, TYPE(LATE), draw_pay_late},
+	{USH_OP_BOOKINGS, 4, true, false, false, 0, draw_bookings},
 	{USH_OP_WAIT_LIST, 14, false, true, false, 0, draw_wait},
 	/* When it is missing: see look_after_events. */
 	{USH_OP_EVENT_LOAD, 0, true, false, false, 0, draw_load},
@@ -349,15 +421,26 @@ const struct sim_op *sim_op_find(uint8_t op)
 	return NULL;
 }
 
+static uint32_t weight_of(const struct sim *sim, uint32_t at)
+{
+	const struct sim_config *c = &sim->config;
+
+	if ((ops[at].op == USH_OP_SWAP && !c->swaps) ||
+		(ops[at].op == USH_OP_PAY_LATE && !c->late) ||
+		(ops[at].op == USH_OP_BOOKINGS && !c->listings))
+		return 0;
+	return ops[at].weight;
+}
+
 const struct sim_op *sim_op_draw(struct sim *sim)
 {
 	uint32_t sum = 0, at = 0, draw;
 
-	for (size_t i = 0; i < OPS; i++)
-		sum += ops[i].weight;
+	for (uint32_t i = 0; i < OPS; i++)
+		sum += weight_of(sim, i);
 	draw = (uint32_t)sim_below(sim, sum);
-	while (draw >= ops[at].weight)
-		draw -= ops[at++].weight;
+	while (draw >= weight_of(sim, at))
+		draw -= weight_of(sim, at++);
 	return &ops[at];
 }
 

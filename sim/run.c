@@ -11,10 +11,10 @@
 #define CALM_NS (120ull * SIM_SECOND)
 #define CALM_STEPS 20000u
 
-const struct check *const sim_checks[] = {&check_best, &check_channel, &check_conserve,
-	&check_durable, &check_expiry, &check_life, &check_limits, &check_lost, &check_pay,
-	&check_repeat, &check_replay, &check_sale, &check_seats, &check_time, &check_waitlist,
-	NULL};
+const struct check *const sim_checks[] = {&check_admission, &check_best, &check_bookings,
+	&check_channel, &check_conserve, &check_durable, &check_expiry, &check_life, &check_limits,
+	&check_lost, &check_pay, &check_repeat, &check_replay, &check_sale, &check_seats,
+	&check_time, &check_waitlist, NULL};
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
@@ -108,6 +108,12 @@ static void make_image(struct sim *sim)
 		rows[i].section = (uint16_t)s;
 		rows[i].flags = sim_is_area(sim, i);
 		sim->second_tier[i] = i % 3 == 0 ? 0 : rows[i].seats & (i % 3 == 1 ? ~0ull : 0x33);
+		/* An area has one price. */
+		if (rows[i].flags != 0) {
+			rows[i].tier[0] = c->rows & 1;
+			sim->second_tier[i] = rows[i].tier[0] != 0 ? rows[i].seats : 0;
+			continue;
+		}
 		rows[i].tier_mask[0] = sim->second_tier[i];
 		rows[i].tier[1] = 1;
 	}
@@ -152,6 +158,9 @@ static void reset(struct sim *sim, uint64_t seed)
 	memset(sim->next_id, 0, sizeof(sim->next_id));
 	memset(sim->keys, 0, sizeof(sim->keys));
 	memset(sim->busy_ns, 0, sizeof(sim->busy_ns));
+	sim->page_event = 0;
+	sim->page_next = 0;
+	sim->listing.active = false;
 	memset(&sim->times_seen, 0, sizeof(sim->times_seen));
 	memset(&sim->times_kept, 0, sizeof(sim->times_kept));
 	ledger_reset(&sim->ledger);

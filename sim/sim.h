@@ -34,8 +34,30 @@
 #define SIM_MESSAGES_MAX 256u
 #define SIM_BUFFERS 4352u
 #define SIM_BUFFER_BYTES 2048u
+/* So small that a list of bookings has several pages. */
+#define SIM_PAGE_BYTES 640u
+#define SIM_BOOKINGS_MAX (SIM_PAGE_BYTES / sizeof(struct ush_booking))
 #define SIM_SECOND 1000000000ull
 #define SIM_START_NS (1700000000ull * SIM_SECOND)
+
+/* What a request carries for admission, and what is wrong with it. */
+enum sim_credential {
+	SIM_GOOD,
+	SIM_NONE,
+	SIM_FORGED,
+	/* Of a key, an event, a user that it is not good for; too late. */
+	SIM_KEY,
+	SIM_EVENT,
+	SIM_USER,
+	SIM_LATE,
+	SIM_CREDENTIALS,
+};
+
+/* Buckets of each table of admission: so few that they push out one another. */
+#define SIM_ADMIT_BUCKETS 16u
+#define SIM_ADMIT_SETS 64u
+/* Of a request in its frame: behind Ethernet, IPv4 and UDP. */
+#define SIM_PAYLOAD_AT 42u
 
 /* What a run is made of. Rates are per 1,000 chances. */
 struct sim_config {
@@ -62,6 +84,11 @@ struct sim_config {
 	uint32_t sections, best, channels, cancel;
 	/* 0: none. */
 	uint32_t hold_budget_s, cool_down_ms;
+	/* enum ush_admission_check, 0: admission is off; milliseconds for each request of an
+	 * address, and for each try of a user. */
+	uint32_t admission, source_ms, user_ms;
+	/* Whether anybody swaps, pays late, lists bookings, waits for one tier. */
+	bool swaps, late, listings, tiers;
 	bool area;
 };
 
@@ -86,6 +113,12 @@ struct sim_config {
 	X(refunds) \
 	X(refunds_of_some) \
 	X(transfers) \
+	X(swaps) \
+	X(late_sales) \
+	X(pages) \
+	X(listings) \
+	X(admitted) \
+	X(turned_away) \
 	X(kept) \
 	X(cancelled) \
 	X(expired) \
@@ -126,6 +159,15 @@ struct sim_ask {
 	struct ush_request request;
 	struct ush_leg legs[SIM_LEGS_MAX];
 	uint8_t leg_count;
+	/* GIVE extension. */
+	struct ush_leg gives[SIM_LEGS_MAX];
+	uint8_t give_count;
+	/* enum sim_credential; the token is good until then. */
+	uint8_t token, mac;
+	uint64_t token_end_ns;
+	/* Records below were durable when it was first thought of. */
+	uint64_t asked_at;
+	uint32_t asked_boot;
 	/* CHANNEL extension; 0: none. */
 	uint8_t channel;
 	uint32_t key_number;
@@ -204,6 +246,21 @@ struct sim_times {
 	uint64_t deadline_ns[SIM_TIMED_HOLDS];
 };
 
+/* An operator goes through an event's bookings. */
+struct sim_listing {
+	bool active;
+	bool refund;
+	uint32_t event;
+	/* When its first page was asked for: what was durable, and in which process. */
+	uint64_t asked_at;
+	uint32_t boot;
+	/* Where its next page begins; only an ask after this one may be that. */
+	uint64_t next;
+	uint32_t ask;
+	/* By number of the hold. */
+	bool met[LEDGER_HOLDS_MAX];
+};
+
 struct sim {
 	uint64_t seed;
 	struct sim_config config;
@@ -272,6 +329,12 @@ struct sim {
 	/* SEATS of the reply that just left. */
 	struct ush_leg reply_legs[USH_LEG_COUNT_MAX];
 	uint32_t reply_leg_count;
+	/* BOOKINGS of that reply. */
+	struct ush_booking reply_bookings[SIM_BOOKINGS_MAX];
+	uint32_t reply_booking_count;
+	/* The page that an operator wants next, of which listing; cursor 0: they begin anew. */
+	uint32_t page_event;
+	uint64_t page_next;
 	struct sim_message to_box[SIM_MESSAGES_MAX];
 	uint32_t to_box_count;
 	struct sim_message to_client[SIM_MESSAGES_MAX];
@@ -289,6 +352,8 @@ struct sim {
 	/* Turns of work that a wheel may lag behind; when its loop had its last turn. */
 	uint32_t backlog_turns[SIM_LOOPS_MAX];
 	uint64_t turn_before_ns[SIM_LOOPS_MAX];
+	/* check_bookings: the listing under way. */
+	struct sim_listing listing;
 	bool failed;
 	bool failed_live;
 	char checker[24];
@@ -366,11 +431,27 @@ uint32_t sim_client_insist(struct sim *sim);
 void sim_client_receive(struct sim *sim);
 /* Takes a message to the box. ret: false: there is none; else the packet for a loop's turn. */
 bool sim_network_take(struct sim *sim, struct ush_packet *packet);
+/* ret: true if the checksum of a packet of the public network is right. */
+bool sim_network_is_whole(const struct ush_packet *packet);
 /* A packet that a loop handed back. */
 void sim_network_free(struct sim *sim, const struct ush_packet *packet);
 /* A reply left the box. */
 void sim_network_reply(struct sim *sim, const struct ush_packet *packet);
 void sim_network_reset(struct sim *sim);
+
+/* ---- admission.c ---- */
+
+/* Fills in what admission of this run minds. */
+void sim_admission_config(const struct sim *sim, struct ush_admit_config *config);
+/* Gives a new ask a token and a way to be signed. */
+void sim_admission_draw(struct sim *sim, struct sim_ask *ask);
+/* Puts the extensions that come first behind the base, and the MAC at the end. */
+void sim_admission_put(const struct sim *sim, const struct sim_ask *ask,
+	struct ush_request *request, uint8_t *payload);
+void sim_admission_sign(const struct sim *sim, const struct sim_ask *ask,
+	struct ush_request *request, uint8_t *payload);
+/* ret: true if it was admission that answered: nothing was decided. */
+bool sim_admission_refused(const struct sim *sim, uint8_t status);
 
 /* ---- ops.c ---- */
 

@@ -50,6 +50,32 @@ static void draw_times(struct sim *sim)
 	sim->config.cool_down_ms = (x & 12) == 0 ? 1 + (uint32_t)(x >> 40) % 8000 : 0;
 }
 
+/* The same, of what clients learnt later: each is off in a quarter of the runs. */
+static void draw_ops(struct sim *sim)
+{
+	uint64_t x = ush_mix64(sim->seed ^ 0x6f7073);
+
+	sim->config.swaps = (x & 3) != 0;
+	sim->config.late = (x >> 2 & 3) != 0;
+	sim->config.listings = (x >> 4 & 3) != 0;
+	sim->config.tiers = (x >> 6 & 3) != 0;
+}
+
+/* The same: in a quarter of the runs admission minds some of what it can. */
+static void draw_admission(struct sim *sim)
+{
+	const uint32_t all = USH_ADMISSION_CHECK_MAC | USH_ADMISSION_CHECK_EVENT |
+			     USH_ADMISSION_CHECK_TOKEN | USH_ADMISSION_CHECK_SOURCE |
+			     USH_ADMISSION_CHECK_USER;
+	uint64_t x = ush_mix64(sim->seed ^ 0x61646d6974);
+
+	if ((x & 3) != 0)
+		return;
+	sim->config.admission = (x & 12) == 0 ? all & (uint32_t)(x >> 8) : all;
+	sim->config.source_ms = 1u << (x >> 16 & 7);
+	sim->config.user_ms = 16u << (x >> 20 & 7);
+}
+
 void sim_draw_config(struct sim *sim, uint32_t steps)
 {
 	struct sim_config *c = &sim->config;
@@ -104,6 +130,8 @@ void sim_draw_config(struct sim *sim, uint32_t steps)
 	c->channels = (uint32_t)sim_below(sim, 2);
 	c->cancel = sim_below(sim, 4) == 0 ? 100 : 0;
 	draw_times(sim);
+	draw_ops(sim);
+	draw_admission(sim);
 	if (sim_below(sim, 128) == 0)
 		flood(sim, steps == 0);
 }
@@ -119,6 +147,10 @@ void sim_print_config(const struct sim *sim, FILE *out)
 		c->steps, c->loops, c->reshape ? " and others" : "", c->events, c->rows, c->seats,
 		c->users, c->user_seats_max, c->hold_ms, c->hold_lines, c->log_blocks, c->acks,
 		c->depth, c->write_blocks, c->spares, c->burst, c->pace_ms);
+	fprintf(out, "swaps %u, late payments %u, listings %u, waits for a tier %u; ", c->swaps,
+		c->late, c->listings, c->tiers);
+	fprintf(out, "admission %x, %u ms a source, %u a user; ", c->admission, c->source_ms,
+		c->user_ms);
 	fprintf(out, "hold budget %u s, cool-down %u ms; ", c->hold_budget_s, c->cool_down_ms);
 	fprintf(out, "sections %u%s, best %u, channels %u, cancel %u; ", c->sections,
 		c->area ? ", the last an area" : "", c->best, c->channels, c->cancel);

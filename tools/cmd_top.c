@@ -207,6 +207,7 @@ static void print_screen(struct top *top)
 	print_group(top, "requests", "usher_op_");
 	print_group(top, "answers", "usher_status_");
 	print_group(top, "drops", "usher_drop_");
+	print_group(top, "hardware filter", "usher_filter_");
 	print_events(top);
 	if (top->screen)
 		printf(SCREEN_REST);

@@ -131,8 +131,16 @@ static int remember_late(struct ush_state *state, const struct ush_record *r, st
 	uint32_t loops = state->users->loop_count, count;
 	uint32_t start = ush_hold_id_index(r->hold) % loops;
 
-	if (ush_hold_id_check(state->holds, over) == USH_HOLD_NONE)
+	uint32_t index = ush_hold_id_check(state->holds, over);
+	uint64_t word;
+
+	if (index == USH_HOLD_NONE)
 		return bad(r, message, "paid late for what is no hold of this box");
+	word = atomic_load_explicit(
+		&ush_holds_line(state->holds, index)->word, memory_order_relaxed);
+	if (ush_hold_word_state(word) != USH_HOLD_STATE_FREE &&
+		ush_hold_word_generation(word) == ush_hold_id_generation(over))
+		return bad(r, message, "sold late for a hold that goes on");
 	if (ush_user_late(state->users, line, over, &count) != NULL)
 		return bad(r, message, "a hold is sold late twice");
 	if (count >= USH_USER_LATE_MAX)

@@ -202,6 +202,15 @@ void ush_engine_admission(struct ush_engine *engine, const struct ush_admit_conf
 	ush_gate_set(engine->gate, config);
 }
 
+const struct ush_admit_config *ush_engine_admission_config(const struct ush_engine *engine)
+{
+	const struct ush_gate *gate = engine->gate;
+
+	if (gate == NULL || __atomic_load_n(&gate->on, __ATOMIC_ACQUIRE) == 0)
+		return NULL;
+	return ush_gate_config(gate);
+}
+
 struct ush_key ush_engine_table_key(const struct ush_key *hold_key)
 {
 	return (struct ush_key){

@@ -4,8 +4,8 @@
  * sold at once in a new hold that was never held; the user's line remembers which hold that was
  * for, so that it happens once however often it is asked.
  *
- * Failure modes: a seat is not free, the price or the user's limit do not fit: the payer is to be
- * refunded, and nothing is claimed.
+ * Failure modes: the hold goes on, as somebody else's: NO_HOLD. A seat is not free, the price or
+ * the user's limit do not fit: the payer is to be refunded, and nothing is claimed.
  */
 #include "loop/internal.h"
 
@@ -33,6 +33,26 @@ static void answer_again(struct ush_loop *loop, struct ush_packet *packet,
 	ush_user_unlock(user);
 	count(&loop->counters.repeated);
 	loop_reply_after(loop, packet, &reply, rests_on);
+}
+
+/* ret: true if the hold goes on, be it somebody else's. in: index: the line that its id names. */
+static bool goes_on(const struct ush_holds *holds, uint32_t index, uint64_t id)
+{
+	uint64_t word =
+		atomic_load_explicit(&ush_holds_line(holds, index)->word, memory_order_acquire);
+
+	if (ush_hold_word_generation(word) != ush_hold_id_generation(id))
+		return false;
+	switch (ush_hold_word_state(word)) {
+	case USH_HOLD_STATE_HELD:
+	case USH_HOLD_STATE_BUSY:
+	case USH_HOLD_STATE_PAYING:
+	case USH_HOLD_STATE_SOLD:
+	case USH_HOLD_STATE_REFUNDING:
+		return true;
+	default:
+		return false;
+	}
 }
 
 static uint64_t price_of(const struct ush_event *event, const struct decide_legs *legs)
@@ -176,6 +196,11 @@ void decide_pay_late(
 		else
 			decide_answer_state(
 				loop, packet, admitted, user, index, USH_STATUS_WRONG_STATE);
+		return;
+	}
+	/* Another user's, or given to another: nobody paid late for it. */
+	if (goes_on(&engine->holds, index, request->hold)) {
+		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_NO_HOLD);
 		return;
 	}
 	ush_admit_reply(&reply, request, USH_STATUS_OK);

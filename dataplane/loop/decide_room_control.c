@@ -254,8 +254,8 @@ void decide_room_control(
 		/* Its tables are made again with the next attempt. */
 		if (action == USH_ROOM_ACTION_DRAW)
 			ush_queue_undraw(queue);
-		loop_refuse(loop, packet, admitted, settled ? USH_STATUS_BUSY : USH_STATUS_RETRY,
-			0);
+		loop_refuse(
+			loop, packet, admitted, settled ? USH_STATUS_BUSY : USH_STATUS_RETRY, 0);
 		return;
 	}
 	switch ((enum ush_room_action)action) {

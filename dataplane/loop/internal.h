@@ -623,8 +623,8 @@ void rooms_replayed(struct ush_engine *engine);
 /* As ush_engine_save and ush_engine_load, of what is about waiting rooms. err: load: -USH_ECORRUPT
  * or -USH_EFULL with a message. */
 int rooms_save(const struct ush_engine *engine, ush_engine_put *put, void *context);
-int rooms_load(struct ush_engine *engine, ush_engine_get *get, void *context,
-	struct ush_message *message);
+int rooms_load(
+	struct ush_engine *engine, ush_engine_get *get, void *context, struct ush_message *message);
 
 /* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND, SWAP, WAIT_LIST. */
 USH_INLINE bool decide_has_window(uint8_t op)

@@ -258,6 +258,9 @@ struct ush_loop_counters {
  */
 void ush_engine_admission(struct ush_engine *engine, const struct ush_admit_config *config);
 
+/* ret: what admission follows now, until the caller's next turn; NULL: it is off. by: the loops. */
+const struct ush_admit_config *ush_engine_admission_config(const struct ush_engine *engine);
+
 /* ret: the secret of the places of buckets, made from that of hold ids. */
 struct ush_key ush_engine_table_key(const struct ush_key *hold_key);
 

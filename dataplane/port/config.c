@@ -320,6 +320,26 @@ static int finish_paths(struct ush_config *config, struct ush_message *message)
 	return 0;
 }
 
+/* The simulated filter is one, with one UDP port and one user of its tables. */
+static int check_filter(const struct ush_config *config, struct ush_message *message)
+{
+	if (config->admission != USH_ADMISSION_HW_SIM)
+		return 0;
+	if (config->loops.count != 1) {
+		ush_message_set(message, "admission.mode = hw-sim: [cores] loops must be one CPU");
+		return -USH_EINVAL;
+	}
+	for (uint32_t i = 1; i < config->port_count; i++) {
+		if (config->port[i].udp_port == config->port[0].udp_port)
+			continue;
+		ush_message_set(message,
+			"admission.mode = hw-sim: [port %s] udp_port must be that of [port %s]",
+			config->port[i].name, config->port[0].name);
+		return -USH_EINVAL;
+	}
+	return 0;
+}
+
 int ush_config_finish(struct ush_config *config, uint32_t cpu_count, struct ush_message *message)
 {
 	struct ush_device device;
@@ -336,6 +356,9 @@ int ush_config_finish(struct ush_config *config, uint32_t cpu_count, struct ush_
 			return -USH_EINVAL;
 		}
 	}
+	error = check_filter(config, message);
+	if (error != 0)
+		return error;
 	if (config->journal_place.cpu >= (int32_t)cpu_count) {
 		ush_message_set(message, "[cores] journal: CPU %d; this machine has 0 to %u",
 			config->journal_place.cpu, cpu_count - 1);

@@ -67,6 +67,8 @@ enum ush_admission_mode {
 	USH_ADMISSION_OFF,
 	/* In software, in the loops. */
 	USH_ADMISSION_SW,
+	/* The same, behind a simulation of the hardware filter. */
+	USH_ADMISSION_HW_SIM,
 };
 
 enum ush_diag_level {

@@ -10,7 +10,7 @@ static const char *const choices_checksum_tx[] = {"auto", "software", "offload",
 static const char *const choices_idle[] = {"spin", "yield", "sleep", NULL};
 static const char *const choices_hugepages[] = {"no", "yes", "auto", NULL};
 static const char *const choices_prefault[] = {"no", "background", "yes", NULL};
-static const char *const choices_admission[] = {"off", "sw", NULL};
+static const char *const choices_admission[] = {"off", "sw", "hw-sim", NULL};
 static const char *const choices_level[] = {"error", "warn", "info", "debug", NULL};
 static const char *const choices_format[] = {"text", "json", NULL};
 

@@ -49,6 +49,8 @@ struct usherd {
 	struct ush_port ports[USH_PORT_COUNT_MAX];
 	uint32_t port_count;
 	struct ush_worker workers[USH_LOOP_COUNT_MAX];
+	/* admission.mode = hw-sim only; the one loop's. */
+	struct ush_port_filter *filter;
 	_Atomic int run;
 	struct ush_journal_thread journal_thread;
 	pthread_t journal_pthread;
@@ -369,6 +371,11 @@ static int start_loops(struct usherd *u, struct ush_message *message)
 			error = make_queue(u, p, i, message);
 		if (i == 0 && c->journal_place.mode == USH_JOURNAL_INLINE)
 			w->journal = u->journal;
+		if (error == 0 && c->admission == USH_ADMISSION_HW_SIM) {
+			error = ush_port_filter_make(
+				&u->filter, u->engine, c->port[0].udp_port, message);
+			w->filter = u->filter;
+		}
 	}
 	for (i = 0; error == 0 && i < c->loops.count; i++) {
 		if (rte_eal_remote_launch(
@@ -442,6 +449,7 @@ static int start_control(struct usherd *u, struct ush_message *message)
 		.port_count = u->port_count,
 		.workers = u->workers,
 		.loop_count = c->loops.count,
+		.filter = u->filter,
 		.started_ns = now_ns(u),
 	};
 	u->control_config = (struct ush_control_config){
@@ -569,6 +577,7 @@ static void stop(struct usherd *u)
 	ush_control_close(u->control);
 	for (i = 0; i < u->port_count; i++)
 		ush_port_close(&u->ports[i]);
+	ush_port_filter_close(u->filter);
 	ush_journal_close(u->journal);
 	ush_disk_uring_close(&u->disk);
 	ush_images_close(&u->images);

@@ -148,6 +148,31 @@ static void emit_journal(struct sink *sink, const struct ush_journal *journal)
 	emit(sink, c.chain_lag_blocks, "usher_journal_chain_lag_blocks");
 }
 
+static void emit_filter(struct sink *sink, const struct ush_port_filter *filter)
+{
+	struct ush_port_filter_counters c;
+
+	if (filter == NULL)
+		return;
+	ush_port_filter_counters_read(filter, &c);
+	emit(sink, c.received, "usher_filter_received");
+	emit(sink, c.drop_full, "usher_filter_drop_FULL");
+	emit(sink, c.drop_long, "usher_filter_drop_LONG");
+	emit(sink, c.drop_error, "usher_filter_drop_ERROR");
+	emit(sink, c.passed, "usher_filter_passed");
+	emit(sink, c.discarded, "usher_filter_discarded");
+	emit(sink, c.bypassed, "usher_filter_bypassed");
+	emit(sink, c.repeated, "usher_filter_repeated");
+	emit(sink, c.source_evicted, "usher_filter_source_evicted");
+	emit(sink, c.user_evicted, "usher_filter_user_evicted");
+	emit(sink, c.checks, "usher_filter_checks");
+	emit(sink, c.load_bits, "usher_filter_load_bits");
+	emit(sink, c.clocks, "usher_filter_clocks");
+#define X(name, value) emit(sink, c.verdict[value], "usher_filter_verdict_" #name);
+	USH_VERDICT_EACH(X)
+#undef X
+}
+
 static void emit_events(struct sink *sink, struct ush_engine *engine)
 {
 	struct ush_event_view v;
@@ -193,6 +218,7 @@ size_t ush_stats_text(
 	for (i = 0; i < stats->port_count; i++)
 		emit_port(&sink, stats, i);
 	emit_control(&sink, stats->control);
+	emit_filter(&sink, stats->filter);
 	for (i = 0; i < stats->loop_count; i++) {
 		ush_loop_counters_read(ush_engine_loop(stats->engine, i), &counters);
 		snprintf(prefix, sizeof(prefix), "usher_loop%u", i);

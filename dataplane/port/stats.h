@@ -12,6 +12,7 @@
 
 #include "journal/journal.h"
 #include "loop/loop.h"
+#include "port/filter.h"
 #include "port/port.h"
 #include "port/worker.h"
 
@@ -34,6 +35,8 @@ struct ush_stats {
 	const struct ush_worker *workers;
 	uint32_t loop_count;
 	const struct ush_control_counters *control;
+	/* NULL: none. */
+	const struct ush_port_filter *filter;
 	uint64_t started_ns;
 };
 

@@ -13,6 +13,8 @@
 #include <rte_pause.h>
 #include <rte_ring.h>
 
+#include "port/filter.h"
+
 /* Control messages taken in one round. */
 #define MAIL_BURST 16u
 /* Idle rounds that spin, and those that yield, before the first sleep: about 20 us each on an idle
@@ -136,6 +138,8 @@ static uint32_t round_port(
 	room = serve ? ush_loop_room(worker->loop) : 0;
 	if (room != 0)
 		count = ush_port_receive(queue, packets, room);
+	if (ush_unlikely(worker->filter != NULL))
+		count = ush_port_filter_burst(worker->filter, packets, count, now_ns);
 	return turn(worker, &queue->port->net, packets, count, now_ns);
 }
 

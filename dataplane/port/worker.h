@@ -62,6 +62,8 @@ struct ush_worker {
 	struct ush_port_queue *queue[USH_PORT_COUNT_MAX];
 	uint32_t port_count;
 	const struct ush_port *ports;
+	/* What received frames go through first; NULL: nothing. */
+	struct ush_port_filter *filter;
 	/* Turns since there was work. */
 	uint32_t idle_turns;
 	/* Nothing waits any more (while draining). Read by the main thread. */

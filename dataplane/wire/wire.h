@@ -156,6 +156,18 @@
 /* The operator of a waiting room sets no bound on its rate. */
 #define USH_ROOM_NO_CAP 4294967295u
 
+/* First register of the hardware filter: 'USHF'. */
+#define USH_FILTER_ID 1179145045u
+
+/* Version of the filter's registers. */
+#define USH_FILTER_INTERFACE 1u
+
+/* Where the bytes of events stand among the filter's registers, one in 32 bits. */
+#define USH_FILTER_EVENTS 262144u
+
+/* Longest frame that the filter takes: 24 x 64 bytes. [beats] */
+#define USH_FILTER_BEATS_MAX 24u
+
 /* A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes] */
 #define USH_CHAIN_BYTES 24u
 
@@ -1169,6 +1181,97 @@ enum ush_op_class {
 	X(NEW_HOLD, 3) \
 	X(JOIN, 4) \
 	X(PRIVILEGED, 5)
+
+/* Registers of the hardware filter: byte offsets, 32 bits each, written whole. The byte of event e is at FILTER_EVENTS + 4 e. See docs/hardware.md. */
+enum ush_filter_register {
+	/* Reads FILTER_ID. */
+	USH_FILTER_REGISTER_ID = 0,
+	/* Reads FILTER_INTERFACE, the version of this list. */
+	USH_FILTER_REGISTER_INTERFACE = 4,
+	/* Bits 7 to 0: checks that it can make (enum admission_check); 15 to 8: set_bits of `sources`; 23 to 16: of `users`. */
+	USH_FILTER_REGISTER_CAPABILITIES = 8,
+	/* Bit 0: ready; tables are zeroed after a reset, and frames are dropped as long. */
+	USH_FILTER_REGISTER_STATUS = 12,
+	/* Bit 0: bypass; frames pass unjudged. */
+	USH_FILTER_REGISTER_CONTROL = 16,
+	/* Checks that are made; those that it cannot make read 0. */
+	USH_FILTER_REGISTER_CHECKS = 20,
+	/* Of the public ports. */
+	USH_FILTER_REGISTER_UDP_PORT = 24,
+	/* Bits more that a proof of work needs for now, 0 to 255. */
+	USH_FILTER_REGISTER_LOAD_BITS = 28,
+	/* Unix ns. Reading it keeps the upper half for CLOCK_HIGH. Written before CLOCK_HIGH. */
+	USH_FILTER_REGISTER_CLOCK_LOW = 32,
+	/* Writing it sets the clock; a time before the present one is ignored. */
+	USH_FILTER_REGISTER_CLOCK_HIGH = 36,
+	/* Time that each cycle adds: ns in bits 31 to 24, and a fraction of 24 bits. */
+	USH_FILTER_REGISTER_CLOCK_STEP = 40,
+	/* ns */
+	USH_FILTER_REGISTER_WORK_WINDOW_LOW = 48,
+	/* Upper half. */
+	USH_FILTER_REGISTER_WORK_WINDOW_HIGH = 52,
+	/* k0 low, k0 high, k1 low, k1 high; reads 0, as all keys. */
+	USH_FILTER_REGISTER_TABLE_KEY = 64,
+	/* Bits 7 to 0: id; bit 8: live. Its key, four words, at 16 more. */
+	USH_FILTER_REGISTER_TOKEN_0 = 96,
+	/* As TOKEN_0. */
+	USH_FILTER_REGISTER_TOKEN_1 = 128,
+	/* A counter of 64 bits for each verdict, low half first; reading the low half keeps the upper one. 48 bits count. */
+	USH_FILTER_REGISTER_VERDICTS = 256,
+	/* Counters as above: frames whose last beat came in. */
+	USH_FILTER_REGISTER_RECEIVED = 512,
+	/* Dropped: no room, or not ready. */
+	USH_FILTER_REGISTER_DROP_FULL = 520,
+	/* Dropped: longer than the filter takes. */
+	USH_FILTER_REGISTER_DROP_LONG = 528,
+	/* Dropped: the card said that it was received in error. */
+	USH_FILTER_REGISTER_DROP_ERROR = 536,
+	/* Frames that went out, or are about to. */
+	USH_FILTER_REGISTER_PASSED = 544,
+	/* Frames judged and not passed. */
+	USH_FILTER_REGISTER_DISCARDED = 552,
+	/* Of PASSED: unjudged. */
+	USH_FILTER_REGISTER_BYPASSED = 560,
+	/* Of PASSED: the user's last request again; marked, and let in without a charge. */
+	USH_FILTER_REGISTER_REPEATED = 568,
+	/* Entries of `sources` found busy by another: `evicted` of the contract. */
+	USH_FILTER_REGISTER_SOURCE_EVICTED = 576,
+	/* The same of `users`. */
+	USH_FILTER_REGISTER_USER_EVICTED = 584,
+	/* 16 of 64 bytes: source, hold and user limit (interval_ns, tolerance_ns), work_salt, each low half first, then work_bits. */
+	USH_FILTER_REGISTER_POLICIES = 1024,
+};
+#define USH_FILTER_REGISTER_COUNT 1025u
+/* X(name, value) for each member. */
+#define USH_FILTER_REGISTER_EACH(X) \
+	X(ID, 0) \
+	X(INTERFACE, 4) \
+	X(CAPABILITIES, 8) \
+	X(STATUS, 12) \
+	X(CONTROL, 16) \
+	X(CHECKS, 20) \
+	X(UDP_PORT, 24) \
+	X(LOAD_BITS, 28) \
+	X(CLOCK_LOW, 32) \
+	X(CLOCK_HIGH, 36) \
+	X(CLOCK_STEP, 40) \
+	X(WORK_WINDOW_LOW, 48) \
+	X(WORK_WINDOW_HIGH, 52) \
+	X(TABLE_KEY, 64) \
+	X(TOKEN_0, 96) \
+	X(TOKEN_1, 128) \
+	X(VERDICTS, 256) \
+	X(RECEIVED, 512) \
+	X(DROP_FULL, 520) \
+	X(DROP_LONG, 528) \
+	X(DROP_ERROR, 536) \
+	X(PASSED, 544) \
+	X(DISCARDED, 552) \
+	X(BYPASSED, 560) \
+	X(REPEATED, 568) \
+	X(SOURCE_EVICTED, 576) \
+	X(USER_EVICTED, 584) \
+	X(POLICIES, 1024)
 
 /* Answers that are not replies of this protocol. Each answered packet counts under exactly one status or one of these. */
 enum ush_answer {

@@ -160,6 +160,18 @@ package usher_wire_pkg;
   // The operator of a waiting room sets no bound on its rate.
   localparam logic [31:0] RoomNoCap = 32'd4294967295;
 
+  // First register of the hardware filter: 'USHF'.
+  localparam logic [31:0] FilterId = 32'd1179145045;
+
+  // Version of the filter's registers.
+  localparam logic [31:0] FilterInterface = 32'd1;
+
+  // Where the bytes of events stand among the filter's registers, one in 32 bits.
+  localparam logic [31:0] FilterEvents = 32'd262144;
+
+  // Longest frame that the filter takes: 24 x 64 bytes. [beats]
+  localparam logic [31:0] FilterBeatsMax = 32'd24;
+
   // A value of the journal's hash chain: SHA-256 cut to 192 bits. [bytes]
   localparam logic [31:0] ChainBytes = 32'd24;
 
@@ -890,6 +902,70 @@ package usher_wire_pkg;
     OpClassPrivileged = 8'd5
   } op_class_e;
 
+  // Registers of the hardware filter: byte offsets, 32 bits each, written whole. The byte of event
+  // e is at FILTER_EVENTS + 4 e. See docs/hardware.md.
+  typedef enum logic [31:0] {
+    // Reads FILTER_ID.
+    FilterRegisterId = 32'd0,
+    // Reads FILTER_INTERFACE, the version of this list.
+    FilterRegisterInterface = 32'd4,
+    // Bits 7 to 0: checks that it can make (enum admission_check); 15 to 8: set_bits of `sources`;
+    // 23 to 16: of `users`.
+    FilterRegisterCapabilities = 32'd8,
+    // Bit 0: ready; tables are zeroed after a reset, and frames are dropped as long.
+    FilterRegisterStatus = 32'd12,
+    // Bit 0: bypass; frames pass unjudged.
+    FilterRegisterControl = 32'd16,
+    // Checks that are made; those that it cannot make read 0.
+    FilterRegisterChecks = 32'd20,
+    // Of the public ports.
+    FilterRegisterUdpPort = 32'd24,
+    // Bits more that a proof of work needs for now, 0 to 255.
+    FilterRegisterLoadBits = 32'd28,
+    // Unix ns. Reading it keeps the upper half for CLOCK_HIGH. Written before CLOCK_HIGH.
+    FilterRegisterClockLow = 32'd32,
+    // Writing it sets the clock; a time before the present one is ignored.
+    FilterRegisterClockHigh = 32'd36,
+    // Time that each cycle adds: ns in bits 31 to 24, and a fraction of 24 bits.
+    FilterRegisterClockStep = 32'd40,
+    // ns
+    FilterRegisterWorkWindowLow = 32'd48,
+    // Upper half.
+    FilterRegisterWorkWindowHigh = 32'd52,
+    // k0 low, k0 high, k1 low, k1 high; reads 0, as all keys.
+    FilterRegisterTableKey = 32'd64,
+    // Bits 7 to 0: id; bit 8: live. Its key, four words, at 16 more.
+    FilterRegisterToken0 = 32'd96,
+    // As TOKEN_0.
+    FilterRegisterToken1 = 32'd128,
+    // A counter of 64 bits for each verdict, low half first; reading the low half keeps the upper
+    // one. 48 bits count.
+    FilterRegisterVerdicts = 32'd256,
+    // Counters as above: frames whose last beat came in.
+    FilterRegisterReceived = 32'd512,
+    // Dropped: no room, or not ready.
+    FilterRegisterDropFull = 32'd520,
+    // Dropped: longer than the filter takes.
+    FilterRegisterDropLong = 32'd528,
+    // Dropped: the card said that it was received in error.
+    FilterRegisterDropError = 32'd536,
+    // Frames that went out, or are about to.
+    FilterRegisterPassed = 32'd544,
+    // Frames judged and not passed.
+    FilterRegisterDiscarded = 32'd552,
+    // Of PASSED: unjudged.
+    FilterRegisterBypassed = 32'd560,
+    // Of PASSED: the user's last request again; marked, and let in without a charge.
+    FilterRegisterRepeated = 32'd568,
+    // Entries of `sources` found busy by another: `evicted` of the contract.
+    FilterRegisterSourceEvicted = 32'd576,
+    // The same of `users`.
+    FilterRegisterUserEvicted = 32'd584,
+    // 16 of 64 bytes: source, hold and user limit (interval_ns, tolerance_ns), work_salt, each low
+    // half first, then work_bits.
+    FilterRegisterPolicies = 32'd1024
+  } filter_register_e;
+
   // Answers that are not replies of this protocol. Each answered packet counts under exactly one
   // status or one of these.
   typedef enum logic [7:0] {
@@ -902,39 +978,39 @@ package usher_wire_pkg;
   } answer_e;
 
   // Base request. Fields an operation does not use are zero.
-  localparam int unsigned RequestSizeBytes = 64;
-  localparam int unsigned RequestMagicOffsetBytes = 0;
-  localparam int unsigned RequestMagicWidthBits = 16;
-  localparam int unsigned RequestVersionOffsetBytes = 2;
-  localparam int unsigned RequestVersionWidthBits = 8;
-  localparam int unsigned RequestOpOffsetBytes = 3;
-  localparam int unsigned RequestOpWidthBits = 8;
-  localparam int unsigned RequestSizeOffsetBytes = 4;
-  localparam int unsigned RequestSizeWidthBits = 16;
-  localparam int unsigned RequestExtensionCountOffsetBytes = 6;
-  localparam int unsigned RequestExtensionCountWidthBits = 8;
-  localparam int unsigned RequestReserved0OffsetBytes = 7;
-  localparam int unsigned RequestReserved0WidthBits = 8;
-  localparam int unsigned RequestEventOffsetBytes = 8;
-  localparam int unsigned RequestEventWidthBits = 32;
-  localparam int unsigned RequestRequestIdOffsetBytes = 12;
-  localparam int unsigned RequestRequestIdWidthBits = 32;
-  localparam int unsigned RequestUserOffsetBytes = 16;
-  localparam int unsigned RequestUserWidthBits = 64;
-  localparam int unsigned RequestHoldOffsetBytes = 24;
-  localparam int unsigned RequestHoldWidthBits = 64;
-  localparam int unsigned RequestMaskOffsetBytes = 32;
-  localparam int unsigned RequestMaskWidthBits = 64;
-  localparam int unsigned RequestRowOffsetBytes = 40;
-  localparam int unsigned RequestRowWidthBits = 16;
-  localparam int unsigned RequestSectionOffsetBytes = 42;
-  localparam int unsigned RequestSectionWidthBits = 16;
-  localparam int unsigned RequestHoldMsOffsetBytes = 44;
-  localparam int unsigned RequestHoldMsWidthBits = 32;
-  localparam int unsigned RequestCookieOffsetBytes = 48;
-  localparam int unsigned RequestCookieWidthBits = 64;
-  localparam int unsigned RequestArgOffsetBytes = 56;
-  localparam int unsigned RequestArgWidthBits = 64;
+  localparam integer RequestSizeBytes = 64;
+  localparam integer RequestMagicOffsetBytes = 0;
+  localparam integer RequestMagicWidthBits = 16;
+  localparam integer RequestVersionOffsetBytes = 2;
+  localparam integer RequestVersionWidthBits = 8;
+  localparam integer RequestOpOffsetBytes = 3;
+  localparam integer RequestOpWidthBits = 8;
+  localparam integer RequestSizeOffsetBytes = 4;
+  localparam integer RequestSizeWidthBits = 16;
+  localparam integer RequestExtensionCountOffsetBytes = 6;
+  localparam integer RequestExtensionCountWidthBits = 8;
+  localparam integer RequestReserved0OffsetBytes = 7;
+  localparam integer RequestReserved0WidthBits = 8;
+  localparam integer RequestEventOffsetBytes = 8;
+  localparam integer RequestEventWidthBits = 32;
+  localparam integer RequestRequestIdOffsetBytes = 12;
+  localparam integer RequestRequestIdWidthBits = 32;
+  localparam integer RequestUserOffsetBytes = 16;
+  localparam integer RequestUserWidthBits = 64;
+  localparam integer RequestHoldOffsetBytes = 24;
+  localparam integer RequestHoldWidthBits = 64;
+  localparam integer RequestMaskOffsetBytes = 32;
+  localparam integer RequestMaskWidthBits = 64;
+  localparam integer RequestRowOffsetBytes = 40;
+  localparam integer RequestRowWidthBits = 16;
+  localparam integer RequestSectionOffsetBytes = 42;
+  localparam integer RequestSectionWidthBits = 16;
+  localparam integer RequestHoldMsOffsetBytes = 44;
+  localparam integer RequestHoldMsWidthBits = 32;
+  localparam integer RequestCookieOffsetBytes = 48;
+  localparam integer RequestCookieWidthBits = 64;
+  localparam integer RequestArgOffsetBytes = 56;
+  localparam integer RequestArgWidthBits = 64;
 
   typedef struct packed {
     // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS:
@@ -981,41 +1057,41 @@ package usher_wire_pkg;
   } request_t;
 
   // Base reply.
-  localparam int unsigned ReplySizeBytes = 64;
-  localparam int unsigned ReplyMagicOffsetBytes = 0;
-  localparam int unsigned ReplyMagicWidthBits = 16;
-  localparam int unsigned ReplyVersionOffsetBytes = 2;
-  localparam int unsigned ReplyVersionWidthBits = 8;
-  localparam int unsigned ReplyOpOffsetBytes = 3;
-  localparam int unsigned ReplyOpWidthBits = 8;
-  localparam int unsigned ReplySizeOffsetBytes = 4;
-  localparam int unsigned ReplySizeWidthBits = 16;
-  localparam int unsigned ReplyExtensionCountOffsetBytes = 6;
-  localparam int unsigned ReplyExtensionCountWidthBits = 8;
-  localparam int unsigned ReplyStatusOffsetBytes = 7;
-  localparam int unsigned ReplyStatusWidthBits = 8;
-  localparam int unsigned ReplyEventOffsetBytes = 8;
-  localparam int unsigned ReplyEventWidthBits = 32;
-  localparam int unsigned ReplyRequestIdOffsetBytes = 12;
-  localparam int unsigned ReplyRequestIdWidthBits = 32;
-  localparam int unsigned ReplyCookieOffsetBytes = 16;
-  localparam int unsigned ReplyCookieWidthBits = 64;
-  localparam int unsigned ReplyHoldOffsetBytes = 24;
-  localparam int unsigned ReplyHoldWidthBits = 64;
-  localparam int unsigned ReplyDeadlineNsOffsetBytes = 32;
-  localparam int unsigned ReplyDeadlineNsWidthBits = 64;
-  localparam int unsigned ReplySequenceOffsetBytes = 40;
-  localparam int unsigned ReplySequenceWidthBits = 64;
-  localparam int unsigned ReplyAmountOffsetBytes = 48;
-  localparam int unsigned ReplyAmountWidthBits = 64;
-  localparam int unsigned ReplyDetailOffsetBytes = 56;
-  localparam int unsigned ReplyDetailWidthBits = 32;
-  localparam int unsigned ReplyStateOffsetBytes = 60;
-  localparam int unsigned ReplyStateWidthBits = 8;
-  localparam int unsigned ReplyReserved0OffsetBytes = 61;
-  localparam int unsigned ReplyReserved0WidthBits = 8;
-  localparam int unsigned ReplyHoldVersionOffsetBytes = 62;
-  localparam int unsigned ReplyHoldVersionWidthBits = 16;
+  localparam integer ReplySizeBytes = 64;
+  localparam integer ReplyMagicOffsetBytes = 0;
+  localparam integer ReplyMagicWidthBits = 16;
+  localparam integer ReplyVersionOffsetBytes = 2;
+  localparam integer ReplyVersionWidthBits = 8;
+  localparam integer ReplyOpOffsetBytes = 3;
+  localparam integer ReplyOpWidthBits = 8;
+  localparam integer ReplySizeOffsetBytes = 4;
+  localparam integer ReplySizeWidthBits = 16;
+  localparam integer ReplyExtensionCountOffsetBytes = 6;
+  localparam integer ReplyExtensionCountWidthBits = 8;
+  localparam integer ReplyStatusOffsetBytes = 7;
+  localparam integer ReplyStatusWidthBits = 8;
+  localparam integer ReplyEventOffsetBytes = 8;
+  localparam integer ReplyEventWidthBits = 32;
+  localparam integer ReplyRequestIdOffsetBytes = 12;
+  localparam integer ReplyRequestIdWidthBits = 32;
+  localparam integer ReplyCookieOffsetBytes = 16;
+  localparam integer ReplyCookieWidthBits = 64;
+  localparam integer ReplyHoldOffsetBytes = 24;
+  localparam integer ReplyHoldWidthBits = 64;
+  localparam integer ReplyDeadlineNsOffsetBytes = 32;
+  localparam integer ReplyDeadlineNsWidthBits = 64;
+  localparam integer ReplySequenceOffsetBytes = 40;
+  localparam integer ReplySequenceWidthBits = 64;
+  localparam integer ReplyAmountOffsetBytes = 48;
+  localparam integer ReplyAmountWidthBits = 64;
+  localparam integer ReplyDetailOffsetBytes = 56;
+  localparam integer ReplyDetailWidthBits = 32;
+  localparam integer ReplyStateOffsetBytes = 60;
+  localparam integer ReplyStateWidthBits = 8;
+  localparam integer ReplyReserved0OffsetBytes = 61;
+  localparam integer ReplyReserved0WidthBits = 8;
+  localparam integer ReplyHoldVersionOffsetBytes = 62;
+  localparam integer ReplyHoldVersionWidthBits = 16;
 
   typedef struct packed {
     // 62: Version of the hold now: 1 when it is made, one more with each change. 0: none, or not
@@ -1061,15 +1137,15 @@ package usher_wire_pkg;
   } reply_t;
 
   // Starts every extension.
-  localparam int unsigned ExtensionHeaderSizeBytes = 8;
-  localparam int unsigned ExtensionHeaderTypeOffsetBytes = 0;
-  localparam int unsigned ExtensionHeaderTypeWidthBits = 8;
-  localparam int unsigned ExtensionHeaderReserved0OffsetBytes = 1;
-  localparam int unsigned ExtensionHeaderReserved0WidthBits = 8;
-  localparam int unsigned ExtensionHeaderSizeOffsetBytes = 2;
-  localparam int unsigned ExtensionHeaderSizeWidthBits = 16;
-  localparam int unsigned ExtensionHeaderValueOffsetBytes = 4;
-  localparam int unsigned ExtensionHeaderValueWidthBits = 32;
+  localparam integer ExtensionHeaderSizeBytes = 8;
+  localparam integer ExtensionHeaderTypeOffsetBytes = 0;
+  localparam integer ExtensionHeaderTypeWidthBits = 8;
+  localparam integer ExtensionHeaderReserved0OffsetBytes = 1;
+  localparam integer ExtensionHeaderReserved0WidthBits = 8;
+  localparam integer ExtensionHeaderSizeOffsetBytes = 2;
+  localparam integer ExtensionHeaderSizeWidthBits = 16;
+  localparam integer ExtensionHeaderValueOffsetBytes = 4;
+  localparam integer ExtensionHeaderValueWidthBits = 32;
 
   typedef struct packed {
     // 4: See the extension.
@@ -1083,15 +1159,15 @@ package usher_wire_pkg;
   } extension_header_t;
 
   // One row of a request.
-  localparam int unsigned LegSizeBytes = 16;
-  localparam int unsigned LegRowOffsetBytes = 0;
-  localparam int unsigned LegRowWidthBits = 16;
-  localparam int unsigned LegReserved0OffsetBytes = 2;
-  localparam int unsigned LegReserved0WidthBits = 16;
-  localparam int unsigned LegReserved1OffsetBytes = 4;
-  localparam int unsigned LegReserved1WidthBits = 32;
-  localparam int unsigned LegMaskOffsetBytes = 8;
-  localparam int unsigned LegMaskWidthBits = 64;
+  localparam integer LegSizeBytes = 16;
+  localparam integer LegRowOffsetBytes = 0;
+  localparam integer LegRowWidthBits = 16;
+  localparam integer LegReserved0OffsetBytes = 2;
+  localparam integer LegReserved0WidthBits = 16;
+  localparam integer LegReserved1OffsetBytes = 4;
+  localparam integer LegReserved1WidthBits = 32;
+  localparam integer LegMaskOffsetBytes = 8;
+  localparam integer LegMaskWidthBits = 64;
 
   typedef struct packed {
     // 8: Seats, bit i = seat i. Not 0.
@@ -1105,31 +1181,31 @@ package usher_wire_pkg;
   } leg_t;
 
   // One leg of a booking in a page of them.
-  localparam int unsigned BookingSizeBytes = 48;
-  localparam int unsigned BookingHoldOffsetBytes = 0;
-  localparam int unsigned BookingHoldWidthBits = 64;
-  localparam int unsigned BookingUserOffsetBytes = 8;
-  localparam int unsigned BookingUserWidthBits = 64;
-  localparam int unsigned BookingMaskOffsetBytes = 16;
-  localparam int unsigned BookingMaskWidthBits = 64;
-  localparam int unsigned BookingDeadlineNsOffsetBytes = 24;
-  localparam int unsigned BookingDeadlineNsWidthBits = 64;
-  localparam int unsigned BookingAmountOffsetBytes = 32;
-  localparam int unsigned BookingAmountWidthBits = 32;
-  localparam int unsigned BookingRowOffsetBytes = 36;
-  localparam int unsigned BookingRowWidthBits = 16;
-  localparam int unsigned BookingVersionOffsetBytes = 38;
-  localparam int unsigned BookingVersionWidthBits = 16;
-  localparam int unsigned BookingStateOffsetBytes = 40;
-  localparam int unsigned BookingStateWidthBits = 8;
-  localparam int unsigned BookingLegOffsetBytes = 41;
-  localparam int unsigned BookingLegWidthBits = 8;
-  localparam int unsigned BookingLegsOffsetBytes = 42;
-  localparam int unsigned BookingLegsWidthBits = 8;
-  localparam int unsigned BookingReserved0OffsetBytes = 43;
-  localparam int unsigned BookingReserved0WidthBits = 8;
-  localparam int unsigned BookingReserved1OffsetBytes = 44;
-  localparam int unsigned BookingReserved1WidthBits = 32;
+  localparam integer BookingSizeBytes = 48;
+  localparam integer BookingHoldOffsetBytes = 0;
+  localparam integer BookingHoldWidthBits = 64;
+  localparam integer BookingUserOffsetBytes = 8;
+  localparam integer BookingUserWidthBits = 64;
+  localparam integer BookingMaskOffsetBytes = 16;
+  localparam integer BookingMaskWidthBits = 64;
+  localparam integer BookingDeadlineNsOffsetBytes = 24;
+  localparam integer BookingDeadlineNsWidthBits = 64;
+  localparam integer BookingAmountOffsetBytes = 32;
+  localparam integer BookingAmountWidthBits = 32;
+  localparam integer BookingRowOffsetBytes = 36;
+  localparam integer BookingRowWidthBits = 16;
+  localparam integer BookingVersionOffsetBytes = 38;
+  localparam integer BookingVersionWidthBits = 16;
+  localparam integer BookingStateOffsetBytes = 40;
+  localparam integer BookingStateWidthBits = 8;
+  localparam integer BookingLegOffsetBytes = 41;
+  localparam integer BookingLegWidthBits = 8;
+  localparam integer BookingLegsOffsetBytes = 42;
+  localparam integer BookingLegsWidthBits = 8;
+  localparam integer BookingReserved0OffsetBytes = 43;
+  localparam integer BookingReserved0WidthBits = 8;
+  localparam integer BookingReserved1OffsetBytes = 44;
+  localparam integer BookingReserved1WidthBits = 32;
 
   typedef struct packed {
     // 44: Zero.
@@ -1159,15 +1235,15 @@ package usher_wire_pkg;
   } booking_t;
 
   // A place in a waiting room.
-  localparam int unsigned RoomEntrySizeBytes = 16;
-  localparam int unsigned RoomEntryUserOffsetBytes = 0;
-  localparam int unsigned RoomEntryUserWidthBits = 64;
-  localparam int unsigned RoomEntryNumberOffsetBytes = 8;
-  localparam int unsigned RoomEntryNumberWidthBits = 32;
-  localparam int unsigned RoomEntryTierOffsetBytes = 12;
-  localparam int unsigned RoomEntryTierWidthBits = 8;
-  localparam int unsigned RoomEntryReserved0OffsetBytes = 13;
-  localparam int unsigned RoomEntryReserved0WidthBits = 24;
+  localparam integer RoomEntrySizeBytes = 16;
+  localparam integer RoomEntryUserOffsetBytes = 0;
+  localparam integer RoomEntryUserWidthBits = 64;
+  localparam integer RoomEntryNumberOffsetBytes = 8;
+  localparam integer RoomEntryNumberWidthBits = 32;
+  localparam integer RoomEntryTierOffsetBytes = 12;
+  localparam integer RoomEntryTierWidthBits = 8;
+  localparam integer RoomEntryReserved0OffsetBytes = 13;
+  localparam integer RoomEntryReserved0WidthBits = 24;
 
   typedef struct packed {
     // 13: Zero.
@@ -1181,25 +1257,25 @@ package usher_wire_pkg;
   } room_entry_t;
 
   // What a waiting room is opened with.
-  localparam int unsigned RoomOpenSizeBytes = 192;
-  localparam int unsigned RoomOpenSeedHashOffsetBytes = 0;
-  localparam int unsigned RoomOpenSeedHashWidthBits = 256;
-  localparam int unsigned RoomOpenRoundOffsetBytes = 32;
-  localparam int unsigned RoomOpenRoundWidthBits = 64;
-  localparam int unsigned RoomOpenUsersOffsetBytes = 40;
-  localparam int unsigned RoomOpenUsersWidthBits = 32;
-  localparam int unsigned RoomOpenDeviceUsersOffsetBytes = 44;
-  localparam int unsigned RoomOpenDeviceUsersWidthBits = 32;
-  localparam int unsigned RoomOpenSlowPlacesOffsetBytes = 48;
-  localparam int unsigned RoomOpenSlowPlacesWidthBits = 32;
-  localparam int unsigned RoomOpenCapOffsetBytes = 52;
-  localparam int unsigned RoomOpenCapWidthBits = 32;
-  localparam int unsigned RoomOpenSourceBytesOffsetBytes = 56;
-  localparam int unsigned RoomOpenSourceBytesWidthBits = 8;
-  localparam int unsigned RoomOpenReserved0OffsetBytes = 57;
-  localparam int unsigned RoomOpenReserved0WidthBits = 56;
-  localparam int unsigned RoomOpenSourceOffsetBytes = 64;
-  localparam int unsigned RoomOpenSourceWidthBits = 1024;
+  localparam integer RoomOpenSizeBytes = 192;
+  localparam integer RoomOpenSeedHashOffsetBytes = 0;
+  localparam integer RoomOpenSeedHashWidthBits = 256;
+  localparam integer RoomOpenRoundOffsetBytes = 32;
+  localparam integer RoomOpenRoundWidthBits = 64;
+  localparam integer RoomOpenUsersOffsetBytes = 40;
+  localparam integer RoomOpenUsersWidthBits = 32;
+  localparam integer RoomOpenDeviceUsersOffsetBytes = 44;
+  localparam integer RoomOpenDeviceUsersWidthBits = 32;
+  localparam integer RoomOpenSlowPlacesOffsetBytes = 48;
+  localparam integer RoomOpenSlowPlacesWidthBits = 32;
+  localparam integer RoomOpenCapOffsetBytes = 52;
+  localparam integer RoomOpenCapWidthBits = 32;
+  localparam integer RoomOpenSourceBytesOffsetBytes = 56;
+  localparam integer RoomOpenSourceBytesWidthBits = 8;
+  localparam integer RoomOpenReserved0OffsetBytes = 57;
+  localparam integer RoomOpenReserved0WidthBits = 56;
+  localparam integer RoomOpenSourceOffsetBytes = 64;
+  localparam integer RoomOpenSourceWidthBits = 1024;
 
   typedef struct packed {
     // 64: Which beacon, UTF-8, filled with zeros.
@@ -1223,17 +1299,17 @@ package usher_wire_pkg;
   } room_open_t;
 
   // What the order of a lobby is drawn with (docs/draw.md).
-  localparam int unsigned RoomDrawSizeBytes = 144;
-  localparam int unsigned RoomDrawSeedOffsetBytes = 0;
-  localparam int unsigned RoomDrawSeedWidthBits = 256;
-  localparam int unsigned RoomDrawRootOffsetBytes = 32;
-  localparam int unsigned RoomDrawRootWidthBits = 256;
-  localparam int unsigned RoomDrawBeaconOffsetBytes = 64;
-  localparam int unsigned RoomDrawBeaconWidthBits = 512;
-  localparam int unsigned RoomDrawBeaconBytesOffsetBytes = 128;
-  localparam int unsigned RoomDrawBeaconBytesWidthBits = 8;
-  localparam int unsigned RoomDrawReserved0OffsetBytes = 129;
-  localparam int unsigned RoomDrawReserved0WidthBits = 120;
+  localparam integer RoomDrawSizeBytes = 144;
+  localparam integer RoomDrawSeedOffsetBytes = 0;
+  localparam integer RoomDrawSeedWidthBits = 256;
+  localparam integer RoomDrawRootOffsetBytes = 32;
+  localparam integer RoomDrawRootWidthBits = 256;
+  localparam integer RoomDrawBeaconOffsetBytes = 64;
+  localparam integer RoomDrawBeaconWidthBits = 512;
+  localparam integer RoomDrawBeaconBytesOffsetBytes = 128;
+  localparam integer RoomDrawBeaconBytesWidthBits = 8;
+  localparam integer RoomDrawReserved0OffsetBytes = 129;
+  localparam integer RoomDrawReserved0WidthBits = 120;
 
   typedef struct packed {
     // 129: Zero.
@@ -1249,39 +1325,39 @@ package usher_wire_pkg;
   } room_draw_t;
 
   // How a waiting room stands.
-  localparam int unsigned RoomStatusSizeBytes = 96;
-  localparam int unsigned RoomStatusServingOffsetBytes = 0;
-  localparam int unsigned RoomStatusServingWidthBits = 64;
-  localparam int unsigned RoomStatusEndOffsetBytes = 8;
-  localparam int unsigned RoomStatusEndWidthBits = 64;
-  localparam int unsigned RoomStatusExchangedOffsetBytes = 16;
-  localparam int unsigned RoomStatusExchangedWidthBits = 64;
-  localparam int unsigned RoomStatusWaitNsOffsetBytes = 24;
-  localparam int unsigned RoomStatusWaitNsWidthBits = 64;
-  localparam int unsigned RoomStatusCountsOffsetBytes = 32;
-  localparam int unsigned RoomStatusCountsWidthBits = 256;
-  localparam int unsigned RoomStatusUnsettledOffsetBytes = 64;
-  localparam int unsigned RoomStatusUnsettledWidthBits = 32;
-  localparam int unsigned RoomStatusRateOffsetBytes = 68;
-  localparam int unsigned RoomStatusRateWidthBits = 32;
-  localparam int unsigned RoomStatusCapOffsetBytes = 72;
-  localparam int unsigned RoomStatusCapWidthBits = 32;
-  localparam int unsigned RoomStatusSeatsFreeOffsetBytes = 76;
-  localparam int unsigned RoomStatusSeatsFreeWidthBits = 32;
-  localparam int unsigned RoomStatusWaitingOffsetBytes = 80;
-  localparam int unsigned RoomStatusWaitingWidthBits = 32;
-  localparam int unsigned RoomStatusPhaseOffsetBytes = 84;
-  localparam int unsigned RoomStatusPhaseWidthBits = 8;
-  localparam int unsigned RoomStatusPausedOffsetBytes = 85;
-  localparam int unsigned RoomStatusPausedWidthBits = 8;
-  localparam int unsigned RoomStatusLimitOffsetBytes = 86;
-  localparam int unsigned RoomStatusLimitWidthBits = 8;
-  localparam int unsigned RoomStatusKeyIdOffsetBytes = 87;
-  localparam int unsigned RoomStatusKeyIdWidthBits = 8;
-  localparam int unsigned RoomStatusEventStatusOffsetBytes = 88;
-  localparam int unsigned RoomStatusEventStatusWidthBits = 8;
-  localparam int unsigned RoomStatusReserved0OffsetBytes = 89;
-  localparam int unsigned RoomStatusReserved0WidthBits = 56;
+  localparam integer RoomStatusSizeBytes = 96;
+  localparam integer RoomStatusServingOffsetBytes = 0;
+  localparam integer RoomStatusServingWidthBits = 64;
+  localparam integer RoomStatusEndOffsetBytes = 8;
+  localparam integer RoomStatusEndWidthBits = 64;
+  localparam integer RoomStatusExchangedOffsetBytes = 16;
+  localparam integer RoomStatusExchangedWidthBits = 64;
+  localparam integer RoomStatusWaitNsOffsetBytes = 24;
+  localparam integer RoomStatusWaitNsWidthBits = 64;
+  localparam integer RoomStatusCountsOffsetBytes = 32;
+  localparam integer RoomStatusCountsWidthBits = 256;
+  localparam integer RoomStatusUnsettledOffsetBytes = 64;
+  localparam integer RoomStatusUnsettledWidthBits = 32;
+  localparam integer RoomStatusRateOffsetBytes = 68;
+  localparam integer RoomStatusRateWidthBits = 32;
+  localparam integer RoomStatusCapOffsetBytes = 72;
+  localparam integer RoomStatusCapWidthBits = 32;
+  localparam integer RoomStatusSeatsFreeOffsetBytes = 76;
+  localparam integer RoomStatusSeatsFreeWidthBits = 32;
+  localparam integer RoomStatusWaitingOffsetBytes = 80;
+  localparam integer RoomStatusWaitingWidthBits = 32;
+  localparam integer RoomStatusPhaseOffsetBytes = 84;
+  localparam integer RoomStatusPhaseWidthBits = 8;
+  localparam integer RoomStatusPausedOffsetBytes = 85;
+  localparam integer RoomStatusPausedWidthBits = 8;
+  localparam integer RoomStatusLimitOffsetBytes = 86;
+  localparam integer RoomStatusLimitWidthBits = 8;
+  localparam integer RoomStatusKeyIdOffsetBytes = 87;
+  localparam integer RoomStatusKeyIdWidthBits = 8;
+  localparam integer RoomStatusEventStatusOffsetBytes = 88;
+  localparam integer RoomStatusEventStatusWidthBits = 8;
+  localparam integer RoomStatusReserved0OffsetBytes = 89;
+  localparam integer RoomStatusReserved0WidthBits = 56;
 
   typedef struct packed {
     // 89: Zero.
@@ -1320,37 +1396,37 @@ package usher_wire_pkg;
   } room_status_t;
 
   // One journal record. A change is one record or a run of them; a run never crosses a block.
-  localparam int unsigned RecordSizeBytes = 64;
-  localparam int unsigned RecordSequenceOffsetBytes = 0;
-  localparam int unsigned RecordSequenceWidthBits = 64;
-  localparam int unsigned RecordTypeOffsetBytes = 8;
-  localparam int unsigned RecordTypeWidthBits = 8;
-  localparam int unsigned RecordRunIndexOffsetBytes = 9;
-  localparam int unsigned RecordRunIndexWidthBits = 8;
-  localparam int unsigned RecordRunCountOffsetBytes = 10;
-  localparam int unsigned RecordRunCountWidthBits = 8;
-  localparam int unsigned RecordStateOffsetBytes = 11;
-  localparam int unsigned RecordStateWidthBits = 8;
-  localparam int unsigned RecordEventOffsetBytes = 12;
-  localparam int unsigned RecordEventWidthBits = 32;
-  localparam int unsigned RecordUserOffsetBytes = 16;
-  localparam int unsigned RecordUserWidthBits = 64;
-  localparam int unsigned RecordHoldOffsetBytes = 24;
-  localparam int unsigned RecordHoldWidthBits = 64;
-  localparam int unsigned RecordMaskOffsetBytes = 32;
-  localparam int unsigned RecordMaskWidthBits = 64;
-  localparam int unsigned RecordRequestIdOffsetBytes = 40;
-  localparam int unsigned RecordRequestIdWidthBits = 32;
-  localparam int unsigned RecordDigestOffsetBytes = 44;
-  localparam int unsigned RecordDigestWidthBits = 32;
-  localparam int unsigned RecordRowOffsetBytes = 48;
-  localparam int unsigned RecordRowWidthBits = 16;
-  localparam int unsigned RecordVersionOffsetBytes = 50;
-  localparam int unsigned RecordVersionWidthBits = 16;
-  localparam int unsigned RecordAmountOffsetBytes = 52;
-  localparam int unsigned RecordAmountWidthBits = 32;
-  localparam int unsigned RecordDeadlineNsOffsetBytes = 56;
-  localparam int unsigned RecordDeadlineNsWidthBits = 64;
+  localparam integer RecordSizeBytes = 64;
+  localparam integer RecordSequenceOffsetBytes = 0;
+  localparam integer RecordSequenceWidthBits = 64;
+  localparam integer RecordTypeOffsetBytes = 8;
+  localparam integer RecordTypeWidthBits = 8;
+  localparam integer RecordRunIndexOffsetBytes = 9;
+  localparam integer RecordRunIndexWidthBits = 8;
+  localparam integer RecordRunCountOffsetBytes = 10;
+  localparam integer RecordRunCountWidthBits = 8;
+  localparam integer RecordStateOffsetBytes = 11;
+  localparam integer RecordStateWidthBits = 8;
+  localparam integer RecordEventOffsetBytes = 12;
+  localparam integer RecordEventWidthBits = 32;
+  localparam integer RecordUserOffsetBytes = 16;
+  localparam integer RecordUserWidthBits = 64;
+  localparam integer RecordHoldOffsetBytes = 24;
+  localparam integer RecordHoldWidthBits = 64;
+  localparam integer RecordMaskOffsetBytes = 32;
+  localparam integer RecordMaskWidthBits = 64;
+  localparam integer RecordRequestIdOffsetBytes = 40;
+  localparam integer RecordRequestIdWidthBits = 32;
+  localparam integer RecordDigestOffsetBytes = 44;
+  localparam integer RecordDigestWidthBits = 32;
+  localparam integer RecordRowOffsetBytes = 48;
+  localparam integer RecordRowWidthBits = 16;
+  localparam integer RecordVersionOffsetBytes = 50;
+  localparam integer RecordVersionWidthBits = 16;
+  localparam integer RecordAmountOffsetBytes = 52;
+  localparam integer RecordAmountWidthBits = 32;
+  localparam integer RecordDeadlineNsOffsetBytes = 56;
+  localparam integer RecordDeadlineNsWidthBits = 64;
 
   typedef struct packed {
     // 56: Hold's deadline, Unix time. [ns]
@@ -1387,25 +1463,25 @@ package usher_wire_pkg;
   } record_t;
 
   // Slot 0 of a journal block.
-  localparam int unsigned BlockHeaderSizeBytes = 64;
-  localparam int unsigned BlockHeaderMagicOffsetBytes = 0;
-  localparam int unsigned BlockHeaderMagicWidthBits = 32;
-  localparam int unsigned BlockHeaderBoxOffsetBytes = 4;
-  localparam int unsigned BlockHeaderBoxWidthBits = 32;
-  localparam int unsigned BlockHeaderEpochOffsetBytes = 8;
-  localparam int unsigned BlockHeaderEpochWidthBits = 32;
-  localparam int unsigned BlockHeaderCrcOffsetBytes = 12;
-  localparam int unsigned BlockHeaderCrcWidthBits = 32;
-  localparam int unsigned BlockHeaderSequenceOffsetBytes = 16;
-  localparam int unsigned BlockHeaderSequenceWidthBits = 64;
-  localparam int unsigned BlockHeaderDurableLagOffsetBytes = 24;
-  localparam int unsigned BlockHeaderDurableLagWidthBits = 32;
-  localparam int unsigned BlockHeaderChainLagOffsetBytes = 28;
-  localparam int unsigned BlockHeaderChainLagWidthBits = 32;
-  localparam int unsigned BlockHeaderTimeNsOffsetBytes = 32;
-  localparam int unsigned BlockHeaderTimeNsWidthBits = 64;
-  localparam int unsigned BlockHeaderChainOffsetBytes = 40;
-  localparam int unsigned BlockHeaderChainWidthBits = 192;
+  localparam integer BlockHeaderSizeBytes = 64;
+  localparam integer BlockHeaderMagicOffsetBytes = 0;
+  localparam integer BlockHeaderMagicWidthBits = 32;
+  localparam integer BlockHeaderBoxOffsetBytes = 4;
+  localparam integer BlockHeaderBoxWidthBits = 32;
+  localparam integer BlockHeaderEpochOffsetBytes = 8;
+  localparam integer BlockHeaderEpochWidthBits = 32;
+  localparam integer BlockHeaderCrcOffsetBytes = 12;
+  localparam integer BlockHeaderCrcWidthBits = 32;
+  localparam integer BlockHeaderSequenceOffsetBytes = 16;
+  localparam integer BlockHeaderSequenceWidthBits = 64;
+  localparam integer BlockHeaderDurableLagOffsetBytes = 24;
+  localparam integer BlockHeaderDurableLagWidthBits = 32;
+  localparam integer BlockHeaderChainLagOffsetBytes = 28;
+  localparam integer BlockHeaderChainLagWidthBits = 32;
+  localparam integer BlockHeaderTimeNsOffsetBytes = 32;
+  localparam integer BlockHeaderTimeNsWidthBits = 64;
+  localparam integer BlockHeaderChainOffsetBytes = 40;
+  localparam integer BlockHeaderChainWidthBits = 192;
 
   typedef struct packed {
     // 40: Hash chain: chain(0) is 24 zero bytes; each block b from block 1 on makes the next one,
@@ -1431,27 +1507,27 @@ package usher_wire_pkg;
   } block_header_t;
 
   // The file `box` of a journal directory: who wrote this journal, and the newest epoch.
-  localparam int unsigned BoxFileSizeBytes = 64;
-  localparam int unsigned BoxFileMagicOffsetBytes = 0;
-  localparam int unsigned BoxFileMagicWidthBits = 64;
-  localparam int unsigned BoxFileVersionOffsetBytes = 8;
-  localparam int unsigned BoxFileVersionWidthBits = 32;
-  localparam int unsigned BoxFileEpochOffsetBytes = 12;
-  localparam int unsigned BoxFileEpochWidthBits = 32;
-  localparam int unsigned BoxFileBoxOffsetBytes = 16;
-  localparam int unsigned BoxFileBoxWidthBits = 64;
-  localparam int unsigned BoxFileKey0OffsetBytes = 24;
-  localparam int unsigned BoxFileKey0WidthBits = 64;
-  localparam int unsigned BoxFileKey1OffsetBytes = 32;
-  localparam int unsigned BoxFileKey1WidthBits = 64;
-  localparam int unsigned BoxFileCreatedNsOffsetBytes = 40;
-  localparam int unsigned BoxFileCreatedNsWidthBits = 64;
-  localparam int unsigned BoxFileSegmentBytesOffsetBytes = 48;
-  localparam int unsigned BoxFileSegmentBytesWidthBits = 64;
-  localparam int unsigned BoxFileFirstBlockOffsetBytes = 56;
-  localparam int unsigned BoxFileFirstBlockWidthBits = 32;
-  localparam int unsigned BoxFileCrcOffsetBytes = 60;
-  localparam int unsigned BoxFileCrcWidthBits = 32;
+  localparam integer BoxFileSizeBytes = 64;
+  localparam integer BoxFileMagicOffsetBytes = 0;
+  localparam integer BoxFileMagicWidthBits = 64;
+  localparam integer BoxFileVersionOffsetBytes = 8;
+  localparam integer BoxFileVersionWidthBits = 32;
+  localparam integer BoxFileEpochOffsetBytes = 12;
+  localparam integer BoxFileEpochWidthBits = 32;
+  localparam integer BoxFileBoxOffsetBytes = 16;
+  localparam integer BoxFileBoxWidthBits = 64;
+  localparam integer BoxFileKey0OffsetBytes = 24;
+  localparam integer BoxFileKey0WidthBits = 64;
+  localparam integer BoxFileKey1OffsetBytes = 32;
+  localparam integer BoxFileKey1WidthBits = 64;
+  localparam integer BoxFileCreatedNsOffsetBytes = 40;
+  localparam integer BoxFileCreatedNsWidthBits = 64;
+  localparam integer BoxFileSegmentBytesOffsetBytes = 48;
+  localparam integer BoxFileSegmentBytesWidthBits = 64;
+  localparam integer BoxFileFirstBlockOffsetBytes = 56;
+  localparam integer BoxFileFirstBlockWidthBits = 32;
+  localparam integer BoxFileCrcOffsetBytes = 60;
+  localparam integer BoxFileCrcWidthBits = 32;
 
   typedef struct packed {
     // 60: CRC-32C of the bytes before it.
@@ -1479,33 +1555,33 @@ package usher_wire_pkg;
 
   // Starts a snapshot; the table of its sections follows, then the sections, each at a multiple of
   // 64. The file is filled with zeros to a multiple of 4,096.
-  localparam int unsigned SnapshotHeaderSizeBytes = 128;
-  localparam int unsigned SnapshotHeaderMagicOffsetBytes = 0;
-  localparam int unsigned SnapshotHeaderMagicWidthBits = 64;
-  localparam int unsigned SnapshotHeaderVersionOffsetBytes = 8;
-  localparam int unsigned SnapshotHeaderVersionWidthBits = 32;
-  localparam int unsigned SnapshotHeaderCrcOffsetBytes = 12;
-  localparam int unsigned SnapshotHeaderCrcWidthBits = 32;
-  localparam int unsigned SnapshotHeaderBoxOffsetBytes = 16;
-  localparam int unsigned SnapshotHeaderBoxWidthBits = 64;
-  localparam int unsigned SnapshotHeaderSequenceOffsetBytes = 24;
-  localparam int unsigned SnapshotHeaderSequenceWidthBits = 64;
-  localparam int unsigned SnapshotHeaderEpochOffsetBytes = 32;
-  localparam int unsigned SnapshotHeaderEpochWidthBits = 32;
-  localparam int unsigned SnapshotHeaderSectionCountOffsetBytes = 36;
-  localparam int unsigned SnapshotHeaderSectionCountWidthBits = 32;
-  localparam int unsigned SnapshotHeaderFileBytesOffsetBytes = 40;
-  localparam int unsigned SnapshotHeaderFileBytesWidthBits = 64;
-  localparam int unsigned SnapshotHeaderTimeNsOffsetBytes = 48;
-  localparam int unsigned SnapshotHeaderTimeNsWidthBits = 64;
-  localparam int unsigned SnapshotHeaderLastTypeOffsetBytes = 56;
-  localparam int unsigned SnapshotHeaderLastTypeWidthBits = 32;
-  localparam int unsigned SnapshotHeaderReserved0OffsetBytes = 60;
-  localparam int unsigned SnapshotHeaderReserved0WidthBits = 32;
-  localparam int unsigned SnapshotHeaderChainOffsetBytes = 64;
-  localparam int unsigned SnapshotHeaderChainWidthBits = 192;
-  localparam int unsigned SnapshotHeaderReserved1OffsetBytes = 88;
-  localparam int unsigned SnapshotHeaderReserved1WidthBits = 320;
+  localparam integer SnapshotHeaderSizeBytes = 128;
+  localparam integer SnapshotHeaderMagicOffsetBytes = 0;
+  localparam integer SnapshotHeaderMagicWidthBits = 64;
+  localparam integer SnapshotHeaderVersionOffsetBytes = 8;
+  localparam integer SnapshotHeaderVersionWidthBits = 32;
+  localparam integer SnapshotHeaderCrcOffsetBytes = 12;
+  localparam integer SnapshotHeaderCrcWidthBits = 32;
+  localparam integer SnapshotHeaderBoxOffsetBytes = 16;
+  localparam integer SnapshotHeaderBoxWidthBits = 64;
+  localparam integer SnapshotHeaderSequenceOffsetBytes = 24;
+  localparam integer SnapshotHeaderSequenceWidthBits = 64;
+  localparam integer SnapshotHeaderEpochOffsetBytes = 32;
+  localparam integer SnapshotHeaderEpochWidthBits = 32;
+  localparam integer SnapshotHeaderSectionCountOffsetBytes = 36;
+  localparam integer SnapshotHeaderSectionCountWidthBits = 32;
+  localparam integer SnapshotHeaderFileBytesOffsetBytes = 40;
+  localparam integer SnapshotHeaderFileBytesWidthBits = 64;
+  localparam integer SnapshotHeaderTimeNsOffsetBytes = 48;
+  localparam integer SnapshotHeaderTimeNsWidthBits = 64;
+  localparam integer SnapshotHeaderLastTypeOffsetBytes = 56;
+  localparam integer SnapshotHeaderLastTypeWidthBits = 32;
+  localparam integer SnapshotHeaderReserved0OffsetBytes = 60;
+  localparam integer SnapshotHeaderReserved0WidthBits = 32;
+  localparam integer SnapshotHeaderChainOffsetBytes = 64;
+  localparam integer SnapshotHeaderChainWidthBits = 192;
+  localparam integer SnapshotHeaderReserved1OffsetBytes = 88;
+  localparam integer SnapshotHeaderReserved1WidthBits = 320;
 
   typedef struct packed {
     // 88: Zero.
@@ -1537,19 +1613,19 @@ package usher_wire_pkg;
   } snapshot_header_t;
 
   // An entry of the table of sections.
-  localparam int unsigned SnapshotSectionSizeBytes = 32;
-  localparam int unsigned SnapshotSectionKindOffsetBytes = 0;
-  localparam int unsigned SnapshotSectionKindWidthBits = 32;
-  localparam int unsigned SnapshotSectionCrcOffsetBytes = 4;
-  localparam int unsigned SnapshotSectionCrcWidthBits = 32;
-  localparam int unsigned SnapshotSectionOffsetOffsetBytes = 8;
-  localparam int unsigned SnapshotSectionOffsetWidthBits = 64;
-  localparam int unsigned SnapshotSectionBytesOffsetBytes = 16;
-  localparam int unsigned SnapshotSectionBytesWidthBits = 64;
-  localparam int unsigned SnapshotSectionEntryBytesOffsetBytes = 24;
-  localparam int unsigned SnapshotSectionEntryBytesWidthBits = 32;
-  localparam int unsigned SnapshotSectionReserved0OffsetBytes = 28;
-  localparam int unsigned SnapshotSectionReserved0WidthBits = 32;
+  localparam integer SnapshotSectionSizeBytes = 32;
+  localparam integer SnapshotSectionKindOffsetBytes = 0;
+  localparam integer SnapshotSectionKindWidthBits = 32;
+  localparam integer SnapshotSectionCrcOffsetBytes = 4;
+  localparam integer SnapshotSectionCrcWidthBits = 32;
+  localparam integer SnapshotSectionOffsetOffsetBytes = 8;
+  localparam integer SnapshotSectionOffsetWidthBits = 64;
+  localparam integer SnapshotSectionBytesOffsetBytes = 16;
+  localparam integer SnapshotSectionBytesWidthBits = 64;
+  localparam integer SnapshotSectionEntryBytesOffsetBytes = 24;
+  localparam integer SnapshotSectionEntryBytesWidthBits = 32;
+  localparam integer SnapshotSectionReserved0OffsetBytes = 28;
+  localparam integer SnapshotSectionReserved0WidthBits = 32;
 
   typedef struct packed {
     // 28: Zero.
@@ -1567,13 +1643,13 @@ package usher_wire_pkg;
   } snapshot_section_t;
 
   // Snapshot section TOTAL: one entry.
-  localparam int unsigned StateTotalSizeBytes = 16;
-  localparam int unsigned StateTotalTimeNsOffsetBytes = 0;
-  localparam int unsigned StateTotalTimeNsWidthBits = 64;
-  localparam int unsigned StateTotalLiveHoldsOffsetBytes = 8;
-  localparam int unsigned StateTotalLiveHoldsWidthBits = 32;
-  localparam int unsigned StateTotalReserved0OffsetBytes = 12;
-  localparam int unsigned StateTotalReserved0WidthBits = 32;
+  localparam integer StateTotalSizeBytes = 16;
+  localparam integer StateTotalTimeNsOffsetBytes = 0;
+  localparam integer StateTotalTimeNsWidthBits = 64;
+  localparam integer StateTotalLiveHoldsOffsetBytes = 8;
+  localparam integer StateTotalLiveHoldsWidthBits = 32;
+  localparam integer StateTotalReserved0OffsetBytes = 12;
+  localparam integer StateTotalReserved0WidthBits = 32;
 
   typedef struct packed {
     // 12: Zero.
@@ -1585,27 +1661,27 @@ package usher_wire_pkg;
   } state_total_t;
 
   // Snapshot section EVENT: an event, in the order of loading.
-  localparam int unsigned StateEventSizeBytes = 56;
-  localparam int unsigned StateEventDigestOffsetBytes = 0;
-  localparam int unsigned StateEventDigestWidthBits = 64;
-  localparam int unsigned StateEventSoldOutSequenceOffsetBytes = 8;
-  localparam int unsigned StateEventSoldOutSequenceWidthBits = 64;
-  localparam int unsigned StateEventTakenOffsetBytes = 16;
-  localparam int unsigned StateEventTakenWidthBits = 64;
-  localparam int unsigned StateEventReturnedOffsetBytes = 24;
-  localparam int unsigned StateEventReturnedWidthBits = 64;
-  localparam int unsigned StateEventIdOffsetBytes = 32;
-  localparam int unsigned StateEventIdWidthBits = 32;
-  localparam int unsigned StateEventStatusOffsetBytes = 36;
-  localparam int unsigned StateEventStatusWidthBits = 32;
-  localparam int unsigned StateEventHouseCountOffsetBytes = 40;
-  localparam int unsigned StateEventHouseCountWidthBits = 32;
-  localparam int unsigned StateEventSoldCountOffsetBytes = 44;
-  localparam int unsigned StateEventSoldCountWidthBits = 32;
-  localparam int unsigned StateEventRowCountOffsetBytes = 48;
-  localparam int unsigned StateEventRowCountWidthBits = 32;
-  localparam int unsigned StateEventSeatCountOffsetBytes = 52;
-  localparam int unsigned StateEventSeatCountWidthBits = 32;
+  localparam integer StateEventSizeBytes = 56;
+  localparam integer StateEventDigestOffsetBytes = 0;
+  localparam integer StateEventDigestWidthBits = 64;
+  localparam integer StateEventSoldOutSequenceOffsetBytes = 8;
+  localparam integer StateEventSoldOutSequenceWidthBits = 64;
+  localparam integer StateEventTakenOffsetBytes = 16;
+  localparam integer StateEventTakenWidthBits = 64;
+  localparam integer StateEventReturnedOffsetBytes = 24;
+  localparam integer StateEventReturnedWidthBits = 64;
+  localparam integer StateEventIdOffsetBytes = 32;
+  localparam integer StateEventIdWidthBits = 32;
+  localparam integer StateEventStatusOffsetBytes = 36;
+  localparam integer StateEventStatusWidthBits = 32;
+  localparam integer StateEventHouseCountOffsetBytes = 40;
+  localparam integer StateEventHouseCountWidthBits = 32;
+  localparam integer StateEventSoldCountOffsetBytes = 44;
+  localparam integer StateEventSoldCountWidthBits = 32;
+  localparam integer StateEventRowCountOffsetBytes = 48;
+  localparam integer StateEventRowCountWidthBits = 32;
+  localparam integer StateEventSeatCountOffsetBytes = 52;
+  localparam integer StateEventSeatCountWidthBits = 32;
 
   typedef struct packed {
     // 52: Seats. [seats]
@@ -1631,13 +1707,13 @@ package usher_wire_pkg;
   } state_event_t;
 
   // Snapshot section ROW: the row blocks of all events, in order.
-  localparam int unsigned StateRowSizeBytes = 24;
-  localparam int unsigned StateRowFreeOffsetBytes = 0;
-  localparam int unsigned StateRowFreeWidthBits = 64;
-  localparam int unsigned StateRowHouseOffsetBytes = 8;
-  localparam int unsigned StateRowHouseWidthBits = 64;
-  localparam int unsigned StateRowFirmOffsetBytes = 16;
-  localparam int unsigned StateRowFirmWidthBits = 64;
+  localparam integer StateRowSizeBytes = 24;
+  localparam integer StateRowFreeOffsetBytes = 0;
+  localparam integer StateRowFreeWidthBits = 64;
+  localparam integer StateRowHouseOffsetBytes = 8;
+  localparam integer StateRowHouseWidthBits = 64;
+  localparam integer StateRowFirmOffsetBytes = 16;
+  localparam integer StateRowFirmWidthBits = 64;
 
   typedef struct packed {
     // 16: Seats held or sold.
@@ -1650,35 +1726,35 @@ package usher_wire_pkg;
 
   // Snapshot section HOLD: a line that is in use or was once, by index. What an unused one says but
   // its word is zero.
-  localparam int unsigned StateHoldSizeBytes = 64;
-  localparam int unsigned StateHoldWordOffsetBytes = 0;
-  localparam int unsigned StateHoldWordWidthBits = 64;
-  localparam int unsigned StateHoldUserOffsetBytes = 8;
-  localparam int unsigned StateHoldUserWidthBits = 64;
-  localparam int unsigned StateHoldMaskOffsetBytes = 16;
-  localparam int unsigned StateHoldMaskWidthBits = 64;
-  localparam int unsigned StateHoldDeadlineNsOffsetBytes = 24;
-  localparam int unsigned StateHoldDeadlineNsWidthBits = 64;
-  localparam int unsigned StateHoldSequenceOffsetBytes = 32;
-  localparam int unsigned StateHoldSequenceWidthBits = 64;
-  localparam int unsigned StateHoldIndexOffsetBytes = 40;
-  localparam int unsigned StateHoldIndexWidthBits = 32;
-  localparam int unsigned StateHoldNextOffsetBytes = 44;
-  localparam int unsigned StateHoldNextWidthBits = 32;
-  localparam int unsigned StateHoldEventOffsetBytes = 48;
-  localparam int unsigned StateHoldEventWidthBits = 32;
-  localparam int unsigned StateHoldAmountOffsetBytes = 52;
-  localparam int unsigned StateHoldAmountWidthBits = 32;
-  localparam int unsigned StateHoldRowOffsetBytes = 56;
-  localparam int unsigned StateHoldRowWidthBits = 16;
-  localparam int unsigned StateHoldLegCountOffsetBytes = 58;
-  localparam int unsigned StateHoldLegCountWidthBits = 8;
-  localparam int unsigned StateHoldFlagsOffsetBytes = 59;
-  localparam int unsigned StateHoldFlagsWidthBits = 8;
-  localparam int unsigned StateHoldPendingOffsetBytes = 60;
-  localparam int unsigned StateHoldPendingWidthBits = 16;
-  localparam int unsigned StateHoldReserved0OffsetBytes = 62;
-  localparam int unsigned StateHoldReserved0WidthBits = 16;
+  localparam integer StateHoldSizeBytes = 64;
+  localparam integer StateHoldWordOffsetBytes = 0;
+  localparam integer StateHoldWordWidthBits = 64;
+  localparam integer StateHoldUserOffsetBytes = 8;
+  localparam integer StateHoldUserWidthBits = 64;
+  localparam integer StateHoldMaskOffsetBytes = 16;
+  localparam integer StateHoldMaskWidthBits = 64;
+  localparam integer StateHoldDeadlineNsOffsetBytes = 24;
+  localparam integer StateHoldDeadlineNsWidthBits = 64;
+  localparam integer StateHoldSequenceOffsetBytes = 32;
+  localparam integer StateHoldSequenceWidthBits = 64;
+  localparam integer StateHoldIndexOffsetBytes = 40;
+  localparam integer StateHoldIndexWidthBits = 32;
+  localparam integer StateHoldNextOffsetBytes = 44;
+  localparam integer StateHoldNextWidthBits = 32;
+  localparam integer StateHoldEventOffsetBytes = 48;
+  localparam integer StateHoldEventWidthBits = 32;
+  localparam integer StateHoldAmountOffsetBytes = 52;
+  localparam integer StateHoldAmountWidthBits = 32;
+  localparam integer StateHoldRowOffsetBytes = 56;
+  localparam integer StateHoldRowWidthBits = 16;
+  localparam integer StateHoldLegCountOffsetBytes = 58;
+  localparam integer StateHoldLegCountWidthBits = 8;
+  localparam integer StateHoldFlagsOffsetBytes = 59;
+  localparam integer StateHoldFlagsWidthBits = 8;
+  localparam integer StateHoldPendingOffsetBytes = 60;
+  localparam integer StateHoldPendingWidthBits = 16;
+  localparam integer StateHoldReserved0OffsetBytes = 62;
+  localparam integer StateHoldReserved0WidthBits = 16;
 
   typedef struct packed {
     // 62: Zero.
@@ -1712,23 +1788,23 @@ package usher_wire_pkg;
   } state_hold_t;
 
   // Snapshot section USER: a user in an event.
-  localparam int unsigned StateUserSizeBytes = 40;
-  localparam int unsigned StateUserUserOffsetBytes = 0;
-  localparam int unsigned StateUserUserWidthBits = 64;
-  localparam int unsigned StateUserWindowBitsOffsetBytes = 8;
-  localparam int unsigned StateUserWindowBitsWidthBits = 64;
-  localparam int unsigned StateUserEventOffsetBytes = 16;
-  localparam int unsigned StateUserEventWidthBits = 32;
-  localparam int unsigned StateUserWindowTopOffsetBytes = 20;
-  localparam int unsigned StateUserWindowTopWidthBits = 32;
-  localparam int unsigned StateUserSeatsOffsetBytes = 24;
-  localparam int unsigned StateUserSeatsWidthBits = 16;
-  localparam int unsigned StateUserAnswerCountOffsetBytes = 26;
-  localparam int unsigned StateUserAnswerCountWidthBits = 16;
-  localparam int unsigned StateUserHeldSOffsetBytes = 28;
-  localparam int unsigned StateUserHeldSWidthBits = 32;
-  localparam int unsigned StateUserCoolUntilNsOffsetBytes = 32;
-  localparam int unsigned StateUserCoolUntilNsWidthBits = 64;
+  localparam integer StateUserSizeBytes = 40;
+  localparam integer StateUserUserOffsetBytes = 0;
+  localparam integer StateUserUserWidthBits = 64;
+  localparam integer StateUserWindowBitsOffsetBytes = 8;
+  localparam integer StateUserWindowBitsWidthBits = 64;
+  localparam integer StateUserEventOffsetBytes = 16;
+  localparam integer StateUserEventWidthBits = 32;
+  localparam integer StateUserWindowTopOffsetBytes = 20;
+  localparam integer StateUserWindowTopWidthBits = 32;
+  localparam integer StateUserSeatsOffsetBytes = 24;
+  localparam integer StateUserSeatsWidthBits = 16;
+  localparam integer StateUserAnswerCountOffsetBytes = 26;
+  localparam integer StateUserAnswerCountWidthBits = 16;
+  localparam integer StateUserHeldSOffsetBytes = 28;
+  localparam integer StateUserHeldSWidthBits = 32;
+  localparam integer StateUserCoolUntilNsOffsetBytes = 32;
+  localparam integer StateUserCoolUntilNsWidthBits = 64;
 
   typedef struct packed {
     // 32: No new hold before, Unix time. [ns]
@@ -1750,21 +1826,21 @@ package usher_wire_pkg;
   } state_user_t;
 
   // Snapshot section ANSWER: accepted requests of all users, in order, the newest of each first.
-  localparam int unsigned StateAnswerSizeBytes = 32;
-  localparam int unsigned StateAnswerHoldOffsetBytes = 0;
-  localparam int unsigned StateAnswerHoldWidthBits = 64;
-  localparam int unsigned StateAnswerSequenceOffsetBytes = 8;
-  localparam int unsigned StateAnswerSequenceWidthBits = 64;
-  localparam int unsigned StateAnswerRequestIdOffsetBytes = 16;
-  localparam int unsigned StateAnswerRequestIdWidthBits = 32;
-  localparam int unsigned StateAnswerDigestOffsetBytes = 20;
-  localparam int unsigned StateAnswerDigestWidthBits = 32;
-  localparam int unsigned StateAnswerOpOffsetBytes = 24;
-  localparam int unsigned StateAnswerOpWidthBits = 8;
-  localparam int unsigned StateAnswerStatusOffsetBytes = 25;
-  localparam int unsigned StateAnswerStatusWidthBits = 8;
-  localparam int unsigned StateAnswerReserved0OffsetBytes = 26;
-  localparam int unsigned StateAnswerReserved0WidthBits = 48;
+  localparam integer StateAnswerSizeBytes = 32;
+  localparam integer StateAnswerHoldOffsetBytes = 0;
+  localparam integer StateAnswerHoldWidthBits = 64;
+  localparam integer StateAnswerSequenceOffsetBytes = 8;
+  localparam integer StateAnswerSequenceWidthBits = 64;
+  localparam integer StateAnswerRequestIdOffsetBytes = 16;
+  localparam integer StateAnswerRequestIdWidthBits = 32;
+  localparam integer StateAnswerDigestOffsetBytes = 20;
+  localparam integer StateAnswerDigestWidthBits = 32;
+  localparam integer StateAnswerOpOffsetBytes = 24;
+  localparam integer StateAnswerOpWidthBits = 8;
+  localparam integer StateAnswerStatusOffsetBytes = 25;
+  localparam integer StateAnswerStatusWidthBits = 8;
+  localparam integer StateAnswerReserved0OffsetBytes = 26;
+  localparam integer StateAnswerReserved0WidthBits = 48;
 
   typedef struct packed {
     // 26: Zero.
@@ -1784,19 +1860,19 @@ package usher_wire_pkg;
   } state_answer_t;
 
   // Snapshot section CHANNEL: the seats of a channel in a row block, or the number of its key.
-  localparam int unsigned StateChannelSizeBytes = 24;
-  localparam int unsigned StateChannelSeatsOffsetBytes = 0;
-  localparam int unsigned StateChannelSeatsWidthBits = 64;
-  localparam int unsigned StateChannelEventOffsetBytes = 8;
-  localparam int unsigned StateChannelEventWidthBits = 32;
-  localparam int unsigned StateChannelRowOffsetBytes = 12;
-  localparam int unsigned StateChannelRowWidthBits = 32;
-  localparam int unsigned StateChannelChannelOffsetBytes = 16;
-  localparam int unsigned StateChannelChannelWidthBits = 8;
-  localparam int unsigned StateChannelKeyNumberOffsetBytes = 17;
-  localparam int unsigned StateChannelKeyNumberWidthBits = 8;
-  localparam int unsigned StateChannelReserved0OffsetBytes = 18;
-  localparam int unsigned StateChannelReserved0WidthBits = 48;
+  localparam integer StateChannelSizeBytes = 24;
+  localparam integer StateChannelSeatsOffsetBytes = 0;
+  localparam integer StateChannelSeatsWidthBits = 64;
+  localparam integer StateChannelEventOffsetBytes = 8;
+  localparam integer StateChannelEventWidthBits = 32;
+  localparam integer StateChannelRowOffsetBytes = 12;
+  localparam integer StateChannelRowWidthBits = 32;
+  localparam integer StateChannelChannelOffsetBytes = 16;
+  localparam integer StateChannelChannelWidthBits = 8;
+  localparam integer StateChannelKeyNumberOffsetBytes = 17;
+  localparam integer StateChannelKeyNumberWidthBits = 8;
+  localparam integer StateChannelReserved0OffsetBytes = 18;
+  localparam integer StateChannelReserved0WidthBits = 48;
 
   typedef struct packed {
     // 18: Zero.
@@ -1815,27 +1891,27 @@ package usher_wire_pkg;
 
   // Snapshot section WAIT: for each event its list, then those who wait, in order, then the seats
   // set aside.
-  localparam int unsigned StateWaitSizeBytes = 40;
-  localparam int unsigned StateWaitUserOffsetBytes = 0;
-  localparam int unsigned StateWaitUserWidthBits = 64;
-  localparam int unsigned StateWaitSequenceOffsetBytes = 8;
-  localparam int unsigned StateWaitSequenceWidthBits = 64;
-  localparam int unsigned StateWaitEventOffsetBytes = 16;
-  localparam int unsigned StateWaitEventWidthBits = 32;
-  localparam int unsigned StateWaitRequestIdOffsetBytes = 20;
-  localparam int unsigned StateWaitRequestIdWidthBits = 32;
-  localparam int unsigned StateWaitDigestOffsetBytes = 24;
-  localparam int unsigned StateWaitDigestWidthBits = 32;
-  localparam int unsigned StateWaitPlaceOffsetBytes = 28;
-  localparam int unsigned StateWaitPlaceWidthBits = 32;
-  localparam int unsigned StateWaitTierOffsetBytes = 32;
-  localparam int unsigned StateWaitTierWidthBits = 16;
-  localparam int unsigned StateWaitSeatsOffsetBytes = 34;
-  localparam int unsigned StateWaitSeatsWidthBits = 8;
-  localparam int unsigned StateWaitKindOffsetBytes = 35;
-  localparam int unsigned StateWaitKindWidthBits = 8;
-  localparam int unsigned StateWaitReserved0OffsetBytes = 36;
-  localparam int unsigned StateWaitReserved0WidthBits = 32;
+  localparam integer StateWaitSizeBytes = 40;
+  localparam integer StateWaitUserOffsetBytes = 0;
+  localparam integer StateWaitUserWidthBits = 64;
+  localparam integer StateWaitSequenceOffsetBytes = 8;
+  localparam integer StateWaitSequenceWidthBits = 64;
+  localparam integer StateWaitEventOffsetBytes = 16;
+  localparam integer StateWaitEventWidthBits = 32;
+  localparam integer StateWaitRequestIdOffsetBytes = 20;
+  localparam integer StateWaitRequestIdWidthBits = 32;
+  localparam integer StateWaitDigestOffsetBytes = 24;
+  localparam integer StateWaitDigestWidthBits = 32;
+  localparam integer StateWaitPlaceOffsetBytes = 28;
+  localparam integer StateWaitPlaceWidthBits = 32;
+  localparam integer StateWaitTierOffsetBytes = 32;
+  localparam integer StateWaitTierWidthBits = 16;
+  localparam integer StateWaitSeatsOffsetBytes = 34;
+  localparam integer StateWaitSeatsWidthBits = 8;
+  localparam integer StateWaitKindOffsetBytes = 35;
+  localparam integer StateWaitKindWidthBits = 8;
+  localparam integer StateWaitReserved0OffsetBytes = 36;
+  localparam integer StateWaitReserved0WidthBits = 32;
 
   typedef struct packed {
     // 36: Zero.
@@ -1861,15 +1937,15 @@ package usher_wire_pkg;
   } state_wait_t;
 
   // In the record ROOM_CLOSE, from byte 16 on.
-  localparam int unsigned RoomCloseSizeBytes = 48;
-  localparam int unsigned RoomCloseCountsOffsetBytes = 0;
-  localparam int unsigned RoomCloseCountsWidthBits = 224;
-  localparam int unsigned RoomCloseReserved0OffsetBytes = 28;
-  localparam int unsigned RoomCloseReserved0WidthBits = 32;
-  localparam int unsigned RoomCloseReserved1OffsetBytes = 32;
-  localparam int unsigned RoomCloseReserved1WidthBits = 64;
-  localparam int unsigned RoomCloseTimeNsOffsetBytes = 40;
-  localparam int unsigned RoomCloseTimeNsWidthBits = 64;
+  localparam integer RoomCloseSizeBytes = 48;
+  localparam integer RoomCloseCountsOffsetBytes = 0;
+  localparam integer RoomCloseCountsWidthBits = 224;
+  localparam integer RoomCloseReserved0OffsetBytes = 28;
+  localparam integer RoomCloseReserved0WidthBits = 32;
+  localparam integer RoomCloseReserved1OffsetBytes = 32;
+  localparam integer RoomCloseReserved1WidthBits = 64;
+  localparam integer RoomCloseTimeNsOffsetBytes = 40;
+  localparam integer RoomCloseTimeNsWidthBits = 64;
 
   typedef struct packed {
     // 40: When, Unix time. [ns]
@@ -1883,31 +1959,31 @@ package usher_wire_pkg;
   } room_close_t;
 
   // Snapshot section ROOM: a waiting room, in the order of opening.
-  localparam int unsigned StateRoomSizeBytes = 400;
-  localparam int unsigned StateRoomEventOffsetBytes = 0;
-  localparam int unsigned StateRoomEventWidthBits = 32;
-  localparam int unsigned StateRoomPhaseOffsetBytes = 4;
-  localparam int unsigned StateRoomPhaseWidthBits = 32;
-  localparam int unsigned StateRoomNextOffsetBytes = 8;
-  localparam int unsigned StateRoomNextWidthBits = 256;
-  localparam int unsigned StateRoomServingOffsetBytes = 40;
-  localparam int unsigned StateRoomServingWidthBits = 64;
-  localparam int unsigned StateRoomExchangedOffsetBytes = 48;
-  localparam int unsigned StateRoomExchangedWidthBits = 64;
-  localparam int unsigned StateRoomCapOffsetBytes = 56;
-  localparam int unsigned StateRoomCapWidthBits = 32;
-  localparam int unsigned StateRoomPausedOffsetBytes = 60;
-  localparam int unsigned StateRoomPausedWidthBits = 8;
-  localparam int unsigned StateRoomKeyIdOffsetBytes = 61;
-  localparam int unsigned StateRoomKeyIdWidthBits = 8;
-  localparam int unsigned StateRoomKeyLiveOffsetBytes = 62;
-  localparam int unsigned StateRoomKeyLiveWidthBits = 8;
-  localparam int unsigned StateRoomReserved0OffsetBytes = 63;
-  localparam int unsigned StateRoomReserved0WidthBits = 8;
-  localparam int unsigned StateRoomOpenedOffsetBytes = 64;
-  localparam int unsigned StateRoomOpenedWidthBits = 1536;
-  localparam int unsigned StateRoomDrawnOffsetBytes = 256;
-  localparam int unsigned StateRoomDrawnWidthBits = 1152;
+  localparam integer StateRoomSizeBytes = 400;
+  localparam integer StateRoomEventOffsetBytes = 0;
+  localparam integer StateRoomEventWidthBits = 32;
+  localparam integer StateRoomPhaseOffsetBytes = 4;
+  localparam integer StateRoomPhaseWidthBits = 32;
+  localparam integer StateRoomNextOffsetBytes = 8;
+  localparam integer StateRoomNextWidthBits = 256;
+  localparam integer StateRoomServingOffsetBytes = 40;
+  localparam integer StateRoomServingWidthBits = 64;
+  localparam integer StateRoomExchangedOffsetBytes = 48;
+  localparam integer StateRoomExchangedWidthBits = 64;
+  localparam integer StateRoomCapOffsetBytes = 56;
+  localparam integer StateRoomCapWidthBits = 32;
+  localparam integer StateRoomPausedOffsetBytes = 60;
+  localparam integer StateRoomPausedWidthBits = 8;
+  localparam integer StateRoomKeyIdOffsetBytes = 61;
+  localparam integer StateRoomKeyIdWidthBits = 8;
+  localparam integer StateRoomKeyLiveOffsetBytes = 62;
+  localparam integer StateRoomKeyLiveWidthBits = 8;
+  localparam integer StateRoomReserved0OffsetBytes = 63;
+  localparam integer StateRoomReserved0WidthBits = 8;
+  localparam integer StateRoomOpenedOffsetBytes = 64;
+  localparam integer StateRoomOpenedWidthBits = 1536;
+  localparam integer StateRoomDrawnOffsetBytes = 256;
+  localparam integer StateRoomDrawnWidthBits = 1152;
 
   typedef struct packed {
     // 256: A room_draw, zero before the draw.
@@ -1937,17 +2013,17 @@ package usher_wire_pkg;
   } state_room_t;
 
   // Snapshot section ROOM_PLACE: who has joined, by event, tier and index.
-  localparam int unsigned StateRoomPlaceSizeBytes = 16;
-  localparam int unsigned StateRoomPlaceUserOffsetBytes = 0;
-  localparam int unsigned StateRoomPlaceUserWidthBits = 64;
-  localparam int unsigned StateRoomPlaceNumberOffsetBytes = 8;
-  localparam int unsigned StateRoomPlaceNumberWidthBits = 32;
-  localparam int unsigned StateRoomPlaceEventOffsetBytes = 12;
-  localparam int unsigned StateRoomPlaceEventWidthBits = 16;
-  localparam int unsigned StateRoomPlaceTierOffsetBytes = 14;
-  localparam int unsigned StateRoomPlaceTierWidthBits = 8;
-  localparam int unsigned StateRoomPlaceReserved0OffsetBytes = 15;
-  localparam int unsigned StateRoomPlaceReserved0WidthBits = 8;
+  localparam integer StateRoomPlaceSizeBytes = 16;
+  localparam integer StateRoomPlaceUserOffsetBytes = 0;
+  localparam integer StateRoomPlaceUserWidthBits = 64;
+  localparam integer StateRoomPlaceNumberOffsetBytes = 8;
+  localparam integer StateRoomPlaceNumberWidthBits = 32;
+  localparam integer StateRoomPlaceEventOffsetBytes = 12;
+  localparam integer StateRoomPlaceEventWidthBits = 16;
+  localparam integer StateRoomPlaceTierOffsetBytes = 14;
+  localparam integer StateRoomPlaceTierWidthBits = 8;
+  localparam integer StateRoomPlaceReserved0OffsetBytes = 15;
+  localparam integer StateRoomPlaceReserved0WidthBits = 8;
 
   typedef struct packed {
     // 15: Zero.
@@ -1963,13 +2039,13 @@ package usher_wire_pkg;
   } state_room_place_t;
 
   // Snapshot section ROOM_VISIT: what is known of a number.
-  localparam int unsigned StateRoomVisitSizeBytes = 8;
-  localparam int unsigned StateRoomVisitNumberOffsetBytes = 0;
-  localparam int unsigned StateRoomVisitNumberWidthBits = 32;
-  localparam int unsigned StateRoomVisitEventOffsetBytes = 4;
-  localparam int unsigned StateRoomVisitEventWidthBits = 16;
-  localparam int unsigned StateRoomVisitWordOffsetBytes = 6;
-  localparam int unsigned StateRoomVisitWordWidthBits = 16;
+  localparam integer StateRoomVisitSizeBytes = 8;
+  localparam integer StateRoomVisitNumberOffsetBytes = 0;
+  localparam integer StateRoomVisitNumberWidthBits = 32;
+  localparam integer StateRoomVisitEventOffsetBytes = 4;
+  localparam integer StateRoomVisitEventWidthBits = 16;
+  localparam integer StateRoomVisitWordOffsetBytes = 6;
+  localparam integer StateRoomVisitWordWidthBits = 16;
 
   typedef struct packed {
     // 6: 1: in the slow queue; from 0x8000 on: exchanged, and when the token expires: see
@@ -1982,9 +2058,9 @@ package usher_wire_pkg;
   } state_room_visit_t;
 
   // Snapshot section DEVICE: a device that users joined from.
-  localparam int unsigned StateDeviceSizeBytes = 8;
-  localparam int unsigned StateDeviceEntryOffsetBytes = 0;
-  localparam int unsigned StateDeviceEntryWidthBits = 64;
+  localparam integer StateDeviceSizeBytes = 8;
+  localparam integer StateDeviceEntryOffsetBytes = 0;
+  localparam integer StateDeviceEntryWidthBits = 64;
 
   typedef struct packed {
     // 0: Bits 16 to 63: upper bits of the keyed hash of event and device; below: users.
@@ -1993,41 +2069,41 @@ package usher_wire_pkg;
 
   // Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything
   // at the offsets the counts imply, no gaps.
-  localparam int unsigned VenueHeaderSizeBytes = 136;
-  localparam int unsigned VenueHeaderMagicOffsetBytes = 0;
-  localparam int unsigned VenueHeaderMagicWidthBits = 64;
-  localparam int unsigned VenueHeaderVersionOffsetBytes = 8;
-  localparam int unsigned VenueHeaderVersionWidthBits = 32;
-  localparam int unsigned VenueHeaderCrcOffsetBytes = 12;
-  localparam int unsigned VenueHeaderCrcWidthBits = 32;
-  localparam int unsigned VenueHeaderFileBytesOffsetBytes = 16;
-  localparam int unsigned VenueHeaderFileBytesWidthBits = 64;
-  localparam int unsigned VenueHeaderTierCountOffsetBytes = 24;
-  localparam int unsigned VenueHeaderTierCountWidthBits = 32;
-  localparam int unsigned VenueHeaderSectionCountOffsetBytes = 28;
-  localparam int unsigned VenueHeaderSectionCountWidthBits = 32;
-  localparam int unsigned VenueHeaderRowCountOffsetBytes = 32;
-  localparam int unsigned VenueHeaderRowCountWidthBits = 32;
-  localparam int unsigned VenueHeaderSeatCountOffsetBytes = 36;
-  localparam int unsigned VenueHeaderSeatCountWidthBits = 32;
-  localparam int unsigned VenueHeaderLabelBytesOffsetBytes = 40;
-  localparam int unsigned VenueHeaderLabelBytesWidthBits = 64;
-  localparam int unsigned VenueHeaderHoldMsOffsetBytes = 48;
-  localparam int unsigned VenueHeaderHoldMsWidthBits = 32;
-  localparam int unsigned VenueHeaderHoldMsMaxOffsetBytes = 52;
-  localparam int unsigned VenueHeaderHoldMsMaxWidthBits = 32;
-  localparam int unsigned VenueHeaderUserSeatsMaxOffsetBytes = 56;
-  localparam int unsigned VenueHeaderUserSeatsMaxWidthBits = 16;
-  localparam int unsigned VenueHeaderBestOffsetBytes = 58;
-  localparam int unsigned VenueHeaderBestWidthBits = 16;
-  localparam int unsigned VenueHeaderCurrencyOffsetBytes = 60;
-  localparam int unsigned VenueHeaderCurrencyWidthBits = 32;
-  localparam int unsigned VenueHeaderNameOffsetBytes = 64;
-  localparam int unsigned VenueHeaderNameWidthBits = 512;
-  localparam int unsigned VenueHeaderHoldBudgetSOffsetBytes = 128;
-  localparam int unsigned VenueHeaderHoldBudgetSWidthBits = 32;
-  localparam int unsigned VenueHeaderCoolDownMsOffsetBytes = 132;
-  localparam int unsigned VenueHeaderCoolDownMsWidthBits = 32;
+  localparam integer VenueHeaderSizeBytes = 136;
+  localparam integer VenueHeaderMagicOffsetBytes = 0;
+  localparam integer VenueHeaderMagicWidthBits = 64;
+  localparam integer VenueHeaderVersionOffsetBytes = 8;
+  localparam integer VenueHeaderVersionWidthBits = 32;
+  localparam integer VenueHeaderCrcOffsetBytes = 12;
+  localparam integer VenueHeaderCrcWidthBits = 32;
+  localparam integer VenueHeaderFileBytesOffsetBytes = 16;
+  localparam integer VenueHeaderFileBytesWidthBits = 64;
+  localparam integer VenueHeaderTierCountOffsetBytes = 24;
+  localparam integer VenueHeaderTierCountWidthBits = 32;
+  localparam integer VenueHeaderSectionCountOffsetBytes = 28;
+  localparam integer VenueHeaderSectionCountWidthBits = 32;
+  localparam integer VenueHeaderRowCountOffsetBytes = 32;
+  localparam integer VenueHeaderRowCountWidthBits = 32;
+  localparam integer VenueHeaderSeatCountOffsetBytes = 36;
+  localparam integer VenueHeaderSeatCountWidthBits = 32;
+  localparam integer VenueHeaderLabelBytesOffsetBytes = 40;
+  localparam integer VenueHeaderLabelBytesWidthBits = 64;
+  localparam integer VenueHeaderHoldMsOffsetBytes = 48;
+  localparam integer VenueHeaderHoldMsWidthBits = 32;
+  localparam integer VenueHeaderHoldMsMaxOffsetBytes = 52;
+  localparam integer VenueHeaderHoldMsMaxWidthBits = 32;
+  localparam integer VenueHeaderUserSeatsMaxOffsetBytes = 56;
+  localparam integer VenueHeaderUserSeatsMaxWidthBits = 16;
+  localparam integer VenueHeaderBestOffsetBytes = 58;
+  localparam integer VenueHeaderBestWidthBits = 16;
+  localparam integer VenueHeaderCurrencyOffsetBytes = 60;
+  localparam integer VenueHeaderCurrencyWidthBits = 32;
+  localparam integer VenueHeaderNameOffsetBytes = 64;
+  localparam integer VenueHeaderNameWidthBits = 512;
+  localparam integer VenueHeaderHoldBudgetSOffsetBytes = 128;
+  localparam integer VenueHeaderHoldBudgetSWidthBits = 32;
+  localparam integer VenueHeaderCoolDownMsOffsetBytes = 132;
+  localparam integer VenueHeaderCoolDownMsWidthBits = 32;
 
   typedef struct packed {
     // 132: After a hold that ended unsold its user takes no new one for so long. At most
@@ -2071,11 +2147,11 @@ package usher_wire_pkg;
   } venue_header_t;
 
   // A price tier.
-  localparam int unsigned VenueTierSizeBytes = 8;
-  localparam int unsigned VenueTierPriceOffsetBytes = 0;
-  localparam int unsigned VenueTierPriceWidthBits = 32;
-  localparam int unsigned VenueTierReserved0OffsetBytes = 4;
-  localparam int unsigned VenueTierReserved0WidthBits = 32;
+  localparam integer VenueTierSizeBytes = 8;
+  localparam integer VenueTierPriceOffsetBytes = 0;
+  localparam integer VenueTierPriceWidthBits = 32;
+  localparam integer VenueTierReserved0OffsetBytes = 4;
+  localparam integer VenueTierReserved0WidthBits = 32;
 
   typedef struct packed {
     // 4: Zero.
@@ -2085,11 +2161,11 @@ package usher_wire_pkg;
   } venue_tier_t;
 
   // A section: a range of rows. Sections follow one another without gaps.
-  localparam int unsigned VenueSectionSizeBytes = 8;
-  localparam int unsigned VenueSectionRowFirstOffsetBytes = 0;
-  localparam int unsigned VenueSectionRowFirstWidthBits = 32;
-  localparam int unsigned VenueSectionRowCountOffsetBytes = 4;
-  localparam int unsigned VenueSectionRowCountWidthBits = 32;
+  localparam integer VenueSectionSizeBytes = 8;
+  localparam integer VenueSectionRowFirstOffsetBytes = 0;
+  localparam integer VenueSectionRowFirstWidthBits = 32;
+  localparam integer VenueSectionRowCountOffsetBytes = 4;
+  localparam integer VenueSectionRowCountWidthBits = 32;
 
   typedef struct packed {
     // 4: Its rows, at least 1.
@@ -2099,23 +2175,23 @@ package usher_wire_pkg;
   } venue_section_t;
 
   // A row block of up to 64 seats.
-  localparam int unsigned VenueRowSizeBytes = 64;
-  localparam int unsigned VenueRowSeatsOffsetBytes = 0;
-  localparam int unsigned VenueRowSeatsWidthBits = 64;
-  localparam int unsigned VenueRowHouseOffsetBytes = 8;
-  localparam int unsigned VenueRowHouseWidthBits = 64;
-  localparam int unsigned VenueRowTierMaskOffsetBytes = 16;
-  localparam int unsigned VenueRowTierMaskWidthBits = 192;
-  localparam int unsigned VenueRowAccessibleOffsetBytes = 40;
-  localparam int unsigned VenueRowAccessibleWidthBits = 64;
-  localparam int unsigned VenueRowCompanionOffsetBytes = 48;
-  localparam int unsigned VenueRowCompanionWidthBits = 64;
-  localparam int unsigned VenueRowTierOffsetBytes = 56;
-  localparam int unsigned VenueRowTierWidthBits = 32;
-  localparam int unsigned VenueRowSectionOffsetBytes = 60;
-  localparam int unsigned VenueRowSectionWidthBits = 16;
-  localparam int unsigned VenueRowFlagsOffsetBytes = 62;
-  localparam int unsigned VenueRowFlagsWidthBits = 16;
+  localparam integer VenueRowSizeBytes = 64;
+  localparam integer VenueRowSeatsOffsetBytes = 0;
+  localparam integer VenueRowSeatsWidthBits = 64;
+  localparam integer VenueRowHouseOffsetBytes = 8;
+  localparam integer VenueRowHouseWidthBits = 64;
+  localparam integer VenueRowTierMaskOffsetBytes = 16;
+  localparam integer VenueRowTierMaskWidthBits = 192;
+  localparam integer VenueRowAccessibleOffsetBytes = 40;
+  localparam integer VenueRowAccessibleWidthBits = 64;
+  localparam integer VenueRowCompanionOffsetBytes = 48;
+  localparam integer VenueRowCompanionWidthBits = 64;
+  localparam integer VenueRowTierOffsetBytes = 56;
+  localparam integer VenueRowTierWidthBits = 32;
+  localparam integer VenueRowSectionOffsetBytes = 60;
+  localparam integer VenueRowSectionWidthBits = 16;
+  localparam integer VenueRowFlagsOffsetBytes = 62;
+  localparam integer VenueRowFlagsWidthBits = 16;
 
   typedef struct packed {
     // 62: 1: general admission, places are anonymous. 2: continues the row block before it. 4: with
@@ -2139,31 +2215,31 @@ package usher_wire_pkg;
 
   // One entry of an acknowledgement file, after a 64-byte first entry that holds ACK_MAGIC in
   // `magic`. Written by a client for each change that was answered OK, and read by usher verify.
-  localparam int unsigned AckEntrySizeBytes = 64;
-  localparam int unsigned AckEntryMagicOffsetBytes = 0;
-  localparam int unsigned AckEntryMagicWidthBits = 64;
-  localparam int unsigned AckEntryUserOffsetBytes = 8;
-  localparam int unsigned AckEntryUserWidthBits = 64;
-  localparam int unsigned AckEntryHoldOffsetBytes = 16;
-  localparam int unsigned AckEntryHoldWidthBits = 64;
-  localparam int unsigned AckEntrySequenceOffsetBytes = 24;
-  localparam int unsigned AckEntrySequenceWidthBits = 64;
-  localparam int unsigned AckEntryMaskOffsetBytes = 32;
-  localparam int unsigned AckEntryMaskWidthBits = 64;
-  localparam int unsigned AckEntryEventOffsetBytes = 40;
-  localparam int unsigned AckEntryEventWidthBits = 32;
-  localparam int unsigned AckEntryRequestIdOffsetBytes = 44;
-  localparam int unsigned AckEntryRequestIdWidthBits = 32;
-  localparam int unsigned AckEntryRowOffsetBytes = 48;
-  localparam int unsigned AckEntryRowWidthBits = 16;
-  localparam int unsigned AckEntryOpOffsetBytes = 50;
-  localparam int unsigned AckEntryOpWidthBits = 8;
-  localparam int unsigned AckEntryStatusOffsetBytes = 51;
-  localparam int unsigned AckEntryStatusWidthBits = 8;
-  localparam int unsigned AckEntryLegCountOffsetBytes = 52;
-  localparam int unsigned AckEntryLegCountWidthBits = 32;
-  localparam int unsigned AckEntryAmountOffsetBytes = 56;
-  localparam int unsigned AckEntryAmountWidthBits = 64;
+  localparam integer AckEntrySizeBytes = 64;
+  localparam integer AckEntryMagicOffsetBytes = 0;
+  localparam integer AckEntryMagicWidthBits = 64;
+  localparam integer AckEntryUserOffsetBytes = 8;
+  localparam integer AckEntryUserWidthBits = 64;
+  localparam integer AckEntryHoldOffsetBytes = 16;
+  localparam integer AckEntryHoldWidthBits = 64;
+  localparam integer AckEntrySequenceOffsetBytes = 24;
+  localparam integer AckEntrySequenceWidthBits = 64;
+  localparam integer AckEntryMaskOffsetBytes = 32;
+  localparam integer AckEntryMaskWidthBits = 64;
+  localparam integer AckEntryEventOffsetBytes = 40;
+  localparam integer AckEntryEventWidthBits = 32;
+  localparam integer AckEntryRequestIdOffsetBytes = 44;
+  localparam integer AckEntryRequestIdWidthBits = 32;
+  localparam integer AckEntryRowOffsetBytes = 48;
+  localparam integer AckEntryRowWidthBits = 16;
+  localparam integer AckEntryOpOffsetBytes = 50;
+  localparam integer AckEntryOpWidthBits = 8;
+  localparam integer AckEntryStatusOffsetBytes = 51;
+  localparam integer AckEntryStatusWidthBits = 8;
+  localparam integer AckEntryLegCountOffsetBytes = 52;
+  localparam integer AckEntryLegCountWidthBits = 32;
+  localparam integer AckEntryAmountOffsetBytes = 56;
+  localparam integer AckEntryAmountWidthBits = 64;
 
   typedef struct packed {
     // 56: Amount in the reply. [minor units]

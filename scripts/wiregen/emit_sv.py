@@ -92,14 +92,14 @@ def emit_offsets(struct: dict) -> list:
     lines = []
     for field in struct["fields"]:
         name = prefix + camel(field["name"])
-        lines.append(f"  localparam int unsigned {name}OffsetBytes = {field['at']};")
-        lines.append(f"  localparam int unsigned {name}WidthBits = {8 * field_bytes(field)};")
+        lines.append(f"  localparam integer {name}OffsetBytes = {field['at']};")
+        lines.append(f"  localparam integer {name}WidthBits = {8 * field_bytes(field)};")
     return lines
 
 
 def emit_struct(struct: dict) -> str:
     size = f"{camel(struct['name'])}SizeBytes"
-    lines = [*comment(struct["doc"], "  "), f"  localparam int unsigned {size} = {struct['size']};"]
+    lines = [*comment(struct["doc"], "  "), f"  localparam integer {size} = {struct['size']};"]
     lines += emit_offsets(struct)
     lines += ["", "  typedef struct packed {"]
     for field in reversed(struct["fields"]):

@@ -1,229 +1,285 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Seats that come back while people wait are offered to them, in order, and the open pool never
- * sees them; a group gets all of its seats or none, and nobody waits for ever.
+ * Seats that come back while people wait are set aside by the change that gives them back, and
+ * offered afterwards, in order; the open pool does not see them. A group gets all of its seats or
+ * none, and nobody waits for seats that are there.
  *
- * Models the rule, not yet code: a release of a tier with people waiting is one record, a release
- * that also names whom the seat is offered to or, for a group that needs more, set aside for; the
- * bit is not set. One matcher per event decides it, under a lock that is tried once. What is set
- * aside is for the head of the list, whoever that is: after a bounded time the head is passed over
- * and the next is served with what there is. Of the code it takes dataplane/loop/turn.c: loop_flush, show_end;
- * claim/claim.c: ush_row_claim; and the way of apply/apply.c to refuse what cannot have happened.
+ * Models dataplane/loop/decide_house.c: keep_leg; loop/match.c: match_event, walk, serve,
+ * open_unwanted, walk_end; loop/decide_wait.c: join, try_leave; loop/show.c: show_end, show_offer,
+ * show_open; wait/wait.h: ush_wait_freed; and the refusals of apply/apply_wait.c (ADR 14).
  *
- * Six seats, all held when it begins; any of them come back, each on a loop of its own. Waiting are
- * a group of two, a person, and another group of two. The open pool claims what is free.
+ * Four seats, all held when it begins, come back on two loops, up to two on each. A group of two and
+ * a person wait; another person joins meanwhile, and the one in the middle may leave. One matcher.
+ * The open pool claims what is free. Seats are counted, for any is as good as any other.
  *
- * Left out, and why that loses no fault: joining while seats come back (it takes the matcher's
- * lock, so it is before or after); offers that lapse (a release by another name: it goes to the
- * next in the list); rows (a seat is a seat). Crash: replay follows the durable sequence, see
- * burst.pml: replayed seats are never free while anybody waits.
+ * A record gets its slot and is replayed in one step: what replay makes of the log depends on the
+ * order of the slots alone, so the assertions on r_* hold for a crash after each record.
+ *
+ * Left out, and why that loses no fault: tiers (who waits for another one holds up
+ * nobody and is held up by nobody);
+ * offers that lapse (a release by another name); the counters `given` and `open`, by which a join
+ * is asked to come again rather than wait for seats on their way; walks in pieces (the lock is kept
+ * or the walk is begun anew).
  *
  * @right
- * @shortcut FREE_THEN_OFFER breaks pool_between: the seat is free, then claimed for the head
- * @shortcut TWO_RECORDS breaks replay_opens: RELEASE and OFFER are two records
- * @shortcut SMALL_FIRST breaks out_of_order: a person is served before the group ahead of him
+ * @shortcut COUNT_LATE breaks passed_over: a join is counted after its slot
+ * @shortcut ASIDE_FIRST breaks offered_unknown: seats are set aside before their record has its slot
+ * @shortcut UNLOCK_FIRST breaks out_of_turn: who leaves unlocks the list before the slot
+ * @shortcut FREE_BETWEEN breaks pool_between: seats that are kept are free for a moment
+ * @shortcut SMALL_FIRST breaks out_of_turn: who cannot be served holds up nobody
  * @shortcut HALF_GROUP breaks half_served: a group is offered what there is
- * @shortcut SPREAD breaks all_stuck: each group has a seat set aside, and no bound to the time
+ * @shortcut NO_BOUND breaks all_stuck: a group is waited for without an end
+ * @shortcut NO_POKE breaks all_stuck: seats become free beside a join, and the matcher does not look
  */
-#define SEATS 6
-#define SLOTS 12
+#define LOOPS 2
+#define ENDS 2             /* seats that come back on each */
 #define LISTED 3
 
-mtype = { TAKEN, UNCLAIMED, ASIDE, OFFERED, POOL };
-mtype = { FREED, GIVEN, OFFER };
+/* In memory. */
+byte aside, free;
+byte count = 2;            /* those who wait, read without the lock */
+bool waits[LISTED];        /* the list, by place */
+byte want[LISTED];
+bool locked, dirty, loose, again;
+/* As replay has it. */
+byte r_aside, r_free;
+bool r_waits[LISTED];
+bool r_loose;
 
-mtype seat[SEATS] = TAKEN;
-byte want[LISTED];        /* by place in the list */
-byte aside[LISTED];       /* seats set aside; all in [0], unless SPREAD */
-bool served[LISTED];
-bool passed[LISTED];      /* its time was up once */
-bool matcher_locked;
 byte over;
+bool passed_over, offered_unknown, out_of_turn, pool_between, half_served, all_stuck;
 
-mtype log_type[SLOTS];
-bool log_last[SLOTS];     /* with it, nobody waits any more */
-byte reserved, durable;
-bool disk_empty;
-bool pool_between, replay_opens, out_of_order, half_served, all_stuck;
+#define ANYONE (waits[0] || waits[1] || waits[2])
+#define R_ANYONE (r_waits[0] || r_waits[1] || r_waits[2])
+#define R_BEFORE(w) ((w > 0 && r_waits[0]) || (w > 1 && r_waits[1]))
+#define IS_HEAD(w) (!(w > 0 && waits[0]) && !(w > 1 && waits[1]))
 
-#define WAITING(w) (!served[w])
-#define ANYONE (WAITING(0) || WAITING(1) || WAITING(2))
-/* The first that waits and was not passed over; else the first that waits. */
-#define HEAD \
-	(WAITING(0) && !passed[0] -> 0 : (WAITING(1) && !passed[1] -> 1 : \
-	(WAITING(2) && !passed[2] -> 2 : (WAITING(0) -> 0 : (WAITING(1) -> 1 : 2)))))
-
-#ifdef SPREAD
-#define SET_ASIDE(w) aside[w]
-#else
-#define SET_ASIDE(w) aside[0]
-#endif
-
-inline write(kind)
+proctype release()
 {
-	atomic { at = reserved; reserved++ }
-	atomic { log_last[at] = last; log_type[at] = kind }
-}
+	byte left = ENDS;
+	bool kept;
 
-/* Which place in the list the next seat is for. */
-inline choose()
-{
-#ifdef SMALL_FIRST
-	w = (WAITING(1) -> 1 : HEAD)
-#else
-#ifdef SPREAD
-	w = (WAITING(0) && aside[0] == 0 -> 0 : (WAITING(2) && aside[2] == 0 -> 2 : HEAD))
-#else
-	w = HEAD
-#endif
-#endif
-}
-
-inline serve()
-{
-	half_served = SET_ASIDE(w) < want[w];
-	assert(!half_served);
-	out_of_order = w != HEAD;
-	assert(!out_of_order);
-	SET_ASIDE(w) = SET_ASIDE(w) - want[w];
-	served[w] = true
-}
-
-/* The seat is for w. Serves it if it has all it wants. */
-inline hand()
-{
+	if
+	:: skip
+	:: goto stay
+	fi;
+more:	/* Decided by one load of the counter. */
 	atomic {
-		SET_ASIDE(w) = SET_ASIDE(w) + 1;
-		seat[s] = ASIDE;
-#ifdef HALF_GROUP
-		serve()
+		kept = count > 0;
+		passed_over = !kept && R_ANYONE;
+		assert(!passed_over)
+	}
+#ifdef ASIDE_FIRST
+	if
+	:: kept -> aside++; dirty = true
+	:: else
+	fi;
+#endif
+	if
+	:: kept ->
+		r_aside++;
+#ifdef FREE_BETWEEN
+		free++;
+		atomic {
+			if
+			:: free > 0 -> free--; aside++
+			:: else
+			fi
+		};
+		dirty = true
 #else
+#ifndef ASIDE_FIRST
+		aside++;
+		dirty = true
+#endif
+#endif
+	:: else ->
+		r_free++;
+		free++;
+#ifndef NO_POKE
 		if
-		:: SET_ASIDE(w) >= want[w] -> serve()
+		:: count > 0 -> dirty = true
 		:: else
 		fi
 #endif
+	fi;
+	atomic {
+		kept = false;
+		left--;
+		if
+		:: left > 0 -> goto more
+		:: goto stay
+		fi
 	}
+stay:	over++
 }
 
-proctype release(byte s)
+proctype join()
 {
-	byte w, at;
-	bool last;
-
+	atomic { !locked -> locked = true }
+#ifndef COUNT_LATE
+	count++;
+#endif
 	if
-	:: atomic { !matcher_locked -> matcher_locked = true }
-	:: goto kept
-	fi;
-	if
-	:: !ANYONE ->
-		last = true;
-		write(FREED);
-		seat[s] = UNCLAIMED
+	:: free >= want[2] ->
+#ifndef COUNT_LATE
+		count--
+#endif
 	:: else ->
-		atomic { choose(); last = (SET_ASIDE(w) + 1 == want[w]) &&
-			(served[0] + served[1] + served[2] == LISTED - 1) };
-#ifdef FREE_THEN_OFFER
-		write(GIVEN);
-		seat[s] = UNCLAIMED;
-		atomic {
-			if
-			:: seat[s] == UNCLAIMED -> seat[s] = TAKEN
-			:: else -> goto out
-			fi
-		};
-#else
-#ifdef TWO_RECORDS
-		write(FREED);
-		write(OFFER);
-#else
-		write(GIVEN);
+		atomic { waits[2] = true; r_waits[2] = true }
+#ifdef COUNT_LATE
+		count++;
 #endif
-#endif
-		hand()
+		dirty = true
 	fi;
-#ifdef FREE_THEN_OFFER
-out:
-#endif
-	atomic { matcher_locked = false; w = 0; at = 0; last = false }
-kept:	over++
+	atomic { locked = false; over++ }
 }
 
-#ifdef SPREAD
+proctype leave()
+{
+	if
+	:: atomic { !locked -> locked = true }
+	:: goto stays
+	fi;
+	if
+	:: waits[1] ->
+		waits[1] = false;
+#ifdef UNLOCK_FIRST
+		locked = false;
+#endif
+		r_waits[1] = false;
+		count--;
+		dirty = true
+	:: else
+	fi;
+#ifndef UNLOCK_FIRST
+	locked = false;
+#endif
+stays:	over++
+}
+
+/* The record of an offer of `n` seats set aside, or of free ones, to place w; and then it shows. */
+inline offer(source, n)
+{
+	atomic {
+		half_served = n != want[w];
+		assert(!half_served);
+		out_of_turn = !r_loose && R_BEFORE(w);
+		assert(!out_of_turn);
+		offered_unknown = !r_waits[w] || source < n;
+		assert(!offered_unknown);
+		source = source - n;
+		r_waits[w] = false
+	};
+	count--
+}
+
+#ifdef SMALL_FIRST
+#define MAY_BE(w) waits[w]
+#else
+#define MAY_BE(w) (waits[w] && (loose || !blocked))
+#endif
+
+#ifdef HALF_GROUP
+#define ENOUGH(w) (aside > 0)
+#define TAKEN(w) (aside < want[w] -> aside : want[w])
+#else
+#define ENOUGH(w) (aside >= want[w])
+#define TAKEN(w) want[w]
+#endif
+
+#ifdef NO_BOUND
 #define UP false
 #else
-#define UP (ANYONE && aside[0] > 0 && !passed[HEAD])
+/* The bounded time may be over whenever a group is waited for. */
+#define UP (aside > 0 && ANYONE && !loose)
 #endif
 
-/* The head's time is up: the next is the head, and served if there is enough. */
-proctype bound()
+proctype matcher()
 {
-	byte w;
+	byte w, n;
+	bool blocked;
+
 end:	do
-	:: atomic { !matcher_locked && UP ->
-		w = HEAD; /* first: Spin cannot undo an index that its own statement changes */
-		passed[w] = true;
-		w = HEAD;
+	:: atomic { !locked && UP && !dirty && !again ->
+		/* WAIT_TURN: it is everybody's turn. */
+		loose = true;
+		r_loose = true;
+		again = true }
+	:: atomic { !locked && (dirty || again) -> locked = true; dirty = false; again = false }
+		w = 0;
+		do
+		:: w < LISTED ->
+			if
+			:: atomic { MAY_BE(w) && ENOUGH(w) ->
+				n = TAKEN(w); aside = aside - n; waits[w] = false }
+				offer(r_aside, n)
+			:: atomic { MAY_BE(w) && !ENOUGH(w) && IS_HEAD(w) && free >= want[w] ->
+				n = want[w]; free = free - n; waits[w] = false }
+				offer(r_free, n)
+			:: atomic { MAY_BE(w) && !ENOUGH(w) && !(IS_HEAD(w) && free >= want[w]) ->
+				blocked = true }
+			:: atomic { !MAY_BE(w) -> skip }
+			fi;
+			w++
+		:: else -> break
+		od;
 		if
-		:: aside[0] >= want[w] -> serve()
+		/* Nobody who was met wants them. */
+		:: atomic { !dirty && aside > 0 && (loose || !blocked) ->
+			n = aside; aside = 0 }
+			atomic {
+				out_of_turn = !r_loose && R_ANYONE;
+				assert(!out_of_turn);
+				r_aside = r_aside - n;
+				r_free = r_free + n
+			};
+			free = free + n
 		:: else
 		fi;
-		w = 0 }
+		atomic {
+			if
+			:: loose && !dirty -> loose = false; r_loose = false; again = true
+			:: else
+			fi;
+			blocked = false; n = 0; w = 0; locked = false
+		}
 	od
 }
 
 proctype pool()
 {
-	byte s;
 end:	do
-	:: atomic { seat[0] == UNCLAIMED -> s = 0; goto claim }
-	:: atomic { seat[1] == UNCLAIMED -> s = 1; goto claim }
-	:: atomic { seat[2] == UNCLAIMED -> s = 2; goto claim }
-	:: atomic { seat[3] == UNCLAIMED -> s = 3; goto claim }
-	:: atomic { seat[4] == UNCLAIMED -> s = 4; goto claim }
-	:: atomic { seat[5] == UNCLAIMED -> s = 5; goto claim }
-claim:		atomic {
-			pool_between = ANYONE;
+	:: atomic { free > 0 -> free-- }
+		atomic {
+			pool_between = r_free == 0;
 			assert(!pool_between);
-			seat[s] = POOL;
-			s = 0
+			r_free--
 		}
 	od
 }
 
-#define WOULD_DO(w) (WAITING(w) && want[w] <= aside[0] + aside[1] + aside[2])
+#define STUCK(w) (waits[w] && (aside >= want[w] || (IS_HEAD(w) && free >= want[w])))
 
-/* When nothing moves any more, nobody waits for seats that are there. */
+/* When nothing moves any more, nobody waits for seats that are there, and none stay aside. */
 proctype audit()
 {
-	atomic { over == SEATS && !UP ->
-		all_stuck = WOULD_DO(0) || WOULD_DO(1) || WOULD_DO(2);
+	atomic { over == LOOPS + 2 && !dirty && !again && !locked && !UP ->
+		all_stuck = aside > 0 || STUCK(0) || STUCK(1) || STUCK(2);
 		assert(!all_stuck) }
-}
-
-proctype writer()
-{
-end:	do
-	:: atomic { durable < SLOTS && log_type[durable] != 0 ->
-		replay_opens = log_type[durable] == FREED && !disk_empty && !log_last[durable];
-		assert(!replay_opens);
-		disk_empty = disk_empty || log_last[durable];
-		durable++ }
-	od
 }
 
 init {
 	atomic {
-		want[0] = 2; want[1] = 1; want[2] = 2;
-		run release(0);
-		run release(1);
-		run release(2);
-		run release(3);
-		run release(4);
-		run release(5);
-		run bound();
+		want[0] = 2; want[1] = 1; want[2] = 1;
+		waits[0] = true; waits[1] = true;
+		r_waits[0] = true; r_waits[1] = true;
+		run release();
+		run release();
+		run join();
+		run leave();
+		run matcher();
 		run pool();
-		run audit();
-		run writer()
+		run audit()
 	}
 }

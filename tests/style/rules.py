@@ -31,7 +31,7 @@ INCLUDES = {
     # DPDK and system calls: sees the loop from outside, and no stage but parse (addresses) and the
     # checks of admit, for what it answers itself.
     "dataplane/port": (
-        "port", "loop", "parse", "admit/admit.h", "admit/contract.h", "journal/journal.h",
+        "port", "loop", "parse", "admit/admit.h", "admit/contract.h", "hw/sim/filter.h", "journal/journal.h",
         "journal/snapshot.h", "admission/admission_file.h", "room/merkle.h", *STAGE),
     "control/admission": ("admission", "admit/contract.h", *STAGE),
     "control/journal": ("journal", "log", *STAGE),

@@ -183,10 +183,46 @@ static void test_late_twice_is_refused(void)
 	harness_close(&other);
 }
 
+/* Goal: a hold that goes on is nobody else's to be sold late, be it held, or sold and given away
+ * (found by simulation, seed 200001893); nor does replay believe such a sale. */
+static void test_late_for_anothers_hold(void)
+{
+	struct ush_message message;
+	struct harness other;
+	struct ush_reply held;
+	uint64_t gone;
+
+	begin();
+	held = reserve(7, 1, 0, 0x1);
+	CHECK_EQ(late(8, held.hold, 1, 0x1, 2500).status, USH_STATUS_NO_HOLD);
+	CHECK_EQ(confirm(7, held.hold).status, USH_STATUS_OK);
+	CHECK_EQ(ask((struct ush_request){.op = USH_OP_TRANSFER,
+			     .event = EVENT,
+			     .user = 7,
+			     .hold = held.hold,
+			     .section = 2,
+			     .arg = 8})
+			 .status,
+		USH_STATUS_OK);
+	CHECK_EQ(late(7, held.hold, 1, 0x1, 2500).status, USH_STATUS_NO_HOLD);
+	CHECK_EQ(view().sold_count, 1);
+	gone = over(2, 2, 0x1);
+	CHECK_EQ(late(7, gone, 2, 0x1, 2500).status, USH_STATUS_OK);
+	CHECK(audit_is_clean());
+	harness_make_durable(&h);
+	replay_collect(&history, ush_engine_log(h.engine));
+	history.records[history.count - 1].request_id = (uint32_t)held.hold;
+	history.records[history.count - 1].digest = (uint32_t)(held.hold >> 32);
+	CHECK(replay_open(&history, history.count, &other, &h.limits, h.now_ns, &message) != 0);
+	CHECK(strstr(message.text, "goes on") != NULL);
+	harness_close(&other);
+}
+
 int main(void)
 {
 	TAP_RUN(test_late_sells_once);
 	TAP_RUN(test_late_refused_by_name);
 	TAP_RUN(test_late_twice_is_refused);
+	TAP_RUN(test_late_for_anothers_hold);
 	return tap_end();
 }
