@@ -440,10 +440,11 @@ static void serve(struct ush_loop *loop, struct ush_queue *queue)
 	struct act *act;
 
 	/* Called is what is durable: nobody is told of a number that a restart would take back. */
-	if (queue->bound_sequence < ush_log_durable(&loop->engine->log))
-		atomic_store_explicit(&queue->serving, queue->bound, memory_order_release);
-	else
+	if (queue->bound_sequence >= ush_log_durable(&loop->engine->log))
 		return;
+	/* Only when it changes: all loops read this line. */
+	if (atomic_load_explicit(&queue->serving, memory_order_relaxed) != queue->bound)
+		atomic_store_explicit(&queue->serving, queue->bound, memory_order_release);
 	if (target <= queue->bound || !loop->room_kept)
 		return;
 	loop_make_room(loop);

@@ -32,13 +32,13 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 		ush_event_house_sold(act->event, &act->event->rows[record->row], record->mask);
 		ush_best_note(act->event, record->row);
 	}
+	ush_event_count_hold(act->event, loop->index);
 	first->sequence = last;
 	set_state(first, USH_HOLD_STATE_HELD, true);
 	ush_wheel_add(loop->pool, act->hold);
 	ush_event_count_taken(act->event, loop->index, act->seats);
 	act->user->seats = (uint16_t)(act->user->seats + act->seats);
 	live_by(loop, 1);
-	ush_event_count_hold(act->event, loop->index);
 }
 
 /* A new hold that is sold already. */

@@ -110,7 +110,7 @@ struct ush_queue *ush_queue_begin(
 	queue = at == NULL ? NULL : take_place(rooms);
 	if (queue == NULL)
 		return NULL;
-	memset(queue, 0, sizeof(*queue));
+	/* Zero from the start: places are never used again. */
 	queue->event = event;
 	queue->opened = *opened;
 	ush_room_init(&queue->room, at, users, &key);
