@@ -91,10 +91,16 @@ static int find_image(void *context, uint32_t event_id, uint64_t digest, const v
 {
 	const struct sim *sim = context;
 
-	(void)event_id, (void)digest, (void)message;
-	*image = sim->image;
-	*image_bytes = sim->image_bytes;
-	return 0;
+	(void)event_id;
+	for (uint32_t i = 0; i < sim->ledger.plan_count; i++) {
+		if (sim->ledger.plan[i].digest != digest)
+			continue;
+		*image = sim->image[i];
+		*image_bytes = sim->image_bytes[i];
+		return 0;
+	}
+	ush_message_set(message, "no such image");
+	return -USH_ENOENT;
 }
 
 static int apply(void *context, const struct ush_record *records, uint32_t count,
@@ -408,6 +414,10 @@ static void tally(struct sim *sim, const struct ush_record *record)
 	struct sim_totals *totals = sim->totals;
 	uint32_t end = record->type == USH_RECORD_TYPE_PAY_END ? record->state : 0;
 
+	totals->changed += record->type == USH_RECORD_TYPE_EVENT_CHANGE;
+	totals->rows_added += record->type == USH_RECORD_TYPE_EVENT_CHANGE &&
+			      record->amount > sim->ledger.event[record->event].rows;
+	totals->priced += ledger_list(record, record->run_count) != 0;
 	totals->holds += record->type == USH_RECORD_TYPE_HOLD;
 	totals->waiting += record->type == USH_RECORD_TYPE_WAIT_JOIN;
 	totals->offers += record->type == USH_RECORD_TYPE_OFFER;

@@ -21,7 +21,8 @@ static bool fits(const struct sim *sim, const struct sim_ask *ask, uint32_t row,
 		return false;
 	if ((area || (flags & ONLY_SECTION) != 0) &&
 		(r->section >= sim->sections || row < section->row_first ||
-			row >= section->row_first + section->row_count))
+			(r->section + 1u < sim->sections &&
+				row >= section->row_first + section->row_count)))
 		return false;
 	if (area || (flags & ONLY_TIER) == 0)
 		return true;

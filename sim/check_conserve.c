@@ -12,8 +12,8 @@ static void turned(struct sim *sim, uint32_t loop, bool had_room)
 	for (uint32_t id = 1; id <= sim->config.events; id++) {
 		const struct ush_event *event = ush_inventory_event(&sim->engine->inventory, id);
 
-		for (uint32_t i = 0; event != NULL && i < event->row_count; i++) {
-			const struct ush_row *row = &event->rows[i];
+		for (uint32_t i = 0; event != NULL && i < ush_event_row_count(event); i++) {
+			const struct ush_row *row = ush_event_row(event, i);
 			uint64_t free = atomic_load(&row->free), firm = atomic_load(&row->firm);
 			uint64_t house = atomic_load(&row->house);
 
@@ -61,9 +61,14 @@ static void quiet(struct sim *sim)
 			sim_fail(sim, "conserve", "event %u is in one of engine and journal", id);
 			return;
 		}
-		for (uint32_t i = 0; event != NULL && i < event->row_count; i++) {
+		if (event != NULL && ush_event_row_count(event) != sim->ledger.event[id].rows) {
+			sim_fail(sim, "conserve", "event %u has %u rows, the journal %u", id,
+				ush_event_row_count(event), sim->ledger.event[id].rows);
+			return;
+		}
+		for (uint32_t i = 0; event != NULL && i < ush_event_row_count(event); i++) {
 			uint64_t house, taken = ledger_taken(&sim->ledger, id, i, &house);
-			const struct ush_row *row = &event->rows[i];
+			const struct ush_row *row = ush_event_row(event, i);
 
 			sum += ush_popcount64(row->seats & ~(taken | house));
 			house_sum += ush_popcount64(house);

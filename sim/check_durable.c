@@ -19,7 +19,7 @@ static bool is_about(const struct sim_ask *ask, const struct ush_record *record)
 
 	if (record->event != r->event)
 		return false;
-	if (r->op == USH_OP_EVENT_STATUS)
+	if (r->op == USH_OP_EVENT_STATUS || r->op == USH_OP_EVENT_CHANGE)
 		return true;
 	if (r->op == USH_OP_RESERVE || r->op == USH_OP_RESERVE_BEST || r->op == USH_OP_RESERVE_AREA)
 		return record->user == r->user;

@@ -25,16 +25,18 @@ static const struct {
 	[USH_RECORD_TYPE_TRANSFER] = {BIT(SOLD), BIT(SOLD)},
 };
 
-static void check_new(struct sim *sim, const struct ush_record *records, uint32_t count)
+static void check_new(
+	struct sim *sim, const struct ush_record *records, uint32_t count, uint32_t list)
 {
+	uint32_t rows = sim->ledger.event[records->event % LEDGER_EVENTS].rows;
 	uint8_t state =
 		records[0].type == USH_RECORD_TYPE_LATE ? USH_HOLD_STATE_SOLD : USH_HOLD_STATE_HELD;
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct ush_record *r = &records[i];
 
-		if (r->version == 1 && r->state == state && r->user != 0 &&
-			r->row < sim->config.rows && r->amount == sim_price(sim, r->row, r->mask))
+		if (r->version == 1 && r->state == state && r->user != 0 && r->row < rows &&
+			r->amount == sim_price(sim, r->event, list, r->row, r->mask))
 			continue;
 		sim_fail(sim, "life", "record %" PRIu64 ": a hold begins wrong: amount %u",
 			r->sequence, r->amount);
@@ -51,7 +53,8 @@ static void check_left(struct sim *sim, const struct ledger_hold *hold,
 		uint32_t leg = ledger_leg(hold, r->row);
 
 		if (leg != UINT32_MAX && r->mask != 0 && (r->mask & ~hold->mask[leg]) == 0 &&
-			r->amount == sim_price(sim, r->row, hold->mask[leg] & ~r->mask))
+			r->amount == sim_price(sim, hold->event, hold->prices, r->row,
+					     hold->mask[leg] & ~r->mask))
 			continue;
 		sim_fail(sim, "life",
 			"record %" PRIu64 ": hold %" PRIx64 " gives back row %u %" PRIx64
@@ -79,7 +82,8 @@ static void check_swap(struct sim *sim, const struct ledger_hold *hold,
 			kept &= records[k].row == r->row ? ~records[k].mask : ~0ull;
 		if (given != 0 && r->state == USH_HOLD_STATE_HELD &&
 			r->version == records[0].version &&
-			r->amount == sim_price(sim, r->row, kept | r->mask))
+			r->amount ==
+				sim_price(sim, hold->event, hold->prices, r->row, kept | r->mask))
 			continue;
 		sim_fail(sim, "life",
 			"record %" PRIu64 ": hold %" PRIx64 " takes row %u %" PRIx64
@@ -92,11 +96,13 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 {
 	const struct ush_record *r = &records[0];
 	const struct ledger_hold *hold;
+	uint32_t list;
 
+	list = ledger_list(records, count);
 	count -= ledger_keeps(records, count);
 	if (r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_LATE ||
 		r->type == USH_RECORD_TYPE_OFFER)
-		check_new(sim, records, count);
+		check_new(sim, records, count, list);
 	if (r->type >= USH_RECORD_TYPE_COUNT || life[r->type].from == 0)
 		return;
 	hold = ledger_hold(&sim->ledger, r->hold);

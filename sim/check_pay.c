@@ -32,7 +32,7 @@ static void refund_begin(struct sim *sim, const struct ush_record *records, uint
 		uint32_t leg = ledger_leg(hold, r->row);
 
 		if (leg != UINT32_MAX && r->mask != 0 && (r->mask & ~hold->mask[leg]) == 0 &&
-			r->amount == sim_price(sim, r->row, r->mask))
+			r->amount == sim_price(sim, hold->event, hold->prices, r->row, r->mask))
 			continue;
 		sim_fail(sim, "pay",
 			"record %" PRIu64 ": %u are refunded for row %u %" PRIx64

@@ -11,12 +11,15 @@ static bool same_rows(struct sim *sim, const struct ush_event *a, const struct u
 	if (atomic_load(&a->status) != atomic_load(&b->status) ||
 		atomic_load(&a->sold_count) != atomic_load(&b->sold_count) ||
 		atomic_load(&a->house_count) != atomic_load(&b->house_count) ||
-		a->digest != b->digest || ush_event_free_count(a) != ush_event_free_count(b)) {
+		ush_event_digest(a) != ush_event_digest(b) ||
+		ush_event_prices(a)->number != ush_event_prices(b)->number ||
+		ush_event_row_count(a) != ush_event_row_count(b) ||
+		ush_event_free_count(a) != ush_event_free_count(b)) {
 		sim_fail(sim, "replay", "event %u: status or counts differ", a->id);
 		return false;
 	}
-	for (uint32_t i = 0; i < a->row_count; i++) {
-		if (memcmp(&a->rows[i], &b->rows[i], sizeof(a->rows[i])) == 0)
+	for (uint32_t i = 0; i < ush_event_row_count(a); i++) {
+		if (memcmp(ush_event_row(a, i), ush_event_row(b, i), sizeof(struct ush_row)) == 0)
 			continue;
 		sim_fail(sim, "replay", "event %u row %u differs", a->id, i);
 		return false;
@@ -41,7 +44,7 @@ static bool same_list(const struct ush_engine *live, const struct ush_engine *fr
 	const struct ush_wait_list *b = ush_wait_list(&fresh->waits, event->id);
 	uint32_t x = a->head, y = b->head;
 
-	for (uint32_t i = 0; i < event->row_count; i++) {
+	for (uint32_t i = 0; i < ush_event_row_count(event); i++) {
 		if (ush_aside_seats(event, i) != ush_aside_seats(other, i))
 			return false;
 	}
@@ -71,7 +74,8 @@ static bool same_hold(const struct ush_engine *live, const struct ush_engine *fr
 		return true;
 	if ((wa & ~owner) != (wb & ~owner) || a->sequence != b->sequence || a->user != b->user ||
 		a->event != b->event || a->deadline_ns != b->deadline_ns ||
-		a->pending != b->pending || a->flags != b->flags)
+		a->pending != b->pending || a->flags != b->flags ||
+		ush_holds_prices(&live->holds, index) != ush_holds_prices(&fresh->holds, index))
 		return false;
 	for (;;) {
 		if (a->mask != b->mask || a->row != b->row || a->amount != b->amount ||
@@ -195,7 +199,7 @@ static bool same_channels(struct sim *sim, uint32_t id, const struct ush_event *
 	for (uint32_t c = 1; c <= SIM_CHANNELS; c++) {
 		if (ledger->event[id].channel_key[c] != atomic_load(&event->channel_key[c]))
 			return false;
-		for (uint32_t i = 0; i < event->row_count; i++) {
+		for (uint32_t i = 0; i < ush_event_row_count(event); i++) {
 			const struct ush_channel_row *row =
 				ush_channel_find(&sim->engine->channels, id, i, c);
 
@@ -261,15 +265,19 @@ static void restarted(struct sim *sim)
 	for (uint32_t id = 1; id <= sim->config.events; id++) {
 		const struct ush_event *event = ush_inventory_event(&sim->engine->inventory, id);
 
-		for (uint32_t i = 0; event != NULL && i < event->row_count; i++) {
+		for (uint32_t i = 0; event != NULL && i < ush_event_row_count(event); i++) {
 			uint64_t house, taken = ledger_taken(ledger, id, i, &house);
 
-			if (taken != atomic_load(&event->rows[i].firm) ||
-				house != atomic_load(&event->rows[i].house))
+			if (taken != atomic_load(&ush_event_row(event, i)->firm) ||
+				house != atomic_load(&ush_event_row(event, i)->house))
 				sim_fail(sim, "replay", "event %u row %u came back changed", id, i);
 		}
 		if (event != NULL && !same_channels(sim, id, event))
 			sim_fail(sim, "replay", "event %u: a channel came back changed", id);
+		if (event != NULL &&
+			(ush_event_row_count(event) != ledger->event[id].rows ||
+				ush_event_prices(event)->number != ledger->event[id].prices))
+			sim_fail(sim, "replay", "event %u came back with other rows or prices", id);
 		if (event != NULL && !same_waits(sim, id, event))
 			sim_fail(sim, "replay", "event %u: its wait-list came back changed", id);
 		if ((event != NULL) != ledger->event[id].loaded ||

@@ -27,6 +27,9 @@ static void take(struct sim *sim, const struct ush_record *r, uint32_t owner_bef
 	const uint32_t *owner = sim->ledger.event[r->event].owner[r->row];
 	uint64_t all = sim->config.seats == 64 ? ~0ull : (1ull << sim->config.seats) - 1;
 
+	/* Not before the row's own record. */
+	if (r->row >= sim->ledger.event[r->event].rows)
+		all = 0;
 	if (r->mask == 0 || (r->mask & ~all) != 0)
 		sim_fail(sim, "seats", "record %" PRIu64 ": seats %" PRIx64 " of %" PRIx64,
 			r->sequence, r->mask, all);
@@ -62,7 +65,7 @@ static void durable(struct sim *sim, const struct ush_record *records, uint32_t 
 	for (uint32_t i = 0; i < count && !sim->failed; i++) {
 		const struct ush_record *r = &records[i];
 
-		if (r->event >= LEDGER_EVENTS || r->row >= sim->config.rows)
+		if (r->event >= LEDGER_EVENTS || r->row >= SIM_ROWS_MAX)
 			return;
 		/* A swap takes what is free before it gives anything up. */
 		if (r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_BLOCK ||

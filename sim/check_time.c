@@ -33,7 +33,8 @@ static bool is_new(const struct ush_record *r)
 
 static bool is_leg(const struct ush_record *r)
 {
-	return r->type != USH_RECORD_TYPE_KEEP && r->type != USH_RECORD_TYPE_USER_TIME;
+	return r->type != USH_RECORD_TYPE_KEEP && r->type != USH_RECORD_TYPE_PRICES &&
+	       r->type != USH_RECORD_TYPE_USER_TIME;
 }
 
 /* Seats that the run names; of a swap: those taken, or those given up. */

@@ -99,7 +99,8 @@ static void ask_lie(struct sim *sim)
 		ask->control = false;
 		break;
 	case 5: /* seats and times that are not there */
-		r->row = (uint16_t)(sim->config.rows + sim_below(sim, 3) * 30000);
+		r->row = (uint16_t)(sim->ledger.event[r->event % LEDGER_EVENTS].rows +
+				    sim_below(sim, 3) * 30000);
 		r->hold_ms = (uint32_t)sim_below(sim, 2) * 4000000u;
 		break;
 	case 6: /* bits that fell over, but not in a socket: no answer is owed */
@@ -162,12 +163,32 @@ static void ask_flood(struct sim *sim)
 		send(sim, sim->flood_ask - 1, false);
 }
 
+/* The operator adds rows and changes prices: the next plan, one that was tried, or a later one.
+ * Draws of its own, so that runs without them are what they were. */
+static void change_event(struct sim *sim)
+{
+	uint32_t event = 1 + (uint32_t)ush_random_below(&sim->change_random, sim->config.events);
+	uint32_t plan =
+		sim->ledger.event[event].plan + (uint32_t)ush_random_below(&sim->change_random, 3);
+	struct sim_ask *ask = &sim->asks[sim->ask_count];
+
+	if (plan == 0 || plan >= sim->ledger.plan_count || sim->ask_count == SIM_ASKS_MAX)
+		return;
+	*ask = (struct sim_ask){.control = true,
+		.request = {.op = USH_OP_EVENT_CHANGE, .event = event, .request_id = plan}};
+	ask->request.cookie = ++sim->ask_count;
+	send(sim, sim->ask_count - 1, false);
+}
+
 void sim_client_act(struct sim *sim)
 {
 	uint64_t draw = sim_below(sim, 100);
 
 	if (sim->up)
 		look_after_events(sim);
+	if (sim->up && sim->config.change != 0 && !sim->calm &&
+		ush_random_below(&sim->change_random, 1000) < sim->config.change)
+		change_event(sim);
 	if (sim->config.flood != 0 && sim_below(sim, 2) == 0)
 		ask_flood(sim);
 	else if (sim_chance(sim, sim->config.lie))

@@ -100,9 +100,19 @@ uint32_t ledger_keeps(const struct ush_record *records, uint32_t count)
 
 	while (keeps + 1 < count &&
 		(records[count - 1 - keeps].type == USH_RECORD_TYPE_KEEP ||
+			records[count - 1 - keeps].type == USH_RECORD_TYPE_PRICES ||
 			records[count - 1 - keeps].type == USH_RECORD_TYPE_USER_TIME))
 		keeps++;
 	return keeps;
+}
+
+uint32_t ledger_list(const struct ush_record *records, uint32_t count)
+{
+	for (uint32_t i = 1; i < count; i++) {
+		if (records[i].type == USH_RECORD_TYPE_PRICES)
+			return records[i].row;
+	}
+	return 0;
 }
 
 uint32_t ledger_leg(const struct ledger_hold *hold, uint32_t row)
@@ -510,6 +520,36 @@ static const char *on_event(struct ledger *ledger, const struct ush_record *r, u
 		return "an event loaded twice";
 	event->loaded = true;
 	event->status = USH_EVENT_STATUS_DRAFT;
+	event->rows = ledger->plan[0].rows;
+	return NULL;
+}
+
+static const char *on_event_change(
+	struct ledger *ledger, const struct ush_record *r, uint32_t count)
+{
+	struct ledger_event *event = &ledger->event[r->event];
+	const struct ledger_plan *before = &ledger->plan[event->plan], *plan;
+	uint32_t to = 0;
+
+	(void)count;
+	while (to < ledger->plan_count && ledger->plan[to].digest != r->hold)
+		to++;
+	if (!event->loaded || to == ledger->plan_count || to <= event->plan)
+		return "a change by no image that may follow";
+	plan = &ledger->plan[to];
+	if (r->user != before->digest || r->version != event->changes + 1 ||
+		r->amount != plan->rows ||
+		r->mask != plan->rows * (uint64_t)ush_popcount64(plan->seats))
+		return "a change from or to something else";
+	if (memcmp(plan->price, before->price, sizeof(plan->price)) != 0)
+		event->list_plan[++event->prices] = (uint8_t)to;
+	if (r->row != event->prices)
+		return "a change of prices that are the same, or without a list";
+	for (uint32_t row = event->rows; row < plan->rows && r->state != 0; row++)
+		own(ledger, r->event, row, plan->seats, LEDGER_ASIDE);
+	event->changes++;
+	event->plan = to;
+	event->rows = plan->rows;
 	return NULL;
 }
 
@@ -545,6 +585,7 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 		[USH_RECORD_TYPE_TICK] = on_time,
 		[USH_RECORD_TYPE_RESUME] = on_time,
 		[USH_RECORD_TYPE_EVENT] = on_event,
+		[USH_RECORD_TYPE_EVENT_CHANGE] = on_event_change,
 		[USH_RECORD_TYPE_EVENT_STATUS] = on_event_status,
 		[USH_RECORD_TYPE_HOLD] = on_hold,
 		[USH_RECORD_TYPE_OFFER] = on_hold,
@@ -584,9 +625,13 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 			return "a row that does not exist";
 	}
 	if (r->event >= LEDGER_EVENTS ||
-		(r->type != USH_RECORD_TYPE_OPEN && r->user >= LEDGER_USERS))
+		(r->type != USH_RECORD_TYPE_OPEN && r->type != USH_RECORD_TYPE_EVENT_CHANGE &&
+			r->user >= LEDGER_USERS))
 		return "an event or a user that does not exist";
 	wrong = book[r->type](ledger, records, count - keeps);
+	if (wrong == NULL && (r->type == USH_RECORD_TYPE_HOLD || r->type == USH_RECORD_TYPE_LATE ||
+				     r->type == USH_RECORD_TYPE_OFFER))
+		ledger->holds[ledger->hold_count - 1].prices = (uint8_t)ledger_list(records, count);
 	for (uint32_t i = count - keeps; i < count && wrong == NULL; i++)
 		own(ledger, r[i].event, r[i].row, r[i].mask,
 			r[i].state == USH_KEEP_WAIT_LIST ? LEDGER_ASIDE : LEDGER_HOUSE);

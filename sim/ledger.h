@@ -24,6 +24,18 @@
 /* House seats that are set aside for those who wait. */
 #define LEDGER_ASIDE (UINT32_MAX - 1)
 
+/* What an event may be by one of the images there are: each has at least the rows of the one
+ * before. */
+#define LEDGER_PLANS 6u
+struct ledger_plan {
+	uint64_t digest;
+	uint32_t rows;
+	/* Seats of every row. */
+	uint64_t seats;
+	/* Of tier 0 and tier 1. */
+	uint32_t price[2];
+};
+
 struct ledger_hold {
 	uint64_t id;
 	uint64_t user;
@@ -47,6 +59,8 @@ struct ledger_hold {
 	uint16_t was;
 	uint8_t state;
 	uint8_t legs;
+	/* Number of its price list. */
+	uint8_t prices;
 	bool extended;
 	/* Seats were swapped since. */
 	bool swapped;
@@ -74,6 +88,13 @@ struct ledger_accepted {
 
 struct ledger_event {
 	bool loaded;
+	/* The plan it is by; rows; changes made. */
+	uint32_t plan;
+	uint32_t rows;
+	uint32_t changes;
+	/* Number of the newest price list, and the plan of each. */
+	uint32_t prices;
+	uint8_t list_plan[LEDGER_PLANS];
 	uint32_t status;
 	/* Seats of holds that are SOLD or REFUNDING. */
 	uint32_t sold;
@@ -94,6 +115,9 @@ struct ledger_event {
 };
 
 struct ledger {
+	/* The run's; plan 0 is what events are loaded with. */
+	struct ledger_plan plan[LEDGER_PLANS];
+	uint32_t plan_count;
 	struct ledger_event event[LEDGER_EVENTS];
 	uint32_t user_seats[LEDGER_EVENTS][LEDGER_USERS];
 	uint32_t user_accepted[LEDGER_EVENTS][LEDGER_USERS];
@@ -129,7 +153,9 @@ uint32_t ledger_waiting(const struct ledger *ledger, uint32_t event, uint64_t us
 const struct ledger_hold *ledger_late(const struct ledger *ledger, uint64_t over, uint64_t user);
 /* ret: seats that a run of a swap takes, or those that it gives up. */
 uint32_t ledger_swapped(const struct ush_record *records, uint32_t count, bool given);
-/* ret: KEEP and USER_TIME records at the end of a run. */
+/* ret: the price list that a run which makes a hold names; 0: none. */
+uint32_t ledger_list(const struct ush_record *records, uint32_t count);
+/* ret: KEEP, PRICES and USER_TIME records at the end of a run. */
 uint32_t ledger_keeps(const struct ush_record *records, uint32_t count);
 /* ret: the leg of the hold in that row, one with seats before one without; UINT32_MAX: none. */
 uint32_t ledger_leg(const struct ledger_hold *hold, uint32_t row);

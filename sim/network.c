@@ -111,9 +111,25 @@ static void attach_event(struct sim *sim, struct ush_packet *packet, uint32_t id
 
 	if (ush_engine_event_view(sim->engine, id, &view) ||
 		ush_engine_event_build(
-			sim->engine, id, sim->image, sim->image_bytes, &event, &message) != 0)
+			sim->engine, id, sim->image[0], sim->image_bytes[0], &event, &message) != 0)
 		return;
 	packet->attachment = event;
+	packet->flags |= USH_PACKET_ATTACHED;
+}
+
+/* The request id is the number of the plan. */
+static void attach_change(struct sim *sim, struct ush_packet *packet, const struct sim_ask *ask)
+{
+	uint32_t plan = ask->request.request_id, row;
+	struct ush_change *change;
+	struct ush_message message;
+
+	if (plan >= sim->ledger.plan_count ||
+		ush_engine_change_build(sim->engine, ask->request.event, plan, NULL,
+			sim->image[plan], sim->image_bytes[plan], &change, &row,
+			&message) != USH_STATUS_OK)
+		return;
+	packet->attachment = change;
 	packet->flags |= USH_PACKET_ATTACHED;
 }
 
@@ -164,6 +180,8 @@ bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 		.flags = ask->control ? USH_PACKET_CONTROL : 0};
 	if (ask->request.op == USH_OP_EVENT_LOAD && ask->control)
 		attach_event(sim, packet, ask->request.event);
+	if (ask->request.op == USH_OP_EVENT_CHANGE && ask->control)
+		attach_change(sim, packet, ask);
 	sim->totals->requests++;
 	return true;
 }

@@ -22,7 +22,9 @@ uint64_t sim_outcome(const struct sim *sim, uint64_t hold, uint16_t version)
 
 static bool draw_legs(struct sim *sim, struct sim_ask *ask)
 {
-	uint32_t rows = sim->config.rows;
+	/* Once rows were added, as many as may be; the client may be too early. */
+	bool more = sim->ledger.event[ask->request.event].changes != 0;
+	uint32_t rows = more ? SIM_ROWS_MAX : sim->config.rows;
 
 	ask->request.row = (uint16_t)sim_below(sim, rows);
 	ask->request.mask = sim_draw_mask(sim);
@@ -406,6 +408,8 @@ static const struct sim_op ops[] = {
 	{USH_OP_PAY_LATE, 5, true, false, false, TYPE(LATE), draw_pay_late},
 	{USH_OP_BOOKINGS, 4, true, false, false, 0, draw_bookings},
 	{USH_OP_WAIT_LIST, 14, false, true, false, 0, draw_wait},
+	/* See change_event in clients.c. */
+	{USH_OP_EVENT_CHANGE, 0, true, false, false, TYPE(EVENT_CHANGE), draw_load},
 	/* When it is missing: see look_after_events. */
 	{USH_OP_EVENT_LOAD, 0, true, false, false, 0, draw_load},
 };

@@ -74,16 +74,19 @@ static void make_sections(struct sim *sim)
 	}
 }
 
-static void make_image(struct sim *sim)
+/* The image of a plan: the rows behind those of the first are of its last section. */
+static void make_image(struct sim *sim, uint32_t number)
 {
 	const struct sim_config *c = &sim->config;
+	struct ledger_plan *plan = &sim->ledger.plan[number];
 	struct ush_venue_tier tiers[SIM_TIERS];
 	struct ush_venue_row rows[SIM_ROWS_MAX];
+	struct ush_venue_section sections[SIM_ROWS_MAX];
 	struct harness_venue venue = {
 		.header = {.magic = USH_VENUE_MAGIC,
 			.version = USH_VENUE_VERSION,
 			.tier_count = SIM_TIERS,
-			.row_count = c->rows,
+			.row_count = plan->rows,
 			.hold_ms = c->hold_ms,
 			.hold_ms_max = 600000,
 			.user_seats_max = (uint16_t)c->user_seats_max,
@@ -93,18 +96,19 @@ static void make_image(struct sim *sim)
 			.currency = "EUR",
 			.name = "simulation"},
 		.tiers = tiers,
-		.sections = sim->section,
+		.sections = sections,
 		.rows = rows,
 	};
 
-	make_sections(sim);
+	memcpy(sections, sim->section, sizeof(sections));
+	sections[sim->sections - 1].row_count += plan->rows - c->rows;
 	venue.header.section_count = sim->sections;
 	memset(rows, 0, sizeof(rows));
 	for (uint32_t i = 0; i < SIM_TIERS; i++)
-		tiers[i] = (struct ush_venue_tier){.price = SIM_TIER_PRICE(i)};
-	for (uint32_t i = 0, s = 0; i < c->rows; i++) {
-		s += i >= sim->section[s].row_first + sim->section[s].row_count;
-		rows[i].seats = c->seats == 64 ? ~0ull : (1ull << c->seats) - 1;
+		tiers[i] = (struct ush_venue_tier){.price = plan->price[i]};
+	for (uint32_t i = 0, s = 0; i < plan->rows; i++) {
+		s += i >= sections[s].row_first + sections[s].row_count;
+		rows[i].seats = plan->seats;
 		rows[i].section = (uint16_t)s;
 		rows[i].flags = sim_is_area(sim, i);
 		sim->second_tier[i] = i % 3 == 0 ? 0 : rows[i].seats & (i % 3 == 1 ? ~0ull : 0x33);
@@ -117,7 +121,33 @@ static void make_image(struct sim *sim)
 		rows[i].tier_mask[0] = sim->second_tier[i];
 		rows[i].tier[1] = 1;
 	}
-	sim->image = harness_image_of(&venue, &sim->image_bytes);
+	sim->image[number] = harness_image_of(&venue, &sim->image_bytes[number]);
+	plan->digest = ush_image_digest(sim->image[number], sim->image_bytes[number]);
+}
+
+/* What events are loaded with, and what they may become, one after the other or some left out. */
+static void make_images(struct sim *sim)
+{
+	const struct sim_config *c = &sim->config;
+	struct ledger *ledger = &sim->ledger;
+
+	make_sections(sim);
+	ledger->plan_count = c->change != 0 ? LEDGER_PLANS : 1;
+	ledger->plan[0] = (struct ledger_plan){.rows = c->rows,
+		.seats = c->seats == 64 ? ~0ull : (1ull << c->seats) - 1,
+		.price = {SIM_TIER_PRICE(0), SIM_TIER_PRICE(1)}};
+	make_image(sim, 0);
+	for (uint32_t i = 1; i < ledger->plan_count; i++) {
+		struct ledger_plan *plan = &ledger->plan[i];
+		uint32_t more = (uint32_t)ush_random_below(&sim->change_random, 3);
+
+		*plan = ledger->plan[i - 1];
+		plan->rows = plan->rows + more < SIM_ROWS_MAX ? plan->rows + more : SIM_ROWS_MAX;
+		if (plan->rows == plan[-1].rows || ush_random_below(&sim->change_random, 2) == 0)
+			plan->price[i % 2] +=
+				1 + (uint32_t)ush_random_below(&sim->change_random, 3);
+		make_image(sim, i);
+	}
 }
 
 bool sim_is_area(const struct sim *sim, uint32_t row)
@@ -125,12 +155,18 @@ bool sim_is_area(const struct sim *sim, uint32_t row)
 	return sim->config.area && row >= sim->section[sim->sections - 1].row_first;
 }
 
-uint64_t sim_price(const struct sim *sim, uint32_t row, uint64_t mask)
+uint64_t sim_price(
+	const struct sim *sim, uint32_t event, uint32_t list, uint32_t row, uint64_t mask)
 {
-	uint64_t second = mask & sim->second_tier[row];
+	const struct ledger_event *of = &sim->ledger.event[event % LEDGER_EVENTS];
+	uint64_t second = mask & sim->second_tier[row % SIM_ROWS_MAX];
+	const uint32_t *price;
 
-	return (uint64_t)ush_popcount64(second) * SIM_TIER_PRICE(1) +
-	       (uint64_t)ush_popcount64(mask & ~second) * SIM_TIER_PRICE(0);
+	if (list > of->prices)
+		return UINT64_MAX;
+	price = sim->ledger.plan[of->list_plan[list]].price;
+	return (uint64_t)ush_popcount64(second) * price[1] +
+	       (uint64_t)ush_popcount64(mask & ~second) * price[0];
 }
 
 /* Forgets the run before; keeps the memory. */
@@ -138,6 +174,7 @@ static void reset(struct sim *sim, uint64_t seed)
 {
 	sim->seed = seed;
 	ush_random_init(&sim->random, seed);
+	ush_random_init(&sim->change_random, ush_mix64(seed ^ 0x6368616e));
 	sim_box_seed(seed);
 	sim->hash = seed;
 	sim->step = 0;
@@ -297,7 +334,7 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t steps, bool liveness)
 	sim_draw_config(sim, steps);
 	if (sim->trace)
 		sim_print_config(sim, stdout);
-	make_image(sim);
+	make_images(sim);
 	sim_disk_make(sim);
 	for (; sim->step < sim->config.steps && !sim->failed && !sim->over; sim->step++)
 		step(sim);
@@ -323,6 +360,7 @@ bool sim_run(struct sim *sim, uint64_t seed, uint32_t steps, bool liveness)
 		ush_journal_close(sim->journal);
 	sim->journal = NULL;
 	sim_disk_free(sim);
-	free(sim->image);
+	for (uint32_t i = 0; i < sim->ledger.plan_count; i++)
+		free(sim->image[i]);
 	return !sim->failed;
 }

@@ -84,6 +84,8 @@ struct sim_config {
 	uint32_t sections, best, channels, cancel;
 	/* 0: none. */
 	uint32_t hold_budget_s, cool_down_ms;
+	/* How often the operator changes an event, per 1,000 times that somebody asks. */
+	uint32_t change;
 	/* enum ush_admission_check, 0: admission is off; milliseconds for each request of an
 	 * address, and for each try of a user. */
 	uint32_t admission, source_ms, user_ms;
@@ -121,6 +123,9 @@ struct sim_config {
 	X(turned_away) \
 	X(kept) \
 	X(cancelled) \
+	X(changed) \
+	X(rows_added) \
+	X(priced) \
 	X(expired) \
 	X(repeated) \
 	X(crashes) \
@@ -307,8 +312,11 @@ struct sim {
 	struct ush_net net;
 	struct ush_loop_out out;
 	bool event_asked[SIM_EVENTS_MAX + 1];
-	void *image;
-	size_t image_bytes;
+	/* Of ledger.plan; [0] is what events are loaded with. */
+	void *image[LEDGER_PLANS];
+	size_t image_bytes[LEDGER_PLANS];
+	/* Of what the operator changes: no draw of other runs. */
+	struct ush_random change_random;
 	uint32_t sections;
 	struct ush_venue_section section[SIM_ROWS_MAX];
 	/* Seats of tier 1; all others are of tier 0. */
@@ -415,8 +423,9 @@ int sim_box_replay(struct sim *sim, struct ush_engine **engine, struct ush_messa
 
 /* ret: true if the row is of the area. */
 bool sim_is_area(const struct sim *sim, uint32_t row);
-/* ret: price of seats, minor units. */
-uint64_t sim_price(const struct sim *sim, uint32_t row, uint64_t mask);
+/* ret: price of seats by a price list of the event, minor units; UINT64_MAX: no such list yet. */
+uint64_t sim_price(
+	const struct sim *sim, uint32_t event, uint32_t list, uint32_t row, uint64_t mask);
 
 /* ---- clients.c ---- */
 

@@ -47,6 +47,7 @@ static void draw_times(struct sim *sim)
 	uint64_t x = ush_mix64(sim->seed ^ 0x74696d65);
 
 	sim->config.hold_budget_s = (x & 3) == 0 ? 1 + (uint32_t)(x >> 8) % 100 : 0;
+	sim->config.change = (x >> 4 & 3) == 0 ? 20 + (uint32_t)(x >> 16) % 60 : 0;
 	sim->config.cool_down_ms = (x & 12) == 0 ? 1 + (uint32_t)(x >> 40) % 8000 : 0;
 }
 
@@ -151,7 +152,8 @@ void sim_print_config(const struct sim *sim, FILE *out)
 		c->late, c->listings, c->tiers);
 	fprintf(out, "admission %x, %u ms a source, %u a user; ", c->admission, c->source_ms,
 		c->user_ms);
-	fprintf(out, "hold budget %u s, cool-down %u ms; ", c->hold_budget_s, c->cool_down_ms);
+	fprintf(out, "hold budget %u s, cool-down %u ms, change %u; ", c->hold_budget_s,
+		c->cool_down_ms, c->change);
 	fprintf(out, "sections %u%s, best %u, channels %u, cancel %u; ", c->sections,
 		c->area ? ", the last an area" : "", c->best, c->channels, c->cancel);
 	fprintf(out,

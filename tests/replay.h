@@ -12,6 +12,8 @@
 #include "harness.h"
 
 #define REPLAY_EVENTS 8u
+/* Images that events are changed by. */
+#define REPLAY_CHANGES 256u
 
 struct replay {
 	/* All records but pads, in order, sequence included. */
@@ -23,6 +25,10 @@ struct replay {
 	/* By event id. */
 	void *images[REPLAY_EVENTS];
 	size_t image_bytes[REPLAY_EVENTS];
+	/* Of whatever events, found by digest. */
+	void *changes[REPLAY_CHANGES];
+	size_t change_bytes[REPLAY_CHANGES];
+	uint32_t change_count;
 };
 
 static inline void replay_init(struct replay *replay)
@@ -35,6 +41,8 @@ static inline void replay_free(struct replay *replay)
 	free(replay->records);
 	for (uint32_t i = 0; i < REPLAY_EVENTS; i++)
 		free(replay->images[i]);
+	for (uint32_t i = 0; i < replay->change_count; i++)
+		free(replay->changes[i]);
 }
 
 /* Keeps an image for EVENT records; the replay owns it from here. */
@@ -43,6 +51,14 @@ static inline void replay_image(struct replay *replay, uint32_t event_id, void *
 	USH_ASSERT(event_id < REPLAY_EVENTS);
 	replay->images[event_id] = image;
 	replay->image_bytes[event_id] = bytes;
+}
+
+/* Keeps an image for EVENT_CHANGE records; the replay owns it from here. */
+static inline void replay_change(struct replay *replay, void *image, size_t bytes)
+{
+	USH_ASSERT(replay->change_count < REPLAY_CHANGES);
+	replay->changes[replay->change_count] = image;
+	replay->change_bytes[replay->change_count++] = bytes;
 }
 
 static inline void replay_push(struct replay *replay, const struct ush_record *record)
@@ -93,6 +109,12 @@ static inline int replay_find(void *context, uint32_t event_id, uint64_t digest,
 
 	(void)message;
 	USH_ASSERT(event_id < REPLAY_EVENTS && replay->images[event_id] != NULL);
+	for (uint32_t i = 0; i < replay->change_count; i++) {
+		*image = replay->changes[i];
+		*bytes = replay->change_bytes[i];
+		if (ush_engine_image_digest(*image, *bytes) == digest)
+			return 0;
+	}
 	*image = replay->images[event_id];
 	*bytes = replay->image_bytes[event_id];
 	USH_ASSERT(ush_engine_image_digest(*image, *bytes) == digest);

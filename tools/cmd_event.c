@@ -12,6 +12,7 @@
 #include "catalogue/venue.h"
 #include "client.h"
 #include "event_bookings.h"
+#include "event_change.h"
 #include "usher.h"
 
 /* Loading validates the image and waits for the disk. */
@@ -30,6 +31,7 @@ struct arguments {
 	uint32_t price_default;
 	uint32_t event;
 	uint32_t channel;
+	uint32_t request_id;
 	bool key_new;
 	bool json;
 	bool refund;
@@ -62,6 +64,10 @@ static void print_help(FILE *out)
 		"  show VENUE [--json] [--rows] sections, rows, tiers, prices and totals\n"
 		"  load --event N VENUE         give an event to a running usherd, as a draft\n"
 		"       [--on-sale]             and open its sale\n"
+		"  change --event N VENUE       add the rows that VENUE has behind the event's, and\n"
+		"                               take its prices, while it is sold; all else in it must\n"
+		"                               be as it was loaded\n"
+		"       [--request-id R]        R: asked twice by this number it is done once\n"
 		"  status --event N [STATUS]    show the status; or set it: draft, on_sale,\n"
 		"                               paused, completed, cancelled (for ever)\n"
 		"  bookings --event N           list its bookings, while the sale goes on\n"
@@ -80,6 +86,7 @@ static void print_help(FILE *out)
 		"  -v, --venue VENUE        whose labels the seats are\n"
 		"      --channel C          a channel of the event, 1 to 15: its seats are sold only\n"
 		"                           to requests that carry a tag made with its key\n"
+		"      --request-id R       change: a number from 1, higher each time\n"
 		"      --new                channel-key: the key there was is void from here\n"
 		"      --json               show: as one JSON object; bookings: one object a line\n"
 		"      --rows               show: a line for each row block\n"
@@ -94,6 +101,7 @@ static void print_help(FILE *out)
 		"  usher event check venues/theatre.json\n"
 		"  usher event show --rows venues/club.json\n"
 		"  usher event load --event 7 --on-sale venues/arena.json\n"
+		"  usher event change --event 7 arena-with-more-rows.json\n"
 		"  usher event block --event 7 --venue venues/arena.json 101/1/5 101/1/6 Floor/17\n"
 		"  usher event block --event 7 --channel 2 --venue venues/arena.json 101/1/7\n"
 		"  usher event channel-key --event 7 --channel 2\n"
@@ -403,6 +411,32 @@ static int run_load(const struct arguments *arguments)
 	return arguments->on_sale ? set_status(arguments, USH_EVENT_STATUS_ON_SALE) : USHER_OK;
 }
 
+static int run_change(const struct arguments *arguments)
+{
+	struct ush_request request;
+	static union answer answer;
+	struct ush_venue *venue;
+	size_t image_bytes;
+	void *image;
+	int fd, ret = -1;
+
+	if (venue_load(arguments, arguments->words[0], &image, &image_bytes, &venue) != 0)
+		return USHER_FAILED;
+	ush_client_request(&request, USH_OP_EVENT_CHANGE);
+	request.event = arguments->event;
+	request.request_id = arguments->request_id;
+	fd = image_file(image, image_bytes);
+	if (fd >= 0) {
+		ret = call(arguments, &request, fd, &answer);
+		close(fd);
+	}
+	if (ret == 0)
+		event_change_print(venue, &answer.head);
+	ush_venue_close(venue);
+	free(image);
+	return ret == 0 ? USHER_OK : USHER_FAILED;
+}
+
 /* A request with its LEGS extension behind it. */
 struct house_request {
 	struct ush_request request;
@@ -548,6 +582,7 @@ static const struct action actions[] = {
 	{"compile", run_compile, "oqcpd", 1, 1, false, "compile VENUE -o IMAGE"},
 	{"show", run_show, "jrqcpd", 1, 1, false, "show [--json] [--rows] VENUE"},
 	{"load", run_load, "esaqcpd", 1, 1, true, "load --event N [--on-sale] VENUE"},
+	{"change", run_change, "esIqcpd", 1, 1, true, "change --event N [--request-id R] VENUE"},
 	{"status", run_status, "es", 0, 1, true, "status --event N [STATUS]"},
 	{"bookings", run_bookings, "esjR", 0, 0, true, "bookings --event N [--refund] [--json]"},
 	{"channel-key", run_channel_key, "esCN", 0, 0, true,
@@ -564,6 +599,7 @@ static const struct option long_options[] = {
 	{"socket", required_argument, NULL, 's'},
 	{"venue", required_argument, NULL, 'v'},
 	{"channel", required_argument, NULL, 'C'},
+	{"request-id", required_argument, NULL, 'I'},
 	{"new", no_argument, NULL, 'N'},
 	{"refund", no_argument, NULL, 'R'},
 	{"json", no_argument, NULL, 'j'},
@@ -627,6 +663,8 @@ static bool take_option(struct arguments *arguments, int letter)
 		return true;
 	case 'C':
 		return parse_number(optarg, 1, USH_CHANNEL_COUNT_MAX, &arguments->channel);
+	case 'I':
+		return parse_number(optarg, 1, UINT32_MAX, &arguments->request_id);
 	case 'N':
 		arguments->key_new = true;
 		return true;
@@ -673,6 +711,8 @@ static const char *option_wants(int letter)
 		return "a number from 1 to 65535";
 	case 'C':
 		return "a number from 1 to 15";
+	case 'I':
+		return "a number from 1";
 	case 'd':
 		return "minor units, from 0 to 67108863";
 	default:

@@ -9,13 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/recycle.h"
 #include "tools/offline.h"
 #include "tools/usher.h"
 
 static const char usage[] =
-	"usage: usher journal cat  [--json] [--from SEQUENCE] [--count N] [--event N] STATE\n"
-	"       usher journal stat [--json] STATE\n"
-	"       usher journal follow | snapshot --help\n"
+	"usage: usher journal cat  [--json] [--from SEQUENCE] [--count N] [--event N]\n"
+	"                          [--archive DIR] STATE\n"
+	"       usher journal stat [--json] [--segments] [--archive DIR] STATE\n"
+	"       usher journal follow | snapshot | archive | restore | forget --help\n"
 	"\n"
 	"Reads the journal in usherd's state directory STATE without changing it.\n"
 	"\n"
@@ -25,6 +27,8 @@ static const char usage[] =
 	"  --from SEQUENCE   cat: start at this sequence number\n"
 	"  --count N         cat: stop after N records\n"
 	"  --event N         cat: only records of this event\n"
+	"  --segments        stat: each segment, and who still needs it\n"
+	"  --archive DIR     read segments from this archive that the journal has no more\n"
 	"  --help            this text\n"
 	"\n"
 	"Exit status: 0 the journal was read to its end; 1 it is damaged (the message says where and\n"
@@ -43,6 +47,8 @@ struct reader {
 	uint64_t by_type[USH_RECORD_TYPE_COUNT];
 	uint64_t first_sequence;
 	uint64_t last_sequence;
+	const char *archive;
+	bool segments;
 };
 
 const char *usher_record_type(uint8_t type)
@@ -101,13 +107,69 @@ static int read_run(void *context, const struct ush_record *records, uint32_t co
 	return 0;
 }
 
+/* Names of those who need a segment. */
+static void print_needs(const struct ush_segment_view *view, const struct ush_need *needs,
+	uint32_t count, bool open, bool json)
+{
+	uint32_t told = 0;
+
+	if (open)
+		printf(json ? "\"open\"" : " open");
+	told += open;
+	for (uint32_t i = 0; i < count; i++) {
+		if (!ush_need_segment(&needs[i], view))
+			continue;
+		printf(json ? "%s\"%s\"" : "%s %s", told == 0 ? "" : ",", needs[i].who);
+		told++;
+	}
+	if (told == 0 && !json)
+		printf(" nobody");
+}
+
+static int print_segments(const struct reader *reader, struct ush_message *message)
+{
+	struct ush_need needs[USH_NEEDS_MAX];
+	struct ush_segment_view view, after;
+	uint32_t count;
+	int error = ush_needs(reader->offline.journal, false, needs, &count, message);
+
+	if (error != 0)
+		return error;
+	if (reader->json)
+		printf("\"needed_by\":[");
+	for (uint32_t i = 0; i < count; i++)
+		printf(reader->json ? "%s{\"who\":\"%s\",\"sequence\":%" PRIu64
+				      ",\"time_ns\":%" PRIu64 "}"
+				    : "%s%-24s needs from %14" PRIu64 " on, as of %" PRIu64 "\n",
+			reader->json && i != 0 ? "," : "", needs[i].who, needs[i].sequence,
+			needs[i].time_ns);
+	if (reader->json)
+		printf("],\"segment_list\":[");
+	for (uint32_t i = 0; ush_segment_view(reader->offline.journal, i, &view); i++) {
+		bool open = !ush_segment_view(reader->offline.journal, i + 1, &after);
+
+		printf(reader->json ? "%s{\"name\":\"%s\",\"epoch\":%u,\"first_sequence\":%" PRIu64
+				      ",\"end_sequence\":%" PRIu64 ",\"needed_by\":["
+				    : "%s%s epoch %u, sequences %" PRIu64 " to %" PRIu64
+				      ", needed by",
+			reader->json && i != 0 ? "," : "", view.name, view.epoch,
+			view.first * USH_BLOCK_SLOTS,
+			view.end * USH_BLOCK_SLOTS - 1 + reader->json);
+		print_needs(&view, needs, count, open, reader->json);
+		printf(reader->json ? "]}" : "\n");
+	}
+	if (reader->json)
+		printf("],");
+	return 0;
+}
+
 static void print_stat(const struct reader *reader)
 {
 	const struct ush_journal_report *report = &reader->report;
 	const char *format = reader->json ? "\"%s\":%" PRIu64 "," : "%-16s %14" PRIu64 "\n";
 
 	if (reader->json)
-		printf("{\"box\":\"%016" PRIx64 "\",", ush_journal_box(reader->offline.journal));
+		printf("\"box\":\"%016" PRIx64 "\",", ush_journal_box(reader->offline.journal));
 	else
 		printf("%-16s %016" PRIx64 "\n", "box", ush_journal_box(reader->offline.journal));
 	printf(format, "epoch", (uint64_t)ush_journal_epoch(reader->offline.journal));
@@ -124,7 +186,7 @@ static void print_stat(const struct reader *reader)
 	for (uint32_t type = 2; type < USH_RECORD_TYPE_COUNT; type++)
 		printf(format, usher_record_type((uint8_t)type), reader->by_type[type]);
 	if (reader->json)
-		printf("\"clean_shutdown\":%s}\n", report->clean ? "true" : "false");
+		printf("\"clean_shutdown\":%s", report->clean ? "true" : "false");
 	else
 		printf("%-16s %14s\n", "clean_shutdown", report->clean ? "yes" : "no");
 }
@@ -150,7 +212,8 @@ static bool parse(struct reader *reader, int argc, char **argv, bool *help)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 		{"from", required_argument, NULL, 'f'}, {"count", required_argument, NULL, 'n'},
-		{"event", required_argument, NULL, 'e'}, {"help", no_argument, NULL, 'h'}, {0}};
+		{"event", required_argument, NULL, 'e'}, {"archive", required_argument, NULL, 'a'},
+		{"segments", no_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0}};
 	uint64_t number = 0;
 	int option;
 
@@ -159,6 +222,10 @@ static bool parse(struct reader *reader, int argc, char **argv, bool *help)
 		*help = option == 'h';
 		if (option == 'j')
 			reader->json = true;
+		else if (option == 's')
+			reader->segments = true;
+		else if (option == 'a')
+			reader->archive = optarg;
 		else if (option == '?' || option == 'h' || !usher_number(optarg, &number))
 			return false;
 		else if (option == 'f')
@@ -174,26 +241,47 @@ static bool parse(struct reader *reader, int argc, char **argv, bool *help)
 	return reader->cat || strcmp(argv[optind], "stat") == 0;
 }
 
+static int tell_stat(struct reader *reader, int error)
+{
+	if (reader->json)
+		putchar('{');
+	if (reader->segments && error == 0)
+		error = print_segments(reader, &reader->message);
+	print_stat(reader);
+	if (reader->json)
+		puts("}");
+	return error;
+}
+
 int cmd_journal(int argc, char **argv)
 {
+	struct ush_snapshot_point point;
 	struct reader reader = {0};
-	bool help = false;
+	bool help = false, begins;
 	int error;
 
 	if (argc > 1 && strcmp(argv[1], "follow") == 0)
 		return journal_follow(argc, argv);
 	if (argc > 1 && strcmp(argv[1], "snapshot") == 0)
 		return journal_snapshot(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "archive") == 0)
+		return journal_archive(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "restore") == 0)
+		return journal_restore(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "forget") == 0)
+		return journal_forget(argc, argv);
 	if (!parse(&reader, argc, argv, &help)) {
 		fputs(usage, help ? stdout : stderr);
 		return help ? USHER_OK : USHER_USAGE;
 	}
-	error = offline_open(&reader.offline, argv[optind + 1], &reader.message);
+	error = offline_open(&reader.offline, argv[optind + 1], reader.archive, &reader.message);
+	/* What was recycled is left out. */
+	begins = error == 0 && ush_journal_begins(reader.offline.journal, &point);
 	if (error == 0)
-		error = ush_journal_recover(
-			reader.offline.journal, read_run, &reader, &reader.report, &reader.message);
+		error = ush_journal_recover_from(reader.offline.journal, begins ? &point : NULL,
+			read_run, &reader, &reader.report, &reader.message);
 	if (reader.offline.journal != NULL && !reader.cat)
-		print_stat(&reader);
+		error = tell_stat(&reader, error);
 	if (error != 0)
 		fprintf(stderr, "usher journal: %s\n", reader.message.text);
 	offline_close(&reader.offline);

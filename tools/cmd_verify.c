@@ -19,7 +19,7 @@
 #define CHAIN_KEPT (1u << 16)
 
 static const char usage[] =
-	"usage: usher verify [--acks FILE]... [--from-start] [--json] STATE\n"
+	"usage: usher verify [--acks FILE]... [--from-start] [--archive DIR] [--json] STATE\n"
 	"       usher verify draw [OPTIONS] DRAW      recompute a published draw, see its --help\n"
 	"\n"
 	"Audits the journal in usherd's state directory STATE without changing it: no seat sold\n"
@@ -31,6 +31,7 @@ static const char usage[] =
 	"                and the like, which name no hold, are counted as unchecked\n"
 	"  --from-start  read the journal from its beginning, whatever snapshots there are, and keep\n"
 	"                an independent ledger; without, what comes after the newest good snapshot\n"
+	"  --archive DIR read segments from this archive that the journal has no more\n"
 	"  --json        print one JSON object instead of the table\n"
 	"  --help        this text\n"
 	"\n"
@@ -49,6 +50,7 @@ struct verify {
 	uint64_t chain_first;
 	uint64_t chain_next;
 	bool from_start;
+	const char *archive;
 	uint64_t chain_checked;
 	uint64_t chain_broken;
 	uint64_t chain_lag_max;
@@ -367,7 +369,7 @@ static int verify_all(struct verify *v, const char *state, struct acks *acks, in
 	for (int i = 0; i < ack_count && error == 0; i++)
 		error = measure_acks(v, &acks[i]);
 	if (error == 0)
-		error = offline_open(&v->offline, state, &v->problem);
+		error = offline_open(&v->offline, state, v->archive, &v->problem);
 	if (error != 0)
 		return error;
 	v->chain = calloc(CHAIN_KEPT, USH_CHAIN_BYTES);
@@ -385,7 +387,7 @@ int cmd_verify(int argc, char **argv)
 {
 	static const struct option options[] = {{"acks", required_argument, NULL, 'a'},
 		{"json", no_argument, NULL, 'j'}, {"from-start", no_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'}, {0}};
+		{"archive", required_argument, NULL, 'A'}, {"help", no_argument, NULL, 'h'}, {0}};
 	struct verify *v = calloc(1, sizeof(*v));
 	struct acks *acks = calloc((size_t)argc + 1, sizeof(*acks));
 	int ack_count = 0, option, status = USHER_USAGE;
@@ -408,6 +410,8 @@ int cmd_verify(int argc, char **argv)
 			json = true;
 		} else if (option == 's') {
 			v->from_start = true;
+		} else if (option == 'A') {
+			v->archive = optarg;
 		} else {
 			fputs(usage, option == 'h' ? stdout : stderr);
 			status = option == 'h' ? USHER_OK : USHER_USAGE;

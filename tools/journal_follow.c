@@ -7,21 +7,24 @@
  */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "journal/follow.h"
+#include "journal/position.h"
 #include "tools/offline.h"
 #include "tools/usher.h"
 
 #define LOOK_NS 10000000l
 #define SYNC_NS 10000000ull
+#define KEEP_NS 1000000000ull
 
 static const char usage[] =
 	"usage: usher journal follow [--from SEQUENCE] [--until-end] [--count N] [--event N] [--json]\n"
-	"                            STATE\n"
+	"                            [--archive DIR] [--name NAME] STATE\n"
 	"\n"
 	"Prints every change in the journal of usherd's state directory STATE in order, once, as soon\n"
 	"as it is durable, across segments and restarts. Needs no running usherd, and changes nothing.\n"
@@ -32,12 +35,23 @@ static const char usage[] =
 	"  --count N         stop after N lines\n"
 	"  --event N         only changes of this event\n"
 	"  --json            one JSON object a line\n"
+	"  --archive DIR     read segments from this archive that the journal has no more\n"
+	"  --name NAME       keep the position under this name in STATE: segments are kept for it until\n"
+	"                    `usher journal forget NAME`; without --from, go on there\n"
 	"  --help            this text\n"
 	"\n"
 	"Exit status: 0 stopped as asked; 1 the journal is damaged or not the one SEQUENCE is from; 2\n"
 	"usage.\n"
 	"\n"
 	"Example: usher journal follow --json --from 64 /var/lib/usher\n";
+
+static _Atomic int stopped;
+
+static void on_signal(int number)
+{
+	(void)number;
+	stopped = 1;
+}
 
 struct follower {
 	struct ush_follow *follow;
@@ -46,6 +60,12 @@ struct follower {
 	uint32_t event;
 	uint64_t count;
 	uint64_t printed;
+	const char *archive;
+	/* Whose position is kept, and where; NULL: nobody's. */
+	const char *name;
+	const struct ush_disk *disk;
+	struct ush_follow_position kept;
+	uint64_t kept_ns;
 };
 
 static void print_json(const struct follower *f, const struct ush_record *records, uint32_t count)
@@ -112,12 +132,45 @@ static uint64_t monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* Once a second at most: what was printed is not needed any more. */
+static int keep_position(struct follower *f, bool last, struct ush_message *message)
+{
+	struct ush_follow_position position;
+	uint64_t now = monotonic_ns();
+	struct timespec wall;
+
+	ush_follow_position(f->follow, &position);
+	if (position.sequence == f->kept.sequence || (!last && now - f->kept_ns < KEEP_NS))
+		return 0;
+	f->kept = position;
+	f->kept_ns = now;
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return ush_position_write(f->disk, f->name, &position,
+		(uint64_t)wall.tv_sec * 1000000000 + (uint64_t)wall.tv_nsec, message);
+}
+
+/* Where this reader was, if it has a name and nobody says otherwise. */
+static int find_position(
+	const struct follower *f, struct ush_follow_config *config, struct ush_message *message)
+{
+	struct ush_reader reader;
+	int error;
+
+	if (f->name == NULL || config->from.sequence != 0)
+		return 0;
+	error = ush_position_read(f->disk, f->name, &reader, message);
+	if (error == 0)
+		config->from = reader.position;
+	return error == -USH_ENOENT ? 0 : error;
+}
+
 static int run(struct follower *f, struct ush_message *message)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_NS};
 
-	while (f->printed < f->count) {
-		int blocks = ush_follow_step(f->follow, monotonic_ns(), each_run, f, message);
+	while (f->printed < f->count && stopped == 0) {
+		int error,
+			blocks = ush_follow_step(f->follow, monotonic_ns(), each_run, f, message);
 
 		/* A reader that went away ends this one. */
 		if (fflush(stdout) != 0) {
@@ -126,6 +179,8 @@ static int run(struct follower *f, struct ush_message *message)
 		}
 		if (blocks < 0)
 			return blocks;
+		if (f->name != NULL && (error = keep_position(f, false, message)) != 0)
+			return error;
 		if (blocks == 0 && f->until_end)
 			return 0;
 		if (blocks == 0)
@@ -140,6 +195,7 @@ static bool parse(
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 		{"from", required_argument, NULL, 'f'}, {"until-end", no_argument, NULL, 'u'},
 		{"count", required_argument, NULL, 'n'}, {"event", required_argument, NULL, 'e'},
+		{"name", required_argument, NULL, 'N'}, {"archive", required_argument, NULL, 'a'},
 		{"help", no_argument, NULL, 'h'}, {0}};
 	uint64_t number = 0;
 	int option;
@@ -151,6 +207,10 @@ static bool parse(
 			f->json = true;
 		else if (option == 'u')
 			f->until_end = true;
+		else if (option == 'a')
+			f->archive = optarg;
+		else if (option == 'N')
+			f->name = optarg;
 		else if (option == '?' || option == 'h' || !usher_number(optarg, &number))
 			return false;
 		else if (option == 'f')
@@ -160,11 +220,12 @@ static bool parse(
 		else
 			f->event = (uint32_t)number;
 	}
-	return optind + 2 == argc;
+	return optind + 2 == argc && (f->name == NULL || ush_reader_name_is_good(f->name));
 }
 
 int journal_follow(int argc, char **argv)
 {
+	struct sigaction action = {.sa_handler = on_signal};
 	struct follower f = {0};
 	struct ush_follow_config config = {.sync_ns = SYNC_NS};
 	struct ush_message message = {{0}};
@@ -178,12 +239,21 @@ int journal_follow(int argc, char **argv)
 	}
 	if (f.until_end)
 		config.sync_ns = 0;
-	error = offline_open(&offline, argv[optind + 1], &message);
+	error = offline_open(&offline, argv[optind + 1], f.archive, &message);
 	config.directory = offline.directory;
+	f.disk = offline.archive != NULL ? &offline.live_disk : &offline.disk;
+	if (error == 0)
+		error = find_position(&f, &config, &message);
 	if (error == 0)
 		error = ush_follow_open(&f.follow, &config, &offline.disk, &message);
+	if (f.name != NULL) {
+		sigaction(SIGTERM, &action, NULL);
+		sigaction(SIGINT, &action, NULL);
+	}
 	if (error == 0)
 		error = run(&f, &message);
+	if (error == 0 && f.name != NULL)
+		error = keep_position(&f, true, &message);
 	if (error != 0)
 		fprintf(stderr, "usher journal: %s\n", message.text);
 	if (f.follow != NULL)

@@ -11,7 +11,8 @@ int ledger_open(struct ledger *ledger)
 	ledger->index_size = 1u << 16;
 	ledger->index = calloc(ledger->index_size, sizeof(*ledger->index));
 	ledger->taken = calloc(USH_EVENT_ID_MAX + 1u, sizeof(*ledger->taken));
-	if (ledger->index != NULL && ledger->taken != NULL)
+	ledger->events = calloc(USH_EVENT_ID_MAX + 1u, sizeof(*ledger->events));
+	if (ledger->index != NULL && ledger->taken != NULL && ledger->events != NULL)
 		return 0;
 	ledger_close(ledger);
 	return -USH_ENOMEM;
@@ -24,6 +25,7 @@ void ledger_close(struct ledger *ledger)
 	ledger_close_waits(ledger);
 	ledger_close_rooms(ledger);
 	free(ledger->taken);
+	free(ledger->events);
 	free(ledger->index);
 	free(ledger->entries);
 	memset(ledger, 0, sizeof(*ledger));
@@ -86,6 +88,7 @@ static int add(struct ledger *ledger, const struct ush_record *r, uint64_t hold,
 		.owner = r->user,
 		.mask = r->mask,
 		.left = r->mask,
+		.amount = r->amount,
 		.event = r->event,
 		.request_id = r->request_id,
 		.row = r->row,
@@ -115,6 +118,8 @@ static int book_hold(struct ledger *ledger, const struct ush_record *records, ui
 		uint64_t *taken = seats_of(ledger, r->event, r->row);
 		if (taken == NULL || add(ledger, r, records[0].hold, last) != 0)
 			return -USH_ENOMEM;
+		if (ledger->events[r->event].digest != 0 && r->row >= ledger->events[r->event].rows)
+			ledger_fault(ledger, r, "a seat of a row that was not added yet");
 		/* Of the run, without what stands behind the legs. */
 		ledger->entries[ledger->count - 1].legs = (uint8_t)count;
 		if ((*taken & r->mask) != 0) {
@@ -200,6 +205,18 @@ static int book_step(struct ledger *ledger, const struct ush_record *r)
 	return add(ledger, r, r->hold, r->sequence);
 }
 
+/* What is paid is what the legs cost when they were taken, whatever prices are now. */
+static int book_pay_begin(struct ledger *ledger, const struct ush_record *r)
+{
+	uint32_t index = *slot_of(ledger, r->hold), amount = 0;
+
+	for (uint32_t i = 0; index != 0 && i < ledger->entries[index - 1].legs; i++)
+		amount += ledger->entries[index - 1 + i].amount;
+	if (index != 0 && amount != r->amount)
+		ledger_fault(ledger, r, "what is paid is not what the hold costs");
+	return book_step(ledger, r);
+}
+
 /* Seats that a hold gives back while it goes on, or the last of them. sold: they were sold. */
 static int book_cut(
 	struct ledger *ledger, const struct ush_record *records, uint32_t count, bool sold)
@@ -226,6 +243,9 @@ static int book_cut(
 		}
 		leg->left &= ~r->mask;
 		*taken &= ~r->mask;
+		if (r->amount > leg->amount || (leg->left == 0 && r->amount != 0))
+			ledger_fault(ledger, r, "what is left costs more than it did");
+		leg->amount = r->amount;
 		if (sold)
 			ledger->seats_sold -= ush_popcount64(r->mask);
 		else
@@ -269,8 +289,12 @@ static int book_swap(struct ledger *ledger, const struct ush_record *records, ui
 			at++;
 		if (at == n && n < USH_LEG_COUNT_MAX * 2)
 			legs[n++] = (struct ledger_entry){.row = r->row};
-		if (at < n)
+		if (at < n && r->amount < legs[at].amount)
+			ledger_fault(ledger, r, "seats are taken and the leg costs less");
+		if (at < n) {
 			legs[at].left |= r->mask;
+			legs[at].amount = r->amount;
+		}
 	}
 	if (n > USH_LEG_COUNT_MAX)
 		ledger_fault(ledger, &records[0], "a hold of too many rows");
@@ -280,6 +304,7 @@ static int book_swap(struct ledger *ledger, const struct ush_record *records, ui
 
 		r.row = legs[i].row;
 		r.mask = legs[i].left;
+		r.amount = legs[i].amount;
 		r.run_index = (uint8_t)i;
 		r.run_count = (uint8_t)n;
 		error = add(ledger, &r, records[0].hold, last);
@@ -334,17 +359,74 @@ static void book_status(struct ledger *ledger, const struct ush_record *r)
 	*status = r->state;
 }
 
-int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+/* Rows are only added, and no change is left out. */
+static int book_change(struct ledger *ledger, const struct ush_record *r)
+{
+	struct ledger_event *event = &ledger->events[r->event];
+	uint8_t status = ledger->status[r->event];
+	uint32_t first = event->digest != 0 ? event->rows : r->amount;
+
+	/* digest 0: from before the snapshot that this began with. */
+	if (event->digest != 0 && (r->user != event->digest || r->version != event->changes + 1))
+		ledger_fault(ledger, r, "an event is changed from what it was not");
+	if (event->digest != 0 && (r->amount < event->rows || r->mask < event->seats))
+		ledger_fault(ledger, r, "an event has fewer seats than before");
+	if (event->digest != 0 && r->row != event->prices && r->row != event->prices + 1)
+		ledger_fault(ledger, r, "a price list was left out");
+	if (status == USH_EVENT_STATUS_COMPLETED || status == USH_EVENT_STATUS_CANCELLED)
+		ledger_fault(ledger, r, "an event that is over is changed");
+	*event = (struct ledger_event){.digest = r->hold,
+		.seats = r->mask,
+		.rows = r->amount,
+		.changes = r->version,
+		.prices = r->row};
+	return r->state != 0 && r->amount > first
+		       ? ledger_book_added(ledger, r->event, first, r->amount - first)
+		       : 0;
+}
+
+/* A hold names the price list it is by. */
+static void book_prices(
+	struct ledger *ledger, const struct ush_record *r, const struct ush_record *hold)
+{
+	const struct ledger_event *event = &ledger->events[r->event];
+
+	if (r->user != hold->user)
+		ledger_fault(ledger, r, "prices of a user whose hold it is not");
+	if (r->row == 0 || (event->digest != 0 && r->row > event->prices))
+		ledger_fault(ledger, r, "a price list that the event does not have yet");
+}
+
+/* What stands behind a run's own records. out: *count: without it. */
+static int book_behind(struct ledger *ledger, const struct ush_record *records, uint32_t *count)
 {
 	int error = 0;
 
 	/* Time is charged to who holds. */
-	if (count > 1 && records[count - 1].type == USH_RECORD_TYPE_USER_TIME &&
-		records[--count].user != records[0].user)
-		ledger_fault(ledger, &records[count], "time of a user whose hold it is not");
+	if (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_USER_TIME &&
+		records[--*count].user != records[0].user)
+		ledger_fault(ledger, &records[*count], "time of a user whose hold it is not");
+	if (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_PRICES)
+		book_prices(ledger, &records[--*count], records);
+	for (uint32_t i = 0; records[0].type == USH_RECORD_TYPE_UNBLOCK && i < *count; i++) {
+		if (records[i].type == USH_RECORD_TYPE_UNBLOCK)
+			ledger_not_aside(ledger, &records[i]);
+	}
 	/* What is kept from the open pool is in nobody's hold either way. */
-	while (count > 1 && records[count - 1].type == USH_RECORD_TYPE_KEEP && error == 0)
-		error = ledger_book_keep(ledger, &records[--count]);
+	while (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_KEEP && error == 0)
+		error = ledger_book_keep(ledger, &records[--*count]);
+	return error;
+}
+
+int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	int error = 0;
+
+	if (records->event > USH_EVENT_ID_MAX) {
+		ledger_fault(ledger, records, "no such event");
+		return 0;
+	}
+	error = book_behind(ledger, records, &count);
 	if (error != 0)
 		return error;
 	switch (records[0].type) {
@@ -370,8 +452,9 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	case USH_RECORD_TYPE_TRANSFER:
 		return book_transfer(ledger, &records[0]);
 	case USH_RECORD_TYPE_EXTEND:
-	case USH_RECORD_TYPE_PAY_BEGIN:
 		return book_step(ledger, &records[0]);
+	case USH_RECORD_TYPE_PAY_BEGIN:
+		return book_pay_begin(ledger, &records[0]);
 	case USH_RECORD_TYPE_CUT:
 		return book_cut(ledger, records, count, false);
 	case USH_RECORD_TYPE_SWAP:
@@ -381,6 +464,12 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	case USH_RECORD_TYPE_REFUND_END:
 		return records[0].mask == 0 ? book_step(ledger, &records[0])
 					    : book_cut(ledger, records, count, true);
+	case USH_RECORD_TYPE_EVENT:
+		ledger->events[records->event] = (struct ledger_event){
+			.digest = records->hold, .seats = records->mask, .rows = records->amount};
+		return 0;
+	case USH_RECORD_TYPE_EVENT_CHANGE:
+		return book_change(ledger, &records[0]);
 	case USH_RECORD_TYPE_EVENT_STATUS:
 		book_status(ledger, &records[0]);
 		return 0;

@@ -5,7 +5,7 @@
  *
  * Owns:  every hold of the journal, and one word per row of seats that someone has.
  * Reads: records in journal order.
- * Never: venue images, hold tags, deadlines.
+ * Never: venue images (so no prices, but what records say of them), hold tags, deadlines.
  */
 #ifndef USH_LEDGER_H
 #define USH_LEDGER_H
@@ -23,6 +23,8 @@ struct ledger_entry {
 	/* As it was made; and what is left of it. */
 	uint64_t mask;
 	uint64_t left;
+	/* Price of what is left of this leg. */
+	uint32_t amount;
 	uint32_t event;
 	uint32_t request_id;
 	/* The hold's next leg follows at the next entry while leg < legs - 1. */
@@ -57,6 +59,15 @@ struct ledger_list {
 
 struct ledger_room;
 
+/* What EVENT and EVENT_CHANGE have said of an event. digest 0: nothing yet. */
+struct ledger_event {
+	uint64_t digest;
+	uint64_t seats;
+	uint32_t rows;
+	uint32_t changes;
+	uint32_t prices;
+};
+
 struct ledger {
 	struct ledger_entry *entries;
 	size_t count;
@@ -67,6 +78,8 @@ struct ledger {
 	size_t holds;
 	/* By event, then row. */
 	uint64_t **taken;
+	/* By event. */
+	struct ledger_event *events;
 	/* By event; NULL: nobody has waited. */
 	struct ledger_list *lists;
 	/* By event; NULL: no waiting room. */
@@ -95,6 +108,12 @@ void ledger_fault(struct ledger *ledger, const struct ush_record *r, const char 
 int ledger_book_wait(struct ledger *ledger, const struct ush_record *records, uint32_t count);
 int ledger_book_offer(struct ledger *ledger, const struct ush_record *records, uint32_t count);
 int ledger_book_keep(struct ledger *ledger, const struct ush_record *r);
+
+/* Rows from `first` on, `count` of them, are added and set aside. err: -USH_ENOMEM. */
+int ledger_book_added(struct ledger *ledger, uint32_t event, uint32_t first, uint32_t count);
+
+/* House seats of a row are on sale, or a channel's: they were not set aside. */
+void ledger_not_aside(struct ledger *ledger, const struct ush_record *r);
 
 /* ret: true if one of the record's seats is set aside for those who wait. */
 bool ledger_is_aside(const struct ledger *ledger, const struct ush_record *r);

@@ -142,6 +142,28 @@ int ledger_book_keep(struct ledger *ledger, const struct ush_record *r)
 	return 0;
 }
 
+int ledger_book_added(struct ledger *ledger, uint32_t event, uint32_t first, uint32_t count)
+{
+	struct ledger_list *list = list_of(ledger, event);
+
+	/* Which of its 64 places are seats, and which are off sale, it does not know: all of them
+	 * are aside until a record says otherwise. */
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t *aside = list == NULL ? NULL : aside_of(list, (uint16_t)(first + i));
+
+		if (aside == NULL)
+			return -USH_ENOMEM;
+		*aside = UINT64_MAX;
+	}
+	return 0;
+}
+
+void ledger_not_aside(struct ledger *ledger, const struct ush_record *r)
+{
+	if (ledger_is_aside(ledger, r))
+		ledger->lists[r->event].aside[r->row] &= ~r->mask;
+}
+
 bool ledger_is_aside(const struct ledger *ledger, const struct ush_record *r)
 {
 	return ledger->lists != NULL && r->event <= USH_EVENT_ID_MAX &&

@@ -9,10 +9,42 @@
 
 #define HOLD_LINES_MAX (1u << USH_HOLD_INDEX_BITS)
 
-int offline_open(struct offline *offline, const char *state, struct ush_message *message)
+/* An archive that is not there is not made: its disk may not be mounted. */
+static int open_archive(struct offline *offline, const char *archive, struct ush_message *message)
 {
-	struct ush_journal_config config = {.read_only = true};
-	char *directory = offline->directory, box[560], events[560];
+	struct ush_disk overlay;
+	struct ush_box_file box;
+	int error;
+
+	if (access(archive, R_OK | X_OK) != 0) {
+		ush_message_set(message,
+			"archive %s: cannot be read; is its disk mounted? A new archive begins with "
+			"an empty directory",
+			archive);
+		return -USH_ENOENT;
+	}
+	error = ush_journal_box_read(&offline->disk, &box, message);
+	if (error == 0)
+		error = ush_disk_uring_open(&offline->archive_disk, archive, 1, message);
+	if (error != 0)
+		return error;
+	error = ush_archive_open(
+		&offline->archive, &offline->archive_disk, archive, box.box, message);
+	if (error != 0)
+		return error;
+	offline->live_disk = offline->disk;
+	error = ush_archive_disk_open(&overlay, offline->archive, &offline->live_disk, message);
+	if (error == 0)
+		offline->disk = overlay;
+	else
+		offline->live_disk.context = NULL;
+	return error;
+}
+
+int offline_open_disk(struct offline *offline, const char *state, const char *archive,
+	struct ush_message *message)
+{
+	char *directory = offline->directory, box[560];
 	int error;
 
 	memset(offline, 0, sizeof(*offline));
@@ -30,7 +62,22 @@ int offline_open(struct offline *offline, const char *state, struct ush_message 
 	if (error != 0)
 		return error;
 	offline->disk_open = true;
-	config.directory = directory;
+	error = archive == NULL ? 0 : open_archive(offline, archive, message);
+	if (error != 0)
+		offline_close(offline);
+	return error;
+}
+
+int offline_open(struct offline *offline, const char *state, const char *archive,
+	struct ush_message *message)
+{
+	struct ush_journal_config config = {.read_only = true};
+	char events[560];
+	int error = offline_open_disk(offline, state, archive, message);
+
+	if (error != 0)
+		return error;
+	config.directory = offline->directory;
 	error = ush_journal_open(&offline->journal, &config, &offline->disk, 0, message);
 	if (error != 0)
 		goto fail;
@@ -188,6 +235,13 @@ void offline_close(struct offline *offline)
 		ush_images_close(&offline->images);
 	if (offline->journal != NULL)
 		ush_journal_close(offline->journal);
+	if (offline->live_disk.context != NULL) {
+		ush_archive_disk_close(&offline->disk);
+		offline->disk = offline->live_disk;
+	}
+	ush_archive_close(offline->archive);
+	if (offline->archive_disk.context != NULL)
+		ush_disk_uring_close(&offline->archive_disk);
 	if (offline->disk_open)
 		ush_disk_uring_close(&offline->disk);
 	memset(offline, 0, sizeof(*offline));

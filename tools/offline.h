@@ -10,6 +10,7 @@
 #define USH_OFFLINE_H
 
 #include "base/base.h"
+#include "journal/archive.h"
 #include "journal/journal.h"
 #include "journal/snapshot.h"
 #include "loop/loop.h"
@@ -20,6 +21,10 @@ struct offline {
 	char directory[512];
 	struct ush_disk disk;
 	bool disk_open;
+	/* With an archive `disk` has its segments, too, over these. */
+	struct ush_disk live_disk;
+	struct ush_disk archive_disk;
+	struct ush_archive *archive;
 	struct ush_journal *journal;
 	struct ush_images images;
 	bool images_open;
@@ -30,8 +35,14 @@ struct offline {
 	size_t memory_bytes;
 };
 
-/* in: state: the state directory, or the journal directory itself. err: message. */
-int offline_open(struct offline *offline, const char *state, struct ush_message *message);
+/* in: state: the state directory, or the journal directory itself. archive: a directory whose
+ * segments are read beside it, NULL: none. err: message. */
+int offline_open(struct offline *offline, const char *state, const char *archive,
+	struct ush_message *message);
+
+/* Only its disks and archive, no journal. err: message. */
+int offline_open_disk(struct offline *offline, const char *state, const char *archive,
+	struct ush_message *message);
 
 /* Makes an engine large enough for this journal, and for what a live usherd may add meanwhile; the
  * newest good snapshot is loaded into it, unless `from_start`. Says on stderr which are no good.

@@ -38,6 +38,9 @@ int cmd_work(int argc, char **argv);
 /* Subcommands of journal: argv as cmd_journal has it. */
 int journal_follow(int argc, char **argv);
 int journal_snapshot(int argc, char **argv);
+int journal_archive(int argc, char **argv);
+int journal_restore(int argc, char **argv);
+int journal_forget(int argc, char **argv);
 
 /* Subcommand of verify: argv[0] = "draw". */
 int verify_draw(int argc, char **argv);

@@ -12,7 +12,8 @@ static uint32_t box_crc(const struct ush_box_file *box)
 	return ush_crc32c(0, box, offsetof(struct ush_box_file, crc));
 }
 
-int box_read(const struct ush_disk *disk, struct ush_box_file *box, struct ush_message *message)
+int ush_journal_box_read(
+	const struct ush_disk *disk, struct ush_box_file *box, struct ush_message *message)
 {
 	int file = disk->open(disk->context, BOX_NAME, false);
 	int64_t got;

@@ -49,6 +49,7 @@ struct ush_disk {
 	int (*put)(void *context, const char *name, const void *data, size_t size);
 	/* Renames durably. */
 	int (*rename)(void *context, const char *from, const char *to);
+	/* Removes durably. */
 	int (*unlink)(void *context, const char *name);
 	/* The buffer all writes come from; called once before the first write. */
 	int (*register_buffer)(void *context, void *data, size_t size);

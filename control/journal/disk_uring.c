@@ -285,7 +285,9 @@ static int uring_unlink(void *context, const char *name)
 {
 	struct uring *u = context;
 
-	return unlinkat(u->directory, name, 0) == 0 ? 0 : error_now();
+	if (unlinkat(u->directory, name, 0) != 0 || fsync(u->directory) != 0)
+		return error_now();
+	return 0;
 }
 
 static int uring_register_buffer(void *context, void *data, size_t size)

@@ -115,7 +115,7 @@ static int look(struct ush_follow *f, bool again, struct ush_message *message)
 	if (f->idle != 0 || f->list_old || again) {
 		uint64_t box = f->box.box;
 
-		error = box_read(f->disk, &f->box, message);
+		error = ush_journal_box_read(f->disk, &f->box, message);
 		if (error == 0 && f->box.box != box) {
 			ush_message_set(message, "journal %s: is another box's now", f->directory);
 			error = -USH_EFOREIGN;
@@ -402,7 +402,7 @@ int ush_follow_open(struct ush_follow **out, const struct ush_follow_config *con
 	if (f != NULL)
 		f->buffer = aligned_alloc(USH_BLOCK_BYTES, READ_BYTES);
 	if (f != NULL && f->buffer != NULL)
-		error = box_read(disk, &f->box, &what);
+		error = ush_journal_box_read(disk, &f->box, &what);
 	if (error == 0 && config->from.box != 0 && config->from.box != f->box.box) {
 		ush_message_set(&what,
 			"is box %016" PRIx64 ", the position is from box %016" PRIx64, f->box.box,

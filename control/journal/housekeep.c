@@ -14,8 +14,10 @@
  * worst flood. */
 #define BUSY_BLOCKS 16u
 #define LAG_BLOCKS (512ull << 20 >> 12)
+/* Turns between two looks at what may be recycled: in usherd 1 s when there is nothing to do. */
+#define RECYCLE_TURNS 512u
 
-static void count_spares(struct ush_journal *journal)
+void count_spares(struct ush_journal *journal)
 {
 	atomic_store_explicit(
 		&journal->spares_ready, journal->segments.spare_count, memory_order_relaxed);
@@ -165,7 +167,10 @@ static bool keep_segments(struct ush_journal *journal, bool busy, struct ush_mes
 		return true;
 	}
 	if (journal->segments.spare_count >= wanted)
-		return false;
+		return ++journal->recycle_turn % RECYCLE_TURNS == 0 &&
+		       recycle(journal, false, trouble);
+	if (recycle(journal, true, trouble))
+		return true;
 	error = make_spare(journal, trouble);
 	return error == 0 || stop_if_lying(journal, error);
 }

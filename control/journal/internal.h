@@ -17,6 +17,8 @@
 #define FIRST_BLOCK (USH_LOG_SEQUENCE_FIRST / USH_BLOCK_SLOTS)
 /* Bytes read at once by recovery and by the hash chain. */
 #define READ_BYTES (1u << 20)
+/* Snapshots whose verdict is remembered. */
+#define SNAPSHOTS_LOOKED 8u
 
 /* ---- block.c: what a block can look like, and what recovery makes of it ---- */
 
@@ -94,6 +96,8 @@ struct segment_list {
 void segment_name(char *name, uint32_t epoch, uint64_t first);
 void spare_name(char *name, uint32_t number);
 
+/* Takes a name that the directory has: for disk->list. in: list: a struct segment_list. */
+int segment_list_note(void *list, const char *name);
 /* Lists the directory; segments sorted by epoch and first block. */
 int segment_list_read(
 	struct segment_list *list, const struct ush_disk *disk, struct ush_message *message);
@@ -105,7 +109,6 @@ void segment_list_free(struct segment_list *list);
 
 /* ---- box.c ---- */
 
-int box_read(const struct ush_disk *disk, struct ush_box_file *box, struct ush_message *message);
 int box_make(const struct ush_disk *disk, struct ush_box_file *box, uint64_t segment_bytes,
 	uint64_t now_ns, struct ush_message *message);
 int box_write(const struct ush_disk *disk, struct ush_box_file *box, struct ush_message *message);
@@ -129,6 +132,10 @@ void chain_add(struct chain *chain, const void *block);
 void chain_publish(struct chain *chain);
 /* ret: false if it is being written at this moment; then the caller keeps what it has. */
 bool chain_read(struct chain *chain, uint64_t *block, uint8_t *value);
+
+/* snapshot.c: reads a whole file. out: *data: to be freed, also after an error; NULL: there is
+ * none. ret: bytes, or an error. */
+int64_t file_read(const struct ush_disk *disk, const char *name, uint8_t **data);
 
 /* ---- the journal ---- */
 
@@ -189,6 +196,17 @@ struct ush_journal {
 	_Atomic bool keeping;
 	_Atomic uint64_t spares_ready;
 	_Atomic uint64_t chain_reached;
+	/* Of recycling: turns until the next look, what is needed, and what was done. */
+	uint32_t recycle_turn;
+	_Atomic uint64_t needed;
+	_Atomic uint64_t recycled;
+	_Atomic uint64_t removed;
+	/* Snapshots that were read, and what came of it. */
+	struct {
+		uint64_t sequence;
+		bool good;
+	} looked_at[SNAPSHOTS_LOOKED];
+	uint32_t looked_next;
 	/* The writer's own, read by anyone. */
 	struct ush_journal_counters counters;
 };
@@ -215,6 +233,18 @@ int housekeep_prepare(struct ush_journal *journal, uint64_t first, struct ush_me
 
 /* housekeep.c: makes sure that there is a spare, so that the next segment needs no room. */
 int housekeep_stock(struct ush_journal *journal, struct ush_message *message);
+
+/* housekeep.c: shows how many there are. */
+void count_spares(struct ush_journal *journal);
+
+/* recycle.c: takes the oldest segment if nobody needs it: for a spare, if one is wanted; else away,
+ * if too many wait. ret: true if it did. */
+bool recycle(struct ush_journal *journal, bool wanted, struct ush_message *trouble);
+
+/* snapshot.c: sequences of the two newest good snapshots, newest first. out: found: 0 to 2. Reads
+ * those whole that it has not read before. err: the directory cannot be listed; message. */
+int snapshot_newest(
+	struct ush_journal *journal, uint64_t *good, uint32_t *found, struct ush_message *message);
 
 /* Housekeeping, with what went wrong in `trouble`, which is set empty first. */
 bool housekeep(struct ush_journal *journal, struct ush_message *trouble);

@@ -99,7 +99,7 @@ static int load_box(struct ush_journal *journal, uint64_t now_ns, struct ush_mes
 			error = box_make(journal->disk, &journal->box,
 				journal->config.segment_bytes, now_ns, message);
 	} else {
-		error = box_read(journal->disk, &journal->box, message);
+		error = ush_journal_box_read(journal->disk, &journal->box, message);
 	}
 	if (error != 0)
 		return error;
@@ -354,6 +354,9 @@ void ush_journal_counters_read(
 		.segments = __atomic_load_n(&from->segments, __ATOMIC_RELAXED),
 		.spare_segments =
 			atomic_load_explicit(&journal->spares_ready, memory_order_relaxed),
+		.recycled_segments = atomic_load_explicit(&journal->recycled, memory_order_relaxed),
+		.removed_segments = atomic_load_explicit(&journal->removed, memory_order_relaxed),
+		.needed = atomic_load_explicit(&journal->needed, memory_order_relaxed),
 		.write_ns_sum = __atomic_load_n(&from->write_ns_sum, __ATOMIC_RELAXED),
 		.write_ns_max = __atomic_load_n(&from->write_ns_max, __ATOMIC_RELAXED),
 		.epoch = from->epoch,

@@ -16,6 +16,16 @@
 
 struct ush_journal;
 
+/* Whether segments that nobody needs are used again. */
+enum ush_recycle {
+	/* Never: the journal is the whole history. */
+	USH_RECYCLE_OFF,
+	/* When they are in an archive, and behind the snapshots and all readers. */
+	USH_RECYCLE_ARCHIVED,
+	/* When they are behind the snapshots and all readers: the history is given up. */
+	USH_RECYCLE_ON,
+};
+
 struct ush_journal_config {
 	/* Directory; made if missing. */
 	const char *directory;
@@ -29,6 +39,9 @@ struct ush_journal_config {
 	uint32_t write_bytes_max;
 	/* A write that takes longer than this stops the process. 0: 30 s. */
 	uint64_t write_ns_max;
+	enum ush_recycle recycle;
+	/* Segments that nobody needs, kept to be used again; more are removed. */
+	uint32_t reuse_max;
 	/* Only to be recovered, for audits: takes no lock, makes nothing, changes nothing. */
 	bool read_only;
 };
@@ -42,6 +55,10 @@ struct ush_journal_config {
  */
 int ush_journal_open(struct ush_journal **journal, const struct ush_journal_config *config,
 	const struct ush_disk *disk, uint64_t now_ns, struct ush_message *message);
+
+/* Reads the box file of a journal. err: -USH_ENOENT, -USH_ECORRUPT, -USH_EVERSION; message. */
+int ush_journal_box_read(
+	const struct ush_disk *disk, struct ush_box_file *box, struct ush_message *message);
 
 /* Secret of hold-id tags, and the box id. */
 const struct ush_key *ush_journal_key(const struct ush_journal *journal);
@@ -134,6 +151,11 @@ struct ush_journal_counters {
 	uint64_t in_flight;
 	uint64_t segments;
 	uint64_t spare_segments;
+	/* Used again, and removed, since the start. */
+	uint64_t recycled_segments;
+	uint64_t removed_segments;
+	/* Somebody needs what stands from here on; 0: everything. */
+	uint64_t needed;
 	uint64_t write_ns_sum;
 	uint64_t write_ns_max;
 	uint64_t durable;

@@ -282,7 +282,8 @@ static int missing(struct scan *scan, uint32_t epoch)
 {
 	ush_message_set(scan->message,
 		"journal %s: the segment of epoch %u that holds block %" PRIu64
-		" is missing; put it back. Nothing was changed",
+		" is missing; put it back, or, if it was recycled and there is no good snapshot "
+		"behind it, `usher journal restore`. Nothing was changed",
 		scan->journal->directory, epoch, scan->at);
 	return -USH_ECORRUPT;
 }

@@ -68,7 +68,7 @@ int segment_list_add_spare(struct segment_list *list, uint32_t number)
 	return 0;
 }
 
-static int each_name(void *argument, const char *name)
+int segment_list_note(void *argument, const char *name)
 {
 	struct segment_list *list = argument;
 	char canonical[USH_DISK_NAME_MAX];
@@ -101,7 +101,7 @@ static int compare(const void *a, const void *b)
 int segment_list_read(
 	struct segment_list *list, const struct ush_disk *disk, struct ush_message *message)
 {
-	int error = disk->list(disk->context, each_name, list);
+	int error = disk->list(disk->context, segment_list_note, list);
 
 	if (error != 0) {
 		ush_message_set(

@@ -31,6 +31,7 @@ static const uint32_t known_bytes[SECTIONS] = {
 	[USH_STATE_SECTION_ANSWER - 1] = sizeof(struct ush_state_answer),
 	[USH_STATE_SECTION_CHANNEL - 1] = sizeof(struct ush_state_channel),
 	[USH_STATE_SECTION_WAIT - 1] = sizeof(struct ush_state_wait),
+	[USH_STATE_SECTION_CHANGE - 1] = sizeof(struct ush_state_change),
 	[USH_STATE_SECTION_ROOM - 1] = sizeof(struct ush_state_room),
 	[USH_STATE_SECTION_ROOM_PLACE - 1] = sizeof(struct ush_state_room_place),
 	[USH_STATE_SECTION_ROOM_VISIT - 1] = sizeof(struct ush_state_room_visit),
@@ -49,7 +50,6 @@ static const struct {
 	uint32_t bytes;
 } reserved[SECTIONS] = {
 	[USH_STATE_SECTION_TOTAL - 1] = {offsetof(struct ush_state_total, reserved0), 4},
-	[USH_STATE_SECTION_HOLD - 1] = {offsetof(struct ush_state_hold, reserved0), 2},
 	[USH_STATE_SECTION_ANSWER - 1] = {offsetof(struct ush_state_answer, reserved0), 6},
 	[USH_STATE_SECTION_CHANNEL - 1] = {offsetof(struct ush_state_channel, reserved0), 6},
 	[USH_STATE_SECTION_WAIT - 1] = {offsetof(struct ush_state_wait, reserved0), 4},
@@ -197,13 +197,13 @@ static uint8_t *assemble(
 	return file;
 }
 
-/* Leaves the newest and USH_SNAPSHOT_SPARE more. What cannot be removed is left. */
-static int drop_old(const struct ush_disk *disk, struct ush_message *message)
+/* Leaves the `keep` newest. What cannot be removed is left. */
+static int drop_old(const struct ush_disk *disk, uint32_t keep, struct ush_message *message)
 {
 	struct names names;
 	int error = list_names(disk, &names, message);
 
-	for (uint32_t i = 1 + USH_SNAPSHOT_SPARE; error == 0 && i < names.count; i++) {
+	for (uint32_t i = keep; error == 0 && i < names.count; i++) {
 		char name[USH_DISK_NAME_MAX];
 
 		snapshot_name(name, names.sequence[i]);
@@ -216,7 +216,8 @@ static int drop_old(const struct ush_disk *disk, struct ush_message *message)
 }
 
 int ush_snapshot_write(const struct ush_disk *disk, const struct ush_snapshot_point *point,
-	const struct ush_snapshot_state *from, uint64_t *bytes, struct ush_message *message)
+	const struct ush_snapshot_state *from, uint32_t keep, uint64_t *bytes,
+	struct ush_message *message)
 {
 	struct writing writing = {0};
 	char name[USH_DISK_NAME_MAX];
@@ -224,6 +225,7 @@ int ush_snapshot_write(const struct ush_disk *disk, const struct ush_snapshot_po
 	int error;
 
 	USH_ASSERT(point->sequence % USH_BLOCK_SLOTS == 0);
+	USH_ASSERT(keep >= 2);
 	snapshot_name(name, point->sequence);
 	error = from->save(from->state, put_entry, &writing);
 	if (error == 0)
@@ -238,7 +240,7 @@ int ush_snapshot_write(const struct ush_disk *disk, const struct ush_snapshot_po
 	free(file);
 	for (uint32_t i = 0; i < SECTIONS; i++)
 		free(writing.section[i].data);
-	return error != 0 ? error : drop_old(disk, message);
+	return error != 0 ? error : drop_old(disk, keep, message);
 }
 
 /* ---- reading ---- */
@@ -316,8 +318,7 @@ static const char *check_file(struct ush_snapshot *s, uint64_t file_bytes)
 	return NULL;
 }
 
-/* ret: bytes, or an error. */
-static int64_t read_file(const struct ush_disk *disk, const char *name, uint8_t **data)
+int64_t file_read(const struct ush_disk *disk, const char *name, uint8_t **data)
 {
 	int file = disk->open(disk->context, name, false);
 	int64_t size, at = 0, got = 1;
@@ -345,7 +346,7 @@ static int64_t read_file(const struct ush_disk *disk, const char *name, uint8_t 
 /* ret: NULL if the snapshot may be used. */
 static const char *check(struct ush_snapshot *s, struct ush_journal *journal, const char *name)
 {
-	int64_t bytes = read_file(journal->disk, name, &s->file);
+	int64_t bytes = file_read(journal->disk, name, &s->file);
 	const char *wrong;
 
 	if (bytes < 0)
@@ -357,6 +358,111 @@ static const char *check(struct ush_snapshot *s, struct ush_journal *journal, co
 				     s->point.epoch))
 		wrong = "the journal does not reach as far, or is another one";
 	return wrong;
+}
+
+/* What stands in a file, 1 MiB at a time. */
+struct stream {
+	const struct ush_disk *disk;
+	int file;
+	uint8_t *buffer;
+	/* What the buffer has. */
+	uint64_t at;
+	uint64_t bytes;
+};
+
+/* CRC-32C of a part of the file. ret: false if it cannot be read. */
+static bool stream_crc(struct stream *s, uint64_t offset, uint64_t bytes, uint32_t *crc)
+{
+	*crc = 0;
+	while (bytes != 0) {
+		uint64_t part;
+
+		if (offset < s->at || offset >= s->at + s->bytes) {
+			int64_t got;
+
+			s->at = offset / READ_BYTES * READ_BYTES;
+			got = s->disk->read(
+				s->disk->context, s->file, s->buffer, READ_BYTES, s->at);
+			s->bytes = got > 0 ? (uint64_t)got : 0;
+		}
+		if (offset >= s->at + s->bytes)
+			return false;
+		part = ush_min64(bytes, s->at + s->bytes - offset);
+		*crc = ush_crc32c(*crc, s->buffer + (offset - s->at), part);
+		offset += part;
+		bytes -= part;
+	}
+	return true;
+}
+
+/* Header, table and checksums are right. out: header. */
+static bool check_stream(struct stream *s, struct ush_snapshot_header *header)
+{
+	struct ush_snapshot_section table[SECTIONS];
+	uint32_t crc;
+
+	if (!stream_crc(s, 0, sizeof(*header) + sizeof(table), &crc))
+		return false;
+	memcpy(header, s->buffer, sizeof(*header));
+	memcpy(table, s->buffer + sizeof(*header), sizeof(table));
+	if (header->magic != USH_SNAPSHOT_MAGIC || header->version != USH_SNAPSHOT_VERSION ||
+		header->section_count != SECTIONS || header->crc != head_crc(s->buffer))
+		return false;
+	for (uint32_t i = 0; i < SECTIONS; i++) {
+		if (!stream_crc(s, table[i].offset, table[i].bytes, &crc) || crc != table[i].crc)
+			return false;
+	}
+	return true;
+}
+
+/* As check(), in little memory: beside a running sale. */
+static bool is_good(struct ush_journal *journal, uint64_t sequence)
+{
+	struct stream s = {.disk = journal->disk};
+	struct ush_snapshot_header header;
+	char name[USH_DISK_NAME_MAX];
+	bool good;
+
+	snapshot_name(name, sequence);
+	s.buffer = aligned_alloc(PAGE, READ_BYTES);
+	s.file = s.buffer == NULL ? -1 : s.disk->open(s.disk->context, name, false);
+	good = s.file >= 0 && check_stream(&s, &header) && header.box == journal->box.box &&
+	       header.sequence == sequence &&
+	       (uint64_t)s.disk->size(s.disk->context, s.file) == header.file_bytes &&
+	       journal_has_block(journal, sequence / USH_BLOCK_SLOTS - 1, header.epoch);
+	if (s.file >= 0)
+		s.disk->close(s.disk->context, s.file);
+	free(s.buffer);
+	return good;
+}
+
+/* Each is read once. */
+static bool is_known_good(struct ush_journal *journal, uint64_t sequence)
+{
+	uint32_t at;
+
+	for (uint32_t i = 0; i < SNAPSHOTS_LOOKED; i++) {
+		if (journal->looked_at[i].sequence == sequence)
+			return journal->looked_at[i].good;
+	}
+	at = journal->looked_next++ % SNAPSHOTS_LOOKED;
+	journal->looked_at[at].sequence = sequence;
+	journal->looked_at[at].good = is_good(journal, sequence);
+	return journal->looked_at[at].good;
+}
+
+int snapshot_newest(
+	struct ush_journal *journal, uint64_t *good, uint32_t *found, struct ush_message *message)
+{
+	struct names names;
+	int error = list_names(journal->disk, &names, message);
+
+	*found = 0;
+	for (uint32_t i = 0; i < names.count && error == 0 && *found < 2; i++) {
+		if (is_known_good(journal, names.sequence[i]))
+			good[(*found)++] = names.sequence[i];
+	}
+	return error;
 }
 
 int ush_snapshot_find(struct ush_snapshot **out, struct ush_journal *journal,

@@ -14,9 +14,6 @@
 #include "journal/disk.h"
 #include "journal/journal.h"
 
-/* Snapshots kept beside the newest. */
-#define USH_SNAPSHOT_SPARE 1u
-
 /* Hands entries of sections over; as ush_engine_put and ush_engine_get. */
 typedef int ush_snapshot_put(void *context, uint32_t section, const void *entry, size_t bytes);
 typedef int ush_snapshot_get(void *context, uint32_t section, void *entry, size_t bytes);
@@ -41,11 +38,12 @@ struct ush_snapshot_point {
 
 /*
  * Saves the state and writes it as a snapshot: whole and durable, or not at all. Removes those that
- * are older than the newest and USH_SNAPSHOT_SPARE more.
+ * are older than the `keep` newest, 2 or more.
  * out: *bytes: of the file. err: message. cost: as much memory as the file is long.
  */
 int ush_snapshot_write(const struct ush_disk *disk, const struct ush_snapshot_point *point,
-	const struct ush_snapshot_state *from, uint64_t *bytes, struct ush_message *message);
+	const struct ush_snapshot_state *from, uint32_t keep, uint64_t *bytes,
+	struct ush_message *message);
 
 struct ush_snapshot;
 

@@ -84,14 +84,14 @@ static int return_seats(struct ush_state *state, struct ush_event *event, uint16
 			return bad(keep, message, "seats are kept for no reason");
 		mask &= ~keep->mask;
 		state->keep_seats -= ush_popcount64(keep->mask);
-		ush_row_keep(event, &event->rows[row], keep->mask, sequence);
+		ush_row_keep(event, ush_event_row(event, row), keep->mask, sequence);
 		if (keep->state == USH_KEEP_CHANNEL)
 			ush_channel_return(state->channels, event->id, row, keep->mask);
 		else
 			ush_aside_add(event, row, keep->mask);
 	}
 	if (mask != 0)
-		ush_row_return(event, &event->rows[row], mask);
+		ush_row_return(event, ush_event_row(event, row), mask);
 	return 0;
 }
 
@@ -204,7 +204,9 @@ static int apply_hold(struct ush_state *state, const struct ush_record *records,
 		memory_order_relaxed);
 	ush_holds_line(state->holds, index)->sequence = records[count - 1].sequence;
 	state->live_holds += !late;
-	error = enter_user(state, r, &user, message);
+	error = ush_apply_prices(state, event, index, message);
+	if (error == 0)
+		error = enter_user(state, r, &user, message);
 	if (error != 0)
 		return error;
 	user->seats = (uint16_t)(user->seats + seats);
@@ -674,19 +676,24 @@ static bool gives_back(uint8_t type)
 	       type == USH_RECORD_TYPE_UNBLOCK;
 }
 
-/* out: *keeps: KEEP records at its end; *timed: 1 if a USER_TIME record stands behind them. */
+/* out: *keeps: KEEP records at its end; *priced, *timed: 1 if a PRICES record, a USER_TIME record
+ * stands behind them. */
 static int check_run(const struct ush_record *records, uint32_t count, uint32_t *keeps,
-	uint32_t *timed, struct ush_message *message)
+	uint32_t *priced, uint32_t *timed, struct ush_message *message)
 {
 	const struct ush_record *r = &records[0];
+	uint32_t own = count;
 	bool kept = false;
 
 	*timed = count > 1 && records[count - 1].type == USH_RECORD_TYPE_USER_TIME;
+	own -= *timed;
+	*priced = own > 1 && records[own - 1].type == USH_RECORD_TYPE_PRICES;
+	own -= *priced;
 
 	if (r->type == 0 || r->type >= USH_RECORD_TYPE_COUNT)
 		return bad(r, message, "unknown record type");
 	for (uint32_t i = 0; i < count; i++) {
-		bool last = *timed != 0 && i == count - 1;
+		bool last = i >= own;
 
 		kept = kept || (i > 0 && records[i].type == USH_RECORD_TYPE_KEEP);
 		*keeps += kept && !last;
@@ -697,7 +704,9 @@ static int check_run(const struct ush_record *records, uint32_t count, uint32_t 
 	}
 	if (*keeps != 0 && !gives_back(r->type))
 		return bad(r, message, "a change that gives no seats back keeps some");
-	if (count - *keeps - *timed > 1 && !has_legs(r->type))
+	if (*priced != 0 && !makes_a_hold(r->type))
+		return bad(r, message, "a price list of what is no new hold");
+	if (own - *keeps > 1 && !has_legs(r->type))
 		return bad(r, message, "a run of a type that has no legs");
 	return 0;
 }
@@ -719,6 +728,8 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 		return ush_apply_event(state, r, message);
 	case USH_RECORD_TYPE_EVENT_STATUS:
 		return ush_apply_event_status(state, r, message);
+	case USH_RECORD_TYPE_EVENT_CHANGE:
+		return ush_apply_event_change(state, r, message);
 	case USH_RECORD_TYPE_HOLD:
 	case USH_RECORD_TYPE_OFFER:
 	case USH_RECORD_TYPE_LATE:
@@ -771,17 +782,19 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
-	uint32_t keeps = 0, timed = 0;
+	uint32_t keeps = 0, priced = 0, timed = 0;
 	int error;
 
 	USH_ASSERT(count >= 1);
-	error = check_run(records, count, &keeps, &timed, message);
+	error = check_run(records, count, &keeps, &priced, &timed, message);
 	if (error != 0)
 		return error;
-	count -= keeps + timed;
+	count -= keeps + priced + timed;
 	state->applied[records->type] += count;
 	state->applied[USH_RECORD_TYPE_KEEP] += keeps;
+	state->applied[USH_RECORD_TYPE_PRICES] += priced;
 	state->applied[USH_RECORD_TYPE_USER_TIME] += timed;
+	state->prices = priced != 0 ? &records[count + keeps] : NULL;
 	state->keep = &records[count];
 	state->keep_count = keeps;
 	state->keep_seats = 0;
@@ -791,7 +804,7 @@ int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_
 	if (error == 0 && state->keep_seats != 0)
 		error = bad(records, message, "seats are kept that did not come back");
 	if (error == 0)
-		error = ush_apply_user_time(
-			state, records, timed != 0 ? &records[count + keeps] : NULL, message);
+		error = ush_apply_user_time(state, records,
+			timed != 0 ? &records[count + keeps + priced] : NULL, message);
 	return error;
 }

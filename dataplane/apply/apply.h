@@ -38,6 +38,8 @@ struct ush_state {
 	const struct ush_record *keep;
 	uint32_t keep_count;
 	uint32_t keep_seats;
+	/* PRICES record of the run at hand, or NULL. */
+	const struct ush_record *prices;
 	/* Newest time seen, ns. */
 	uint64_t time_ns;
 	/* Live holds. */

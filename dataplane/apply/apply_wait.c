@@ -82,12 +82,12 @@ static int apply_open(struct ush_event *event, const struct ush_record *records,
 	for (uint32_t i = 0; i < count; i++) {
 		const struct ush_record *r = &records[i];
 
-		if (r->row >= event->row_count || r->mask == 0 ||
+		if (r->row >= ush_event_row_count(event) || r->mask == 0 ||
 			(r->mask & ~ush_aside_seats(event, r->row)) != 0)
 			return bad(r, message, "seats become free that were not set aside");
 		ush_aside_take(event, r->row, r->mask);
 		ush_aside_unmark(event, r->row, r->mask);
-		ush_event_house_remove(event, &event->rows[r->row], r->mask);
+		ush_event_house_remove(event, ush_event_row(event, r->row), r->mask);
 	}
 	return 0;
 }
@@ -128,9 +128,9 @@ static bool has_tier(const struct ush_event *event, const struct ush_record *rec
 	if (tier == USH_WAIT_TIER_ANY)
 		return true;
 	for (uint32_t i = 0; i < count; i++) {
-		if (records[i].row < event->row_count &&
-			(records[i].mask &
-				ush_row_tier_seats(&event->rows[records[i].row], tier)) != 0)
+		if (records[i].row < ush_event_row_count(event) &&
+			(records[i].mask & ush_row_tier_seats(ush_event_row(event, records[i].row),
+						   tier)) != 0)
 			return true;
 	}
 	return false;
@@ -150,9 +150,10 @@ int apply_wait_offer(struct ush_state *state, const struct ush_event *event,
 		return error;
 	for (uint32_t i = 0; i < count; i++) {
 		seats += ush_popcount64(records[i].mask);
-		if (wait->tier != USH_WAIT_TIER_ANY && records[i].row < event->row_count &&
-			(records[i].mask &
-				~ush_row_tier_seats(&event->rows[records[i].row], wait->tier)) != 0)
+		if (wait->tier != USH_WAIT_TIER_ANY &&
+			records[i].row < ush_event_row_count(event) &&
+			(records[i].mask & ~ush_row_tier_seats(ush_event_row(event, records[i].row),
+						   wait->tier)) != 0)
 			return bad(r, message, "a seat is offered that was not waited for");
 	}
 	if (seats != wait->seats)

@@ -21,7 +21,7 @@ int ush_apply_event(
 			state->inventory, r->event, image, image_bytes, &event, message);
 	if (error != 0)
 		return error;
-	if (event->digest != r->hold || event->seat_count != r->mask)
+	if (event->digest != r->hold || ush_event_seat_count(event) != r->mask)
 		return bad(r, message, "the venue image is not the one that was loaded");
 	ush_event_publish(state->inventory, event);
 	return 0;

@@ -43,9 +43,9 @@ USH_INLINE int find_event(const struct ush_state *state, const struct ush_record
 USH_INLINE int find_row(const struct ush_event *event, const struct ush_record *r,
 	struct ush_row **row, struct ush_message *message)
 {
-	if (r->row >= event->row_count)
+	if (r->row >= ush_event_row_count(event))
 		return bad(r, message, "no such row");
-	*row = &event->rows[r->row];
+	*row = ush_event_row(event, r->row);
 	if (r->mask == 0 || (r->mask & ~(*row)->seats) != 0)
 		return bad(r, message, "no such seat");
 	return 0;
@@ -54,6 +54,20 @@ USH_INLINE int find_row(const struct ush_event *event, const struct ush_record *
 /* EVENT. */
 int ush_apply_event(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
+
+USH_INLINE bool makes_a_hold(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_LATE ||
+	       type == USH_RECORD_TYPE_OFFER;
+}
+
+/* EVENT_CHANGE. */
+int ush_apply_event_change(
+	struct ush_state *state, const struct ush_record *r, struct ush_message *message);
+
+/* A hold was made: by the price list that the run's PRICES record names, if it has one. */
+int ush_apply_prices(struct ush_state *state, const struct ush_event *event, uint32_t index,
+	struct ush_message *message);
 
 /* USER_TIME at the end of the run that `first` begins; NULL: it has none. */
 int ush_apply_user_time(struct ush_state *state, const struct ush_record *first,

@@ -13,6 +13,8 @@
 
 struct search {
 	const struct ush_event *event;
+	/* The index: it has all rows of the query. */
+	const struct ush_best *best;
 	const struct ush_best_query *query;
 	/* What has been chosen so far. */
 	struct ush_best_legs *legs;
@@ -27,11 +29,11 @@ struct search {
 	uint32_t row_end;
 };
 
-static uint32_t segment_of(const struct ush_best *best, uint32_t row, uint32_t row_count)
+static uint32_t segment_of(const struct ush_best *best, uint32_t row)
 {
 	if (best->row_segment == NULL)
 		return row;
-	return row == row_count ? best->segment_count : best->row_segment[row];
+	return row == best->row_count ? best->segment_count : best->row_segment[row];
 }
 
 static void add_leg(struct ush_best_legs *legs, uint32_t row, uint64_t mask)
@@ -143,14 +145,15 @@ static void take_window(struct search *s, uint32_t row, const struct best_view *
 /* ret: the first block of the long row that `row` is part of. */
 static uint32_t row_start(const struct search *s, uint32_t row)
 {
-	while (row > s->row_first && (s->event->rows[row].flags & BEST_CONTINUES) != 0)
+	while (row > s->row_first && (ush_event_row(s->event, row)->flags & BEST_CONTINUES) != 0)
 		row--;
 	return row;
 }
 
 static uint32_t row_stop(const struct search *s, uint32_t row)
 {
-	for (row++; row < s->row_end && (s->event->rows[row].flags & BEST_CONTINUES) != 0;)
+	for (row++;
+		row < s->row_end && (ush_event_row(s->event, row)->flags & BEST_CONTINUES) != 0;)
 		row++;
 	return row;
 }
@@ -170,7 +173,7 @@ static uint32_t neighbour(const struct search *s, uint32_t row, bool behind)
 			return row;
 		first = row_start(s, start - 1);
 	}
-	if (s->event->rows[first].section != s->event->rows[row].section)
+	if (ush_event_row(s->event, first)->section != ush_event_row(s->event, row)->section)
 		return row;
 	stop = row_stop(s, first);
 	return first + place < stop ? first + place : stop - 1;
@@ -184,7 +187,7 @@ static bool take_second(struct search *s, uint32_t row, uint32_t centre)
 		struct best_view view;
 		ush_u128 starts;
 
-		if (other == row || (s->event->rows[other].flags & BEST_GENERAL) != 0)
+		if (other == row || (ush_event_row(s->event, other)->flags & BEST_GENERAL) != 0)
 			continue;
 		starts = row_starts(s, other, s->second, &view);
 		if (starts == 0)
@@ -218,7 +221,7 @@ static bool take_row(struct search *s, uint32_t row, bool *any)
 /* The bit of a segment seems to be wrong. ret: true if it is not, by now. */
 static bool repair(struct search *s, _Atomic uint64_t *word, uint32_t segment, uint32_t row)
 {
-	const struct ush_best *best = s->event->best;
+	const struct ush_best *best = s->best;
 	uint64_t bit = 1ull << (segment & 63);
 	struct search whole = *s;
 	struct ush_best_legs none = {0};
@@ -264,7 +267,7 @@ static uint32_t next_bit(uint64_t bits, uint32_t turn, bool down)
 /* One word of the index. ret: true if a segment in it has a place. */
 static bool take_group(struct search *s, uint32_t group, uint64_t range)
 {
-	const struct ush_best *best = s->event->best;
+	const struct ush_best *best = s->best;
 	uint32_t class = (s->seats < USH_BEST_CLASSES ? s->seats : USH_BEST_CLASSES) - 1;
 	/* What leaves no orphan is known up to 8 seats only. */
 	_Atomic uint64_t *word = s->clean && s->seats <= USH_BEST_CLASSES
@@ -319,14 +322,14 @@ static bool take_range(struct search *s, uint32_t from, uint32_t to)
 /* Groups with wheelchair places: the few rows that have any. */
 static bool take_special(struct search *s)
 {
-	const struct ush_best *best = s->event->best;
+	const struct ush_best *best = s->best;
 	bool down = s->query->objective == USH_BEST_OBJECTIVE_BACK, any;
 
 	for (uint32_t i = 0; i < best->special_count; i++) {
 		uint32_t row = best->special[down ? best->special_count - 1 - i : i].row;
 
 		if (row < s->row_first || row >= s->row_end ||
-			(s->event->rows[row].flags & BEST_GENERAL) != 0)
+			(ush_event_row(s->event, row)->flags & BEST_GENERAL) != 0)
 			continue;
 		/* The window may start in the block before. */
 		bool before = row > s->row_first && s->joined && best_follows(s->event, row);
@@ -342,13 +345,13 @@ static bool take_special(struct search *s)
 /* ret: true if a run of s->seats of tier s->tier was found in s's rows. */
 static bool take_run(struct search *s)
 {
-	const struct ush_best *best = s->event->best;
+	const struct ush_best *best = s->best;
 	uint32_t from, to, middle;
 
 	if (s->query->accessible != 0)
 		return take_special(s);
-	from = segment_of(best, s->row_first, s->event->row_count);
-	to = segment_of(best, s->row_end, s->event->row_count);
+	from = segment_of(best, s->row_first);
+	to = segment_of(best, s->row_end);
 	if (s->query->objective != USH_BEST_OBJECTIVE_SPREAD)
 		return take_range(s, from, to);
 	middle = from + (uint32_t)(((uint64_t)(to - from) * s->query->start) >> 32);
@@ -358,12 +361,12 @@ static bool take_run(struct search *s)
 /* The same by the query's tier; when the price counts, tier by tier from the cheapest. */
 static bool take_run_of_tiers(struct search *s)
 {
-	const struct ush_best *best = s->event->best;
+	const struct ush_prices *prices = ush_event_prices(s->event);
 
 	s->tier = s->query->tier_given ? s->query->tier : BEST_TIER_ANY;
 	if (!s->query->tier_given && s->query->objective == USH_BEST_OBJECTIVE_PRICE) {
-		for (uint32_t i = 0; i < best->tier_count; i++) {
-			s->tier = best->tier_order[i];
+		for (uint32_t i = 0; i < prices->tier_count; i++) {
+			s->tier = prices->order[i];
 			if (take_run(s))
 				return true;
 		}
@@ -461,18 +464,18 @@ static uint64_t lowest_bits(uint64_t word, uint32_t count)
  * section that the index does not call empty. */
 static bool take_fullest(struct search *s)
 {
-	const struct ush_best *best = s->event->best;
+	const struct ush_best *best = s->best;
 	const struct best_want want = {
 		.tier = s->query->tier_given ? s->query->tier : BEST_TIER_ANY};
 	uint32_t left = s->query->seats;
 	struct fullest f = {0};
 
 	for (uint32_t row = s->row_first; row < s->row_end; row++) {
-		uint32_t segment = segment_of(best, row, s->event->row_count);
+		uint32_t segment = segment_of(best, row);
 		_Atomic uint64_t *word = &best->groups[segment >> 6].fits[0];
 		struct best_view view;
 
-		if ((s->event->rows[row].flags & BEST_GENERAL) != 0 ||
+		if ((ush_event_row(s->event, row)->flags & BEST_GENERAL) != 0 ||
 			(atomic_load_explicit(word, memory_order_seq_cst) >> (segment & 63) & 1) ==
 				0)
 			continue;
@@ -497,12 +500,12 @@ static bool take_fullest(struct search *s)
 static bool take_in_sections(struct search *s, bool (*take)(struct search *s))
 {
 	const struct ush_best_query *q = s->query;
-	uint32_t sections = s->event->section_count;
+	uint32_t sections = ush_event_section_count(s->event);
 	bool down = q->objective == USH_BEST_OBJECTIVE_BACK;
 
 	for (uint32_t i = 0; i < sections; i++) {
 		const struct ush_venue_section *at =
-			&s->event->sections[down ? sections - 1 - i : i];
+			ush_event_section(s->event, down ? sections - 1 - i : i);
 
 		if (at->row_first < q->row_first || at->row_first >= q->row_end)
 			continue;
@@ -521,10 +524,11 @@ static bool take_same_section(struct search *s)
 	return take_in_sections(s, take_parts) || take_in_sections(s, take_fullest);
 }
 
-bool ush_best_find(const struct ush_event *event, const struct ush_best_query *query,
-	struct ush_best_legs *legs)
+bool ush_best_find(
+	struct ush_event *event, const struct ush_best_query *query, struct ush_best_legs *legs)
 {
 	struct search s = {.event = event,
+		.best = best_of(event),
 		.query = query,
 		.legs = legs,
 		.seats = query->seats,
@@ -534,8 +538,8 @@ bool ush_best_find(const struct ush_event *event, const struct ush_best_query *q
 
 	legs->count = 0;
 	USH_ASSERT(query->seats >= 1);
-	if (atomic_load_explicit(&event->best->used, memory_order_relaxed) == 0)
-		atomic_store_explicit(&event->best->used, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&event->best_used, memory_order_relaxed) == 0)
+		atomic_store_explicit(&event->best_used, 1, memory_order_seq_cst);
 	if (query->seats <= USH_BEST_RUN_MAX) {
 		s.clean = true;
 		if (query->avoid_orphans && take_run_of_tiers(&s))
@@ -575,20 +579,20 @@ bool ush_best_orphans(const struct ush_event *event, const struct ush_best_legs 
 	struct best_view view;
 
 	*seats = 0;
-	if (ush_row_is_general(&event->rows[row]))
+	if (ush_row_is_general(ush_event_row(event, row)))
 		return false;
 	best_view(event, row, &want, &view);
 	if (best_follows(event, row + 1))
 		taken |= (ush_u128)leg_of(legs, row + 1) << (BEST_BASE + view.width);
 	/* Of the block before, the last seat matters: it may be taken, or left single. */
 	if (best_follows(event, row))
-		taken |= leg_of(legs, row - 1) >> (best_width(&event->rows[row - 1]) - 1)
+		taken |= leg_of(legs, row - 1) >> (best_width(ush_event_row(event, row - 1)) - 1)
 							  << (BEST_BASE - 1);
 	/* Seats of this block, and the one on either side. */
 	single = view.free & ~(view.free << 1) & ~(view.free >> 1);
 	single &= (taken << 1) | (taken >> 1);
 	single &= (((ush_u128)1 << (view.width + 2)) - 1) << (BEST_BASE - 1);
-	*seats = (uint64_t)(single >> BEST_BASE) & event->rows[row].seats;
+	*seats = (uint64_t)(single >> BEST_BASE) & ush_event_row(event, row)->seats;
 	return single != 0;
 }
 
@@ -597,7 +601,8 @@ bool ush_best_orphans(const struct ush_event *event, const struct ush_best_legs 
 /* ret: free places of a row: ordinary ones, or wheelchair places. */
 static uint64_t area_free(const struct ush_event *event, uint32_t row, bool accessible)
 {
-	uint64_t free = atomic_load_explicit(&event->rows[row].free, memory_order_seq_cst);
+	uint64_t free =
+		atomic_load_explicit(&ush_event_row(event, row)->free, memory_order_seq_cst);
 	const struct ush_best_special *special = best_special(event, row);
 
 	if (accessible)
@@ -610,14 +615,14 @@ static uint64_t area_free(const struct ush_event *event, uint32_t row, bool acce
 static uint32_t area_fullest(const struct ush_event *event, const struct ush_best_query *q,
 	const struct ush_best_legs *legs, bool accessible, uint32_t enough, uint32_t *most)
 {
-	struct ush_best *best = event->best;
+	const struct ush_best *best = best_of(event);
 	uint32_t rows = q->row_end - q->row_first, found = q->row_first;
 	uint32_t begin = (uint32_t)(((uint64_t)rows * q->start) >> 32);
 
 	*most = 0;
 	for (uint32_t i = 0; i < rows && *most < enough; i++) {
 		uint32_t row = q->row_first + (begin + i < rows ? begin + i : begin + i - rows);
-		uint32_t segment = segment_of(best, row, event->row_count);
+		uint32_t segment = segment_of(best, row);
 		_Atomic uint64_t *word = &best->groups[segment >> 6].fits[0];
 		uint64_t bit = 1ull << (segment & 63), free;
 		bool known = false;
@@ -631,11 +636,13 @@ static uint32_t area_fullest(const struct ush_event *event, const struct ush_bes
 			*most = ush_popcount64(free);
 			found = row;
 		}
-		if (atomic_load_explicit(&event->rows[row].free, memory_order_seq_cst) != 0)
+		if (atomic_load_explicit(&ush_event_row(event, row)->free, memory_order_seq_cst) !=
+			0)
 			continue;
 		/* An empty word; see ush_best_note. */
 		atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst);
-		if (atomic_load_explicit(&event->rows[row].free, memory_order_seq_cst) != 0)
+		if (atomic_load_explicit(&ush_event_row(event, row)->free, memory_order_seq_cst) !=
+			0)
 			atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
 	}
 	return found;
@@ -667,12 +674,12 @@ static bool area_take(const struct ush_event *event, const struct ush_best_query
 	return true;
 }
 
-bool ush_best_find_area(const struct ush_event *event, const struct ush_best_query *query,
-	struct ush_best_legs *legs)
+bool ush_best_find_area(
+	struct ush_event *event, const struct ush_best_query *query, struct ush_best_legs *legs)
 {
 	legs->count = 0;
-	if (atomic_load_explicit(&event->best->used, memory_order_relaxed) == 0)
-		atomic_store_explicit(&event->best->used, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&event->best_used, memory_order_relaxed) == 0)
+		atomic_store_explicit(&event->best_used, 1, memory_order_seq_cst);
 	return area_take(event, query, legs, true, query->accessible) &&
 	       area_take(event, query, legs, false, query->seats - query->accessible);
 }

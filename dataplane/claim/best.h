@@ -43,7 +43,7 @@ struct ush_best {
 	uint32_t segment_count;
 	uint32_t group_count;
 	uint32_t special_count;
-	uint32_t tier_count;
+	uint32_t row_count;
 	/* First segment of a row; NULL: segments are rows. */
 	uint32_t *row_segment;
 	uint16_t *segment_row;
@@ -54,15 +54,7 @@ struct ush_best {
 	/* Bit = row has special seats. */
 	uint64_t *special_rows;
 	struct ush_best_special *special;
-	/* Tiers, cheapest first. */
-	uint8_t *tier_order;
 	struct ush_best_group *groups;
-	/* From the first search on, changes are noted. */
-	_Alignas(USH_CACHE_LINE) _Atomic uint32_t used;
-	/* Claims on several rows under way: they may give back what they took. */
-	_Atomic uint32_t open;
-	/* Times that seats were given back. */
-	_Atomic uint64_t given;
 };
 
 /* What is wanted. */
@@ -93,21 +85,25 @@ struct ush_best_legs {
 	uint64_t mask[USH_LEG_COUNT_MAX];
 };
 
-/* ret: bytes of the index of an event whose rows have been filled in. */
-size_t ush_best_bytes(const struct ush_event *event, const struct ush_venue_row *rows);
+/* ret: bytes of the index of an event. in: rows: of the image, checked. */
+size_t ush_best_bytes(const struct ush_venue_row *rows, uint32_t row_count, uint32_t tier_count);
 
-/* Builds it in zeroed memory of that size, 64-byte aligned. in: rows: of the image. */
-void ush_best_init(
-	struct ush_best *best, const struct ush_event *event, const struct ush_venue_row *rows);
+/* Builds it in zeroed memory of that size, 64-byte aligned: every bit is set, so it may replace
+ * another that others are noting changes in. */
+void ush_best_init(struct ush_best *best, const struct ush_venue_row *rows, uint32_t row_count,
+	uint32_t tier_count);
+
+/* ret: what a row of an image says, as a row; nothing of it is free. */
+struct ush_row ush_row_of_image(const struct ush_venue_row *rows, uint32_t index);
 
 /* Finds seats by the query; claims nothing. out: legs in row order.
  * ret: false when nothing fits. by: any loop. */
-bool ush_best_find(const struct ush_event *event, const struct ush_best_query *query,
-	struct ush_best_legs *legs);
+bool ush_best_find(
+	struct ush_event *event, const struct ush_best_query *query, struct ush_best_legs *legs);
 
 /* As ush_best_find for places of general admission: `seats`, `accessible` and rows count. */
-bool ush_best_find_area(const struct ush_event *event, const struct ush_best_query *query,
-	struct ush_best_legs *legs);
+bool ush_best_find_area(
+	struct ush_event *event, const struct ush_best_query *query, struct ush_best_legs *legs);
 
 /* in: given: seats that are given up for them, or NULL.
  * ret: true if taking all legs leaves a single seat beside leg `index`; *seats: those in its row, 0
@@ -122,9 +118,9 @@ void ush_best_note(const struct ush_event *event, uint32_t row);
 bool ush_best_is_safe(const struct ush_event *event);
 
 /* Seats are about to be given back. */
-USH_INLINE void ush_best_giving(const struct ush_event *event)
+USH_INLINE void ush_best_giving(struct ush_event *event)
 {
-	atomic_fetch_add_explicit(&event->best->given, 1, memory_order_seq_cst);
+	atomic_fetch_add_explicit(&event->best_given, 1, memory_order_seq_cst);
 }
 
 #endif /* USH_BEST_H */

@@ -19,7 +19,7 @@ struct layout {
 	uint32_t specials;
 	bool mixed;
 	size_t groups_at, row_segment_at, segment_row_at, whole_at, tiers_at, special_rows_at,
-		special_at, order_at, bytes;
+		special_at, bytes;
 };
 
 /* ret: how many different tiers the row's seats have. */
@@ -54,15 +54,35 @@ static size_t place(struct layout *l, size_t bytes)
 	return at;
 }
 
+static struct ush_venue_row image_row(const struct ush_venue_row *rows, uint32_t index)
+{
+	struct ush_venue_row row;
+
+	/* In an image it may stand anywhere. */
+	memcpy(&row, (const uint8_t *)rows + (size_t)index * sizeof(row), sizeof(row));
+	return row;
+}
+
+struct ush_row ush_row_of_image(const struct ush_venue_row *rows, uint32_t index)
+{
+	struct ush_venue_row source = image_row(rows, index);
+	struct ush_row row = {
+		.seats = source.seats, .section = source.section, .flags = source.flags};
+
+	memcpy(row.tier_mask, source.tier_mask, sizeof(row.tier_mask));
+	memcpy(row.tier, source.tier, sizeof(row.tier));
+	return row;
+}
+
 static void lay_out(
-	struct layout *l, const struct ush_event *event, const struct ush_venue_row *rows)
+	struct layout *l, const struct ush_venue_row *rows, uint32_t row_count, uint32_t tier_count)
 {
 	*l = (struct layout){0};
-	for (uint32_t i = 0; i < event->row_count; i++) {
-		uint32_t segments = segments_of(&event->rows[i]);
-		struct ush_venue_row row;
+	for (uint32_t i = 0; i < row_count; i++) {
+		struct ush_row fixed = ush_row_of_image(rows, i);
+		uint32_t segments = segments_of(&fixed);
+		struct ush_venue_row row = image_row(rows, i);
 
-		memcpy(&row, (const uint8_t *)rows + i * sizeof(row), sizeof(row));
 		l->mixed |= segments != 1;
 		l->segments += segments;
 		l->specials += (row.accessible | row.companion) != 0;
@@ -71,35 +91,34 @@ static void lay_out(
 	l->bytes = sizeof(struct ush_best);
 	l->groups_at = place(l, l->groups * sizeof(struct ush_best_group));
 	if (l->mixed) {
-		l->row_segment_at = place(l, event->row_count * sizeof(uint32_t));
+		l->row_segment_at = place(l, row_count * sizeof(uint32_t));
 		l->segment_row_at = place(l, l->segments * sizeof(uint16_t));
 	}
 	l->whole_at = place(l, l->groups * sizeof(uint64_t));
-	l->tiers_at = place(l, (size_t)event->tier_count * l->groups * sizeof(uint64_t));
-	l->order_at = place(l, event->tier_count);
+	l->tiers_at = place(l, (size_t)tier_count * l->groups * sizeof(uint64_t));
 	if (l->specials != 0) {
-		l->special_rows_at = place(l, ((event->row_count + 63) >> 6) * sizeof(uint64_t));
+		l->special_rows_at = place(l, ((row_count + 63) >> 6) * sizeof(uint64_t));
 		l->special_at = place(l, l->specials * sizeof(struct ush_best_special));
 	}
 }
 
-size_t ush_best_bytes(const struct ush_event *event, const struct ush_venue_row *rows)
+size_t ush_best_bytes(const struct ush_venue_row *rows, uint32_t row_count, uint32_t tier_count)
 {
 	struct layout l;
 
-	lay_out(&l, event, rows);
+	lay_out(&l, rows, row_count, tier_count);
 	return l.bytes;
 }
 
-static void init_segments(struct ush_best *best, const struct ush_event *event)
+static void init_segments(struct ush_best *best, const struct ush_venue_row *rows)
 {
 	uint32_t segment = 0;
 
-	for (uint32_t i = 0; i < event->row_count; i++) {
-		const struct ush_row *row = &event->rows[i];
+	for (uint32_t i = 0; i < best->row_count; i++) {
+		const struct ush_row row = ush_row_of_image(rows, i);
 		uint8_t tiers[USH_ROW_TIERS];
-		uint32_t count = tier_slots(row, tiers), all = count == 1 ? 1 : count + 1;
-		bool seats = (row->flags & BEST_GENERAL) == 0;
+		uint32_t count = tier_slots(&row, tiers), all = count == 1 ? 1 : count + 1;
+		bool seats = (row.flags & BEST_GENERAL) == 0;
 
 		if (best->row_segment != NULL)
 			best->row_segment[i] = segment;
@@ -123,15 +142,13 @@ static void init_segments(struct ush_best *best, const struct ush_event *event)
 	}
 }
 
-static void init_special(
-	struct ush_best *best, const struct ush_event *event, const struct ush_venue_row *rows)
+static void init_special(struct ush_best *best, const struct ush_venue_row *rows)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < event->row_count; i++) {
-		struct ush_venue_row row;
+	for (uint32_t i = 0; i < best->row_count; i++) {
+		struct ush_venue_row row = image_row(rows, i);
 
-		memcpy(&row, (const uint8_t *)rows + i * sizeof(row), sizeof(row));
 		if ((row.accessible | row.companion) == 0)
 			continue;
 		best->special_rows[i >> 6] |= 1ull << (i & 63);
@@ -141,28 +158,16 @@ static void init_special(
 	best->special_count = count;
 }
 
-/* Cheapest first; of equal price the lower number. */
-static void init_order(struct ush_best *best, const struct ush_event *event)
-{
-	for (uint32_t i = 0; i < event->tier_count; i++) {
-		uint32_t at = i;
-
-		for (; at > 0 && event->price[best->tier_order[at - 1]] > event->price[i]; at--)
-			best->tier_order[at] = best->tier_order[at - 1];
-		best->tier_order[at] = (uint8_t)i;
-	}
-}
-
-void ush_best_init(
-	struct ush_best *best, const struct ush_event *event, const struct ush_venue_row *rows)
+void ush_best_init(struct ush_best *best, const struct ush_venue_row *rows, uint32_t row_count,
+	uint32_t tier_count)
 {
 	uint8_t *base = (uint8_t *)best;
 	struct layout l;
 
-	lay_out(&l, event, rows);
+	lay_out(&l, rows, row_count, tier_count);
+	best->row_count = row_count;
 	best->segment_count = l.segments;
 	best->group_count = l.groups;
-	best->tier_count = event->tier_count;
 	best->groups = (struct ush_best_group *)(void *)(base + l.groups_at);
 	if (l.mixed) {
 		best->row_segment = (uint32_t *)(void *)(base + l.row_segment_at);
@@ -170,13 +175,11 @@ void ush_best_init(
 	}
 	best->whole = (uint64_t *)(void *)(base + l.whole_at);
 	best->tier_segments = (uint64_t *)(void *)(base + l.tiers_at);
-	best->tier_order = base + l.order_at;
-	init_segments(best, event);
-	init_order(best, event);
+	init_segments(best, rows);
 	if (l.specials != 0) {
 		best->special_rows = (uint64_t *)(void *)(base + l.special_rows_at);
 		best->special = (struct ush_best_special *)(void *)(base + l.special_at);
-		init_special(best, event, rows);
+		init_special(best, rows);
 	}
 }
 
@@ -198,7 +201,7 @@ static void set_bits(_Atomic uint64_t *words, uint32_t classes, uint64_t bit)
  * which errs on the safe side. */
 static uint32_t may_fit(const struct ush_event *event, uint32_t row, int32_t tier)
 {
-	const struct ush_row *at = &event->rows[row];
+	const struct ush_row *at = ush_event_row(event, row);
 	ush_u128 free =
 		atomic_load_explicit(&at->free, memory_order_seq_cst) & best_tier_seats(at, tier);
 
@@ -214,8 +217,8 @@ static uint32_t may_fit(const struct ush_event *event, uint32_t row, int32_t tie
 
 static void note_row(const struct ush_event *event, uint32_t row)
 {
-	struct ush_best *best = event->best;
-	const struct ush_row *at = &event->rows[row];
+	struct ush_best *best = best_of(event);
+	const struct ush_row *at = ush_event_row(event, row);
 	uint32_t segment = best->row_segment != NULL ? best->row_segment[row] : row;
 	uint32_t fits = may_fit(event, row, BEST_TIER_ANY), clean = fits;
 	uint8_t tiers[USH_ROW_TIERS];
@@ -243,7 +246,7 @@ void ush_best_note(const struct ush_event *event, uint32_t row)
 {
 	/* Before the first search all bits are set. Total order: who frees seats and sees no
 	 * search comes before the search's first look. */
-	if (atomic_load_explicit(&event->best->used, memory_order_seq_cst) == 0)
+	if (atomic_load_explicit(&event->best_used, memory_order_seq_cst) == 0)
 		return;
 	note_row(event, row);
 	if (best_follows(event, row)) {
@@ -276,7 +279,7 @@ static uint32_t does_fit(const struct ush_event *event, uint32_t row, int32_t ti
 static bool segment_is_safe(
 	const struct ush_event *event, uint32_t row, uint32_t segment, int32_t tier)
 {
-	const struct ush_best_group *group = &event->best->groups[segment >> 6];
+	const struct ush_best_group *group = &best_of(event)->groups[segment >> 6];
 	uint32_t fits = does_fit(event, row, tier, false), clean = does_fit(event, row, tier, true);
 
 	for (uint32_t c = 0; c < USH_BEST_CLASSES; c++) {
@@ -291,11 +294,11 @@ static bool segment_is_safe(
 
 bool ush_best_is_safe(const struct ush_event *event)
 {
-	const struct ush_best *best = event->best;
+	const struct ush_best *best = best_of(event);
 	uint8_t tiers[USH_ROW_TIERS];
 
-	for (uint32_t i = 0; i < event->row_count; i++) {
-		const struct ush_row *row = &event->rows[i];
+	for (uint32_t i = 0; i < ush_event_row_count(event); i++) {
+		const struct ush_row *row = ush_event_row(event, i);
 		uint32_t segment = best->row_segment != NULL ? best->row_segment[i] : i;
 		uint32_t count = tier_slots(row, tiers);
 

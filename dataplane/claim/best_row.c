@@ -19,7 +19,7 @@ uint64_t best_tier_seats(const struct ush_row *row, int32_t tier)
 
 const struct ush_best_special *best_special(const struct ush_event *event, uint32_t row)
 {
-	const struct ush_best *best = event->best;
+	const struct ush_best *best = best_of(event);
 	uint32_t low = 0, high = best->special_count;
 
 	if (high == 0 || (best->special_rows[row >> 6] >> (row & 63) & 1) == 0)
@@ -38,7 +38,8 @@ const struct ush_best_special *best_special(const struct ush_event *event, uint3
 static uint64_t row_free(const struct ush_event *event, uint32_t row, const struct best_want *want)
 {
 	/* Total order with the bits of the index; see ush_best_note. */
-	uint64_t free = atomic_load_explicit(&event->rows[row].free, memory_order_seq_cst);
+	uint64_t free =
+		atomic_load_explicit(&ush_event_row(event, row)->free, memory_order_seq_cst);
 	const struct ush_best_special *special = best_special(event, row);
 
 	if (special != NULL && !want->special)
@@ -57,7 +58,7 @@ static uint64_t row_free(const struct ush_event *event, uint32_t row, const stru
 void best_view(const struct ush_event *event, uint32_t row, const struct best_want *want,
 	struct best_view *view)
 {
-	const struct ush_row *at = &event->rows[row];
+	const struct ush_row *at = ush_event_row(event, row);
 	uint64_t free = row_free(event, row, want);
 	bool before = best_follows(event, row), after = best_follows(event, row + 1);
 

@@ -56,8 +56,8 @@ USH_INLINE uint32_t best_width(const struct ush_row *row)
 /* ret: true if seats of row - 1 and row may be neighbours. */
 USH_INLINE bool best_follows(const struct ush_event *event, uint32_t row)
 {
-	return row < event->row_count &&
-	       (event->rows[row].flags & (BEST_CONTINUES | BEST_GAP)) == BEST_CONTINUES;
+	return row < ush_event_row_count(event) &&
+	       (ush_event_row(event, row)->flags & (BEST_CONTINUES | BEST_GAP)) == BEST_CONTINUES;
 }
 
 /* ret: seats of a tier in a row. */
@@ -65,6 +65,13 @@ uint64_t best_tier_seats(const struct ush_row *row, int32_t tier);
 
 /* ret: the special seats of a row, or NULL. */
 const struct ush_best_special *best_special(const struct ush_event *event, uint32_t row);
+
+/* ret: the index. Total order with freeing seats: who loads it afterwards loads the one that a
+ * search which did not see them free may have. */
+USH_INLINE struct ush_best *best_of(const struct ush_event *event)
+{
+	return atomic_load_explicit(&event->best, memory_order_seq_cst);
+}
 
 void best_view(const struct ush_event *event, uint32_t row, const struct best_want *want,
 	struct best_view *view);

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "claim/best.h"
+#include "claim/image.h"
 
 #define EVENT_SLOTS (USH_EVENT_ID_MAX + 1u)
 /* Arena beside the rows: headers, sections, prices, tallies and the index of the events. An event
@@ -52,14 +52,6 @@ uint64_t ush_image_digest(const void *image, size_t image_bytes)
 
 	return ush_siphash(&key, image, image_bytes);
 }
-
-/* The parts of an image, after check_header. */
-struct image {
-	struct ush_venue_header header;
-	const uint8_t *tiers;
-	const uint8_t *sections;
-	const uint8_t *rows;
-};
 
 static int bad(struct ush_message *message, const char *what)
 {
@@ -192,7 +184,14 @@ static int check_body(const struct image *image, struct ush_message *message)
 	return 0;
 }
 
-static void *arena_take(struct ush_inventory *inventory, size_t bytes)
+int image_check(struct image *image, const void *data, size_t size, struct ush_message *message)
+{
+	int error = check_header(image, data, size, message);
+
+	return error != 0 ? error : check_body(image, message);
+}
+
+void *image_arena(struct ush_inventory *inventory, size_t bytes)
 {
 	size_t at = inventory->arena_used;
 
@@ -204,37 +203,109 @@ static void *arena_take(struct ush_inventory *inventory, size_t bytes)
 	return inventory->arena + at;
 }
 
-static void fill_rows(struct ush_event *event, const struct image *image)
+uint32_t image_price(const struct image *image, uint32_t tier)
 {
-	uint32_t house = 0;
+	struct ush_venue_tier source;
 
-	for (uint32_t i = 0; i < event->row_count; i++) {
-		struct ush_row *row = &event->rows[i];
-		struct ush_venue_row source;
+	memcpy(&source, image->tiers + tier * sizeof(source), sizeof(source));
+	return source.price;
+}
 
-		memcpy(&source, image->rows + (size_t)i * sizeof(source), sizeof(source));
-		atomic_init(&row->free, source.seats & ~source.house);
-		row->seats = source.seats;
-		atomic_init(&row->house, source.house);
-		atomic_init(&row->firm, 0);
-		memcpy(row->tier_mask, source.tier_mask, sizeof(row->tier_mask));
-		memcpy(row->tier, source.tier, sizeof(row->tier));
-		row->section = source.section;
-		row->flags = source.flags;
-		house += ush_popcount64(source.house);
+struct ush_prices *image_prices(struct ush_inventory *inventory, const struct image *image)
+{
+	uint32_t count = image->header.tier_count;
+	size_t bytes = sizeof(struct ush_prices) + count * sizeof(uint32_t);
+	struct ush_prices *prices = image_arena(inventory, bytes + count);
+
+	if (prices == NULL)
+		return NULL;
+	prices->tier_count = count;
+	prices->order = (uint8_t *)prices + bytes;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = i;
+
+		prices->price[i] = image_price(image, i);
+		/* Cheapest first; of equal price the lower number. */
+		for (; at > 0 && prices->price[prices->order[at - 1]] > prices->price[i]; at--)
+			prices->order[at] = prices->order[at - 1];
+		prices->order[at] = (uint8_t)i;
 	}
-	atomic_init(&event->house_count, house);
+	return prices;
+}
+
+bool image_rows(struct ush_inventory *inventory, const struct image *image, uint32_t first,
+	struct ush_rows *part)
+{
+	uint32_t count = image->header.row_count - first;
+
+	part->first = first;
+	part->count = count;
+	part->rows = image_arena(inventory, count * sizeof(*part->rows));
+	part->aside = image_arena(inventory, count * sizeof(*part->aside));
+	part->aside_marks = image_arena(inventory, count * sizeof(*part->aside_marks));
+	part->aside_rows = image_arena(inventory, (count + 63) / 64 * sizeof(*part->aside_rows));
+	if (part->rows == NULL || part->aside == NULL || part->aside_marks == NULL ||
+		part->aside_rows == NULL)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ush_venue_row *rows = (const void *)image->rows;
+		struct ush_row *row = &part->rows[i];
+		uint64_t house = image_house(image, first + i);
+
+		*row = ush_row_of_image(rows, first + i);
+		atomic_init(&row->free, row->seats & ~house);
+		atomic_init(&row->house, house);
+	}
+	return true;
+}
+
+uint64_t image_house(const struct image *image, uint32_t row)
+{
+	struct ush_venue_row source;
+
+	memcpy(&source, image->rows + (size_t)row * sizeof(source), sizeof(source));
+	return source.house;
+}
+
+struct ush_venue_section *image_sections(struct ush_inventory *inventory, const struct image *image)
+{
+	size_t bytes = image->header.section_count * sizeof(struct ush_venue_section);
+	struct ush_venue_section *sections = image_arena(inventory, bytes);
+
+	if (sections != NULL)
+		memcpy(sections, image->sections, bytes);
+	return sections;
+}
+
+struct ush_best *image_best(struct ush_inventory *inventory, const struct image *image)
+{
+	const struct ush_venue_header *h = &image->header;
+	const struct ush_venue_row *rows = (const void *)image->rows;
+	struct ush_best *best =
+		image_arena(inventory, ush_best_bytes(rows, h->row_count, h->tier_count));
+
+	if (best != NULL)
+		ush_best_init(best, rows, h->row_count, h->tier_count);
+	return best;
+}
+
+uint32_t image_exempt(const struct ush_venue_header *h)
+{
+	uint32_t percent = h->best >> 8 != 0 ? h->best / 256u - 1 : EXEMPT_PERCENT;
+
+	return (uint32_t)((uint64_t)h->seat_count * percent / 100);
 }
 
 static void fill_event(struct ush_event *event, uint32_t id, const struct image *image)
 {
 	const struct ush_venue_header *h = &image->header;
+	uint32_t house = 0;
 
 	event->id = id;
-	event->row_count = h->row_count;
-	event->section_count = h->section_count;
 	event->tier_count = h->tier_count;
-	event->seat_count = h->seat_count;
+	atomic_init(&event->row_count, h->row_count);
+	atomic_init(&event->section_count, h->section_count);
+	atomic_init(&event->seat_count, h->seat_count);
 	event->hold_ms = h->hold_ms;
 	event->hold_ms_max = h->hold_ms_max;
 	event->user_seats_max = h->user_seats_max;
@@ -245,17 +316,15 @@ static void fill_event(struct ush_event *event, uint32_t id, const struct image 
 	event->best_objective = h->best & 7;
 	event->best_split = h->best >> 3 & 3;
 	event->best_orphans = h->best >> 5 & 3;
-	event->best_exempt =
-		(uint32_t)((uint64_t)h->seat_count *
-			   (h->best >> 8 != 0 ? h->best / 256u - 1 : EXEMPT_PERCENT) / 100);
+	event->best_rules = h->best;
+	atomic_init(&event->best_exempt, image_exempt(h));
 	atomic_init(&event->status, USH_EVENT_STATUS_DRAFT);
-	memcpy(event->sections, image->sections, h->section_count * sizeof(*event->sections));
-	for (uint32_t i = 0; i < h->tier_count; i++) {
-		struct ush_venue_tier tier;
-		memcpy(&tier, image->tiers + i * sizeof(tier), sizeof(tier));
-		event->price[i] = tier.price;
-	}
-	fill_rows(event, image);
+	event->rows = event->base.rows;
+	event->row_base = event->base.count;
+	atomic_init(&event->parts, &event->base);
+	for (uint32_t i = 0; i < h->row_count; i++)
+		house += ush_popcount64(image_house(image, i));
+	atomic_init(&event->house_count, house);
 }
 
 int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const void *data,
@@ -263,8 +332,8 @@ int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const vo
 {
 	size_t mark = inventory->arena_used;
 	struct ush_event *event;
-	const struct ush_venue_row *rows;
 	struct image image;
+	bool fits;
 	int error;
 
 	if (event_id < 1 || event_id > USH_EVENT_ID_MAX) {
@@ -272,46 +341,35 @@ int ush_event_build(struct ush_inventory *inventory, uint32_t event_id, const vo
 			message, "event id %u is outside 1 to %u", event_id, USH_EVENT_ID_MAX);
 		return -USH_EINVAL;
 	}
-	error = check_header(&image, data, size, message);
-	if (error == 0)
-		error = check_body(&image, message);
+	error = image_check(&image, data, size, message);
 	if (error != 0)
 		return error;
-	event = arena_take(inventory, sizeof(*event));
-	if (event == NULL)
-		goto full;
-	event->rows = arena_take(inventory, image.header.row_count * sizeof(*event->rows));
-	event->sections =
-		arena_take(inventory, image.header.section_count * sizeof(*event->sections));
-	event->price = arena_take(inventory, image.header.tier_count * sizeof(*event->price));
-	event->tally = arena_take(inventory, inventory->loop_count * sizeof(*event->tally));
-	if (event->rows == NULL || event->sections == NULL || event->price == NULL ||
-		event->tally == NULL)
-		goto full;
+	event = image_arena(inventory, sizeof(*event));
+	fits = event != NULL && image_rows(inventory, &image, 0, &event->base);
+	if (fits) {
+		atomic_init(&event->sections, image_sections(inventory, &image));
+		event->prices_first = image_prices(inventory, &image);
+		atomic_init(&event->prices, event->prices_first);
+		event->tally =
+			image_arena(inventory, inventory->loop_count * sizeof(*event->tally));
+		atomic_init(&event->best, image_best(inventory, &image));
+		fits = event->sections != NULL && event->prices_first != NULL &&
+		       event->tally != NULL && event->best != NULL;
+	}
+	if (!fits) {
+		inventory->arena_used = mark;
+		ush_message_set(message,
+			"no room for the %u rows of event %u: raise [limits] rows and restart",
+			image.header.row_count, event_id);
+		return -USH_EFULL;
+	}
 	event->tally_count = inventory->loop_count;
 	event->digest = ush_image_digest(data, size);
 	event->arena_mark = mark;
 	fill_event(event, event_id, &image);
-	rows = (const struct ush_venue_row *)(const void *)image.rows;
-	event->best = arena_take(inventory, ush_best_bytes(event, rows));
-	event->aside = arena_take(inventory, image.header.row_count * sizeof(*event->aside));
-	event->aside_marks =
-		arena_take(inventory, image.header.row_count * sizeof(*event->aside_marks));
-	event->aside_rows = arena_take(
-		inventory, (image.header.row_count + 63) / 64 * sizeof(*event->aside_rows));
-	if (event->best == NULL || event->aside == NULL || event->aside_marks == NULL ||
-		event->aside_rows == NULL)
-		goto full;
-	ush_best_init(event->best, event, rows);
 	event->arena_end = inventory->arena_used;
 	*out = event;
 	return 0;
-full:
-	inventory->arena_used = mark;
-	ush_message_set(message,
-		"no room for the %u rows of event %u: raise [limits] rows and restart",
-		image.header.row_count, event_id);
-	return -USH_EFULL;
 }
 
 void ush_event_discard(struct ush_inventory *inventory, struct ush_event *event)

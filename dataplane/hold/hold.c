@@ -18,7 +18,7 @@ static size_t pools_bytes(uint32_t loop_count)
 size_t ush_holds_bytes(uint32_t hold_count, uint32_t loop_count)
 {
 	return lines_bytes(hold_count) + pools_bytes(loop_count) +
-	       (size_t)hold_count * sizeof(uint32_t);
+	       (size_t)hold_count * (sizeof(uint32_t) + sizeof(uint16_t));
 }
 
 void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count, uint32_t loop_count,
@@ -36,6 +36,8 @@ void ush_holds_init(struct ush_holds *holds, void *memory, uint32_t hold_count, 
 	holds->pools = (void *)at;
 	at += pools_bytes(loop_count);
 	holds->free_memory = (void *)at;
+	at += (size_t)hold_count * sizeof(uint32_t);
+	holds->prices = (void *)at;
 	for (uint32_t i = 0; i < loop_count; i++) {
 		struct ush_hold_pool *pool = &holds->pools[i];
 		pool->lines = holds->lines;

@@ -25,6 +25,8 @@ enum ush_hold_flag {
 	USH_HOLD_EXTENDED = 1,
 	/* An offer from the wait-list, until it is sold. */
 	USH_HOLD_OFFER = 2,
+	/* It has a price list other than the event's first: see ush_holds_prices. */
+	USH_HOLD_PRICED = 4,
 };
 
 struct ush_hold {
@@ -135,6 +137,8 @@ struct ush_holds {
 	struct ush_key key;
 	struct ush_hold_pool *pools;
 	uint32_t *free_memory;
+	/* By first line of a hold that is PRICED: number of its price list. */
+	uint16_t *prices;
 };
 
 size_t ush_holds_bytes(uint32_t hold_count, uint32_t loop_count);
@@ -151,6 +155,21 @@ USH_INLINE struct ush_hold *ush_holds_line(const struct ush_holds *holds, uint32
 {
 	USH_CHECK(index < holds->count);
 	return &holds->lines[index];
+}
+
+/* ret: number of the price list that a hold is by. in: index of its first line. */
+USH_INLINE uint32_t ush_holds_prices(const struct ush_holds *holds, uint32_t index)
+{
+	return (holds->lines[index].flags & USH_HOLD_PRICED) != 0 ? holds->prices[index] : 0;
+}
+
+/* The hold is new and by that list. by: the loop that makes it, or replay. */
+USH_INLINE void ush_holds_price(struct ush_holds *holds, uint32_t index, uint32_t number)
+{
+	if (ush_likely(number == 0))
+		return;
+	holds->lines[index].flags |= USH_HOLD_PRICED;
+	holds->prices[index] = (uint16_t)number;
 }
 
 /* An id: index, generation, tag. */

@@ -32,9 +32,9 @@ static int audit_leg(struct audit *audit, const struct ush_hold *first, const st
 
 	if (event == NULL)
 		return contradiction(audit, "a hold of an unknown event", first->event, 0);
-	if (leg->row >= event->row_count)
+	if (leg->row >= ush_event_row_count(event))
 		return contradiction(audit, "a hold of an unknown row", first->event, leg->row);
-	row = &event->rows[leg->row];
+	row = ush_event_row(event, leg->row);
 	covered = &audit->covered[first->event][leg->row];
 	if ((leg->mask & *covered) != 0) {
 		audit->sum->double_sold += ush_popcount64(leg->mask & *covered);
@@ -88,8 +88,8 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 {
 	uint64_t free = 0, house = 0, aside = 0;
 
-	for (uint32_t i = 0; i < event->row_count; i++) {
-		const struct ush_row *row = &event->rows[i];
+	for (uint32_t i = 0; i < ush_event_row_count(event); i++) {
+		const struct ush_row *row = ush_event_row(event, i);
 		uint64_t covered = audit->covered[event->id][i];
 		uint64_t row_free = atomic_load(&row->free), row_house = atomic_load(&row->house);
 		if (atomic_load(&row->firm) != covered)
@@ -123,7 +123,7 @@ static int audit_event(struct audit *audit, const struct ush_event *event)
 	if (aside != ush_aside_count(event))
 		return contradiction(audit, "seats set aside are miscounted", event->id, aside);
 	audit->sum->events++;
-	audit->sum->seats += event->seat_count;
+	audit->sum->seats += ush_event_seat_count(event);
 	audit->sum->free_seats += free;
 	audit->sum->house_seats += house;
 	return 0;
@@ -201,7 +201,7 @@ static int audit_all(struct audit *audit)
 		const struct ush_event *event = ush_inventory_event(&engine->inventory, id);
 		if (event == NULL)
 			continue;
-		audit->covered[id] = calloc(event->row_count, sizeof(uint64_t));
+		audit->covered[id] = calloc(ush_event_row_count(event), sizeof(uint64_t));
 		if (audit->covered[id] == NULL)
 			return -USH_ENOMEM;
 	}

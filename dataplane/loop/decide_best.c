@@ -77,21 +77,22 @@ static enum ush_fault read_best(
 	q->tier_given = (flags & FLAG_TIER) != 0;
 	q->accessible = (uint32_t)(arg >> 32) & 0xff;
 	q->companion = (uint32_t)(arg >> 40) & 0xff;
-	q->row_end = event->row_count;
+	q->row_end = ush_event_row_count(event);
 	q->split = (flags & FLAG_TOGETHER) != 0 ? USH_BEST_SPLIT_REFUSE : event->best_split;
 	q->avoid_orphans = event->best_orphans != USH_BEST_ORPHANS_ALLOW &&
-			   ush_event_free_count(event) > event->best_exempt;
+			   ush_event_free_count(event) > ush_event_best_exempt(event);
 	if ((arg & ~ARG_BEST_USED) != 0 || q->seats == 0 || q->companion > q->accessible ||
 		q->accessible + q->companion > q->seats ||
 		(q->tier_given ? q->tier >= event->tier_count : q->tier != 0))
 		return USH_FAULT_ARGUMENT;
 	if ((flags & FLAG_SECTION) == 0)
 		return request->section == 0 ? USH_FAULT_NONE : USH_FAULT_UNUSED;
-	if (request->section >= event->section_count)
+	if (request->section >= ush_event_section_count(event))
 		return USH_FAULT_SECTION;
-	q->row_first = event->sections[request->section].row_first;
-	q->row_end = q->row_first + event->sections[request->section].row_count;
-	return ush_row_is_general(&event->rows[q->row_first]) ? USH_FAULT_SECTION : USH_FAULT_NONE;
+	q->row_first = ush_event_section(event, request->section)->row_first;
+	q->row_end = q->row_first + ush_event_section(event, request->section)->row_count;
+	return ush_row_is_general(ush_event_row(event, q->row_first)) ? USH_FAULT_SECTION
+								      : USH_FAULT_NONE;
 }
 
 static enum ush_fault read_area(
@@ -101,11 +102,12 @@ static enum ush_fault read_area(
 	q->accessible = (uint32_t)(request->arg >> 32) & 0xff;
 	if ((request->arg & ~ARG_AREA_USED) != 0 || q->seats == 0 || q->accessible > q->seats)
 		return USH_FAULT_ARGUMENT;
-	if (request->section >= event->section_count)
+	if (request->section >= ush_event_section_count(event))
 		return USH_FAULT_SECTION;
-	q->row_first = event->sections[request->section].row_first;
-	q->row_end = q->row_first + event->sections[request->section].row_count;
-	return ush_row_is_general(&event->rows[q->row_first]) ? USH_FAULT_NONE : USH_FAULT_SECTION;
+	q->row_first = ush_event_section(event, request->section)->row_first;
+	q->row_end = q->row_first + ush_event_section(event, request->section)->row_count;
+	return ush_row_is_general(ush_event_row(event, q->row_first)) ? USH_FAULT_NONE
+								      : USH_FAULT_SECTION;
 }
 
 /* Searches and claims. ret: OK with *legs claimed, CONTENDED or NONE. */
@@ -114,10 +116,8 @@ static enum ush_status search(struct ush_loop *loop, const struct ush_request *r
 {
 	/* Loops start as far from one another as a band allows. */
 	static const uint8_t first[USH_BEST_BAND] = {0, 4, 2, 6, 1, 5, 3, 7};
-	struct ush_best *best = event->best;
-
 	for (uint32_t i = 0; i < ATTEMPTS; i++) {
-		uint64_t given = atomic_load_explicit(&best->given, memory_order_seq_cst);
+		uint64_t given = atomic_load_explicit(&event->best_given, memory_order_seq_cst);
 		struct ush_best_legs found;
 		uint32_t place;
 		uint64_t way;
@@ -132,8 +132,8 @@ static enum ush_status search(struct ush_loop *loop, const struct ush_request *r
 				return USH_STATUS_OK;
 			continue;
 		}
-		if (atomic_load_explicit(&best->open, memory_order_seq_cst) == 0 &&
-			atomic_load_explicit(&best->given, memory_order_seq_cst) == given)
+		if (atomic_load_explicit(&event->best_open, memory_order_seq_cst) == 0 &&
+			atomic_load_explicit(&event->best_given, memory_order_seq_cst) == given)
 			return USH_STATUS_NONE;
 	}
 	return USH_STATUS_CONTENDED;

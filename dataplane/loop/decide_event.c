@@ -55,7 +55,7 @@ static uint32_t put_rows(uint8_t *at, const struct ush_loop *loop, const struct 
 	memcpy(at, &header, sizeof(header));
 	at += sizeof(header);
 	for (uint32_t i = 0; i < count_rows; i++, at += sizeof(uint64_t)) {
-		uint64_t free = ush_row_available(&event->rows[first + i]) |
+		uint64_t free = ush_row_available(ush_event_row(event, first + i)) |
 				decide_channel_available(loop, event, channel, first + i);
 		memcpy(at, &free, sizeof(free));
 	}
@@ -76,8 +76,8 @@ void decide_query_section(
 		loop_refuse(loop, packet, admitted, USH_STATUS_UNKNOWN_EVENT, 0);
 		return;
 	}
-	if (request->section >= event->section_count ||
-		request->row >= event->sections[request->section].row_count) {
+	if (request->section >= ush_event_section_count(event) ||
+		request->row >= ush_event_section(event, request->section)->row_count) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_REQUEST, USH_FAULT_SECTION);
 		return;
 	}
@@ -85,7 +85,7 @@ void decide_query_section(
 		loop_refuse(loop, packet, admitted, USH_STATUS_CHANNEL, 0);
 		return;
 	}
-	section = &event->sections[request->section];
+	section = ush_event_section(event, request->section);
 	ush_admit_reply(&reply, request, USH_STATUS_OK);
 	reply.amount = section->row_count;
 	/* On a public port a reply is never longer than its request. */
@@ -147,9 +147,11 @@ void decide_event_load(
 	}
 	if (loaded != NULL) {
 		ush_admit_reply(&reply, &admitted->request,
-			loaded->digest == event->digest ? USH_STATUS_OK : USH_STATUS_EVENT_EXISTS);
+			loaded->digest == event->digest || ush_event_digest(loaded) == event->digest
+				? USH_STATUS_OK
+				: USH_STATUS_EVENT_EXISTS);
 		reply.detail = 1;
-		reply.amount = loaded->seat_count;
+		reply.amount = ush_event_seat_count(loaded);
 		decide_reply_after_all(loop, packet, &reply);
 		return;
 	}
@@ -161,9 +163,9 @@ void decide_event_load(
 	record = &loop->records[act->record_first];
 	record->state = USH_EVENT_STATUS_DRAFT;
 	record->hold = event->digest;
-	record->mask = event->seat_count;
-	record->amount = event->row_count;
-	act->reply.amount = event->seat_count;
+	record->mask = ush_event_seat_count(event);
+	record->amount = ush_event_row_count(event);
+	act->reply.amount = ush_event_seat_count(event);
 	loop_act_done(loop, act);
 	loop_flush(loop);
 }
@@ -313,6 +315,9 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 		break;
 	case USH_OP_EVENT_STATUS:
 		decide_event_status(loop, packet, admitted);
+		break;
+	case USH_OP_EVENT_CHANGE:
+		decide_event_change(loop, packet, admitted);
 		break;
 	case USH_OP_BLOCK:
 	case USH_OP_UNBLOCK:

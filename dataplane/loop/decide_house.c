@@ -57,7 +57,7 @@ uint64_t decide_channel_available(
 		return 0;
 	/* Not `free`, which a claim changes before it has its slot. */
 	return atomic_load_explicit(&entry->seats, memory_order_acquire) &
-	       atomic_load_explicit(&event->rows[row].house, memory_order_acquire);
+	       atomic_load_explicit(&ush_event_row(event, row)->house, memory_order_acquire);
 }
 
 /* Gives back the first `count` legs of a claim that failed. */
@@ -68,8 +68,8 @@ static void unclaim(const struct decide_legs *legs, struct ush_event *event,
 		if (parts[i] != 0)
 			ush_channel_put_back(entries[i], parts[i]);
 		if ((legs->mask[i] & ~parts[i]) != 0)
-			ush_row_unclaim(
-				event, &event->rows[legs->row[i]], legs->mask[i] & ~parts[i]);
+			ush_row_unclaim(event, ush_event_row(event, legs->row[i]),
+				legs->mask[i] & ~parts[i]);
 	}
 }
 
@@ -83,8 +83,9 @@ void decide_channel_unclaim(struct ush_loop *loop, const struct decide_legs *leg
 		/* The channel's seats are still house: that ends with the record. */
 		entries[i] =
 			ush_channel_find(&loop->engine->channels, event->id, legs->row[i], channel);
-		parts[i] = legs->mask[i] & atomic_load_explicit(&event->rows[legs->row[i]].house,
-						   memory_order_acquire);
+		parts[i] = legs->mask[i] &
+			   atomic_load_explicit(&ush_event_row(event, legs->row[i])->house,
+				   memory_order_acquire);
 	}
 	unclaim(legs, event, entries, parts, legs->count);
 }
@@ -96,7 +97,7 @@ enum ush_claim decide_channel_claim(struct ush_loop *loop, const struct decide_l
 	uint64_t parts[USH_LEG_COUNT_MAX];
 
 	for (uint32_t i = 0; i < legs->count; i++) {
-		struct ush_row *row = &event->rows[legs->row[i]];
+		struct ush_row *row = ush_event_row(event, legs->row[i]);
 		uint64_t mask = legs->mask[i];
 		enum ush_claim claim = USH_CLAIM_WON;
 
@@ -280,8 +281,8 @@ static enum ush_status house_rows(struct ush_loop *loop, struct ush_event *event
 	for (uint32_t i = 0; i < admitted->leg_count; i++) {
 		*place = i;
 		ush_admit_leg(admitted, i, &house->row[i], &mask);
-		if (house->row[i] >= event->row_count ||
-			(mask & ~event->rows[house->row[i]].seats) != 0)
+		if (house->row[i] >= ush_event_row_count(event) ||
+			(mask & ~ush_event_row(event, house->row[i])->seats) != 0)
 			return USH_STATUS_NO_SUCH_SEAT;
 	}
 	for (uint32_t i = 0; i < admitted->leg_count; i++) {
@@ -304,7 +305,7 @@ static enum ush_status house_rows(struct ush_loop *loop, struct ush_event *event
 static enum ush_claim house_leg(struct ush_loop *loop, struct ush_event *event, struct house *house,
 	uint32_t i, uint64_t mask, uint64_t *way)
 {
-	struct ush_row *row = &event->rows[house->row[i]];
+	struct ush_row *row = ush_event_row(event, house->row[i]);
 	uint64_t off = mask & atomic_load_explicit(&row->house, memory_order_acquire);
 	uint64_t all = ush_channel_seats(&loop->engine->channels, event->id, house->row[i], NULL) |
 		       ush_aside_marks(event, house->row[i]);
@@ -345,8 +346,8 @@ static enum ush_status house_legs(struct ush_loop *loop, struct ush_event *event
 		*place = i;
 		while (i-- > 0) {
 			if (house->changed[i] != 0)
-				ush_row_unclaim(
-					event, &event->rows[house->row[i]], house->changed[i]);
+				ush_row_unclaim(event, ush_event_row(event, house->row[i]),
+					house->changed[i]);
 		}
 		return claim == USH_CLAIM_TAKEN ? USH_STATUS_TAKEN : USH_STATUS_TAKEN_NOW;
 	}

@@ -55,19 +55,20 @@ static bool goes_on(const struct ush_holds *holds, uint32_t index, uint64_t id)
 	}
 }
 
-static uint64_t price_of(const struct ush_event *event, const struct decide_legs *legs)
+static uint64_t price_of(const struct ush_event *event, const struct ush_prices *prices,
+	const struct decide_legs *legs)
 {
 	uint64_t price = 0;
 
 	for (uint32_t i = 0; i < legs->count; i++)
-		price += ush_event_price(event, &event->rows[legs->row[i]], legs->mask[i]);
+		price += ush_price(prices, ush_event_row(event, legs->row[i]), legs->mask[i]);
 	return price;
 }
 
 /* The seats are claimed and paid for. */
 static void sell(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_event *event, struct ush_user *user,
-	const struct decide_legs *legs)
+	const struct decide_legs *legs, const struct ush_prices *prices)
 {
 	const struct ush_request *request = &admitted->request;
 	struct ush_holds *holds = &loop->engine->holds;
@@ -83,6 +84,7 @@ static void sell(struct ush_loop *loop, struct ush_packet *packet,
 	act->hold = index;
 	act->user = user;
 	act->event = event;
+	ush_holds_price(holds, index, prices->number);
 	act->seats = (uint16_t)legs->seats;
 	for (uint32_t i = 0; i < legs->count; i++) {
 		struct ush_hold *line = ush_holds_line(holds, index);
@@ -98,8 +100,8 @@ static void sell(struct ush_loop *loop, struct ush_packet *packet,
 		record->digest = (uint32_t)(request->hold >> 32);
 		record->row = line->row = legs->row[i];
 		record->version = 1;
-		record->amount = line->amount =
-			(uint32_t)ush_event_price(event, &event->rows[legs->row[i]], legs->mask[i]);
+		record->amount = line->amount = (uint32_t)ush_price(
+			prices, ush_event_row(event, legs->row[i]), legs->mask[i]);
 		record->deadline_ns = loop->now_ns;
 		__atomic_store_n(&line->user, request->user, __ATOMIC_RELAXED);
 		__atomic_store_n(&line->event, (uint16_t)event->id, __ATOMIC_RELAXED);
@@ -121,7 +123,7 @@ static void sell(struct ush_loop *loop, struct ush_packet *packet,
 /* ret: OK with the seats claimed; else why not, with what the reply says of it. */
 static enum ush_status claim(struct ush_loop *loop, const struct ush_admitted *admitted,
 	struct ush_event *event, const struct ush_user *user, uint32_t late,
-	struct decide_legs *legs, struct ush_reply *reply)
+	struct decide_legs *legs, const struct ush_prices *prices, struct ush_reply *reply)
 {
 	uint32_t channel = admitted->request.section, place = 0, seats = user->seats;
 	enum ush_status status;
@@ -151,7 +153,7 @@ static enum ush_status claim(struct ush_loop *loop, const struct ush_admitted *a
 			reply->hold = way;
 		return status;
 	}
-	reply->amount = price_of(event, legs);
+	reply->amount = price_of(event, prices, legs);
 	if (reply->amount == admitted->request.arg)
 		return USH_STATUS_OK;
 	decide_unclaim(loop, legs, event, channel);
@@ -165,6 +167,7 @@ void decide_pay_late(
 	struct ush_engine *engine = loop->engine;
 	struct ush_event *event = ush_inventory_event(&engine->inventory, request->event);
 	const struct ush_accepted *answer;
+	const struct ush_prices *prices;
 	struct decide_legs legs;
 	struct ush_reply reply;
 	struct ush_user *user;
@@ -203,10 +206,12 @@ void decide_pay_late(
 		decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_NO_HOLD);
 		return;
 	}
+	/* Looked at once: what is charged is what was compared with what was paid. */
+	prices = ush_event_prices(event);
 	ush_admit_reply(&reply, request, USH_STATUS_OK);
-	reply.status = (uint8_t)claim(loop, admitted, event, user, late, &legs, &reply);
+	reply.status = (uint8_t)claim(loop, admitted, event, user, late, &legs, prices, &reply);
 	if (reply.status == USH_STATUS_OK) {
-		sell(loop, packet, admitted, event, user, &legs);
+		sell(loop, packet, admitted, event, user, &legs, prices);
 		return;
 	}
 	ush_user_unlock(user);

@@ -72,6 +72,7 @@ uint64_t decide_name_seats(struct ush_loop *loop, struct act *act, struct ush_ho
 	const struct decide_named *named, bool what_is_left)
 {
 	const struct ush_holds *holds = &loop->engine->holds;
+	const struct ush_prices *prices = decide_prices(loop, act->event, act->hold);
 	uint64_t total = 0;
 	uint32_t seats = 0;
 
@@ -81,7 +82,7 @@ uint64_t decide_name_seats(struct ush_loop *loop, struct act *act, struct ush_ho
 		const struct ush_hold *leg = decide_leg_of(holds, hold, named->row[i]);
 		uint64_t price = named->mask[i] == leg->mask
 					 ? leg->amount
-					 : ush_event_price(act->event, &act->event->rows[leg->row],
+					 : ush_price(prices, ush_event_row(act->event, leg->row),
 						   named->mask[i]);
 
 		USH_ASSERT(price <= leg->amount);

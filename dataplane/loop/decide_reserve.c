@@ -48,9 +48,9 @@ USH_INLINE bool legs_exist(
 {
 	for (uint32_t i = 0; i < legs->count; i++) {
 		*place = legs->place[i];
-		if (legs->row[i] >= event->row_count)
+		if (legs->row[i] >= ush_event_row_count(event))
 			return false;
-		if ((legs->mask[i] & ~event->rows[legs->row[i]].seats) != 0)
+		if ((legs->mask[i] & ~ush_event_row(event, legs->row[i])->seats) != 0)
 			return false;
 	}
 	return true;
@@ -66,7 +66,7 @@ static enum ush_claim legs_test(const struct decide_legs *legs, const struct ush
 	for (uint32_t i = 0; i < legs->count; i++) {
 		uint64_t leg_way;
 		enum ush_claim claim =
-			ush_row_test(&event->rows[legs->row[i]], legs->mask[i], &leg_way);
+			ush_row_test(ush_event_row(event, legs->row[i]), legs->mask[i], &leg_way);
 
 		if (claim == USH_CLAIM_WON || (result != USH_CLAIM_WON && legs->place[i] > *place))
 			continue;
@@ -83,12 +83,12 @@ USH_INLINE enum ush_claim claim_each(
 	enum ush_claim claim;
 
 	for (uint32_t i = 0; i < legs->count; i++) {
-		claim = ush_row_claim(&event->rows[legs->row[i]], legs->mask[i], way);
+		claim = ush_row_claim(ush_event_row(event, legs->row[i]), legs->mask[i], way);
 		if (claim == USH_CLAIM_WON)
 			continue;
 		*place = legs->place[i];
 		while (i-- > 0)
-			ush_row_unclaim(event, &event->rows[legs->row[i]], legs->mask[i]);
+			ush_row_unclaim(event, ush_event_row(event, legs->row[i]), legs->mask[i]);
 		return claim;
 	}
 	return USH_CLAIM_WON;
@@ -117,9 +117,9 @@ USH_INLINE enum ush_claim claim_legs(
 	if (claim != USH_CLAIM_WON)
 		return claim;
 	/* What is won on the way may be given back: nobody may say NONE meanwhile. */
-	atomic_fetch_add_explicit(&event->best->open, 1, memory_order_seq_cst);
+	atomic_fetch_add_explicit(&event->best_open, 1, memory_order_seq_cst);
 	claim = claim_each(legs, event, place, way);
-	atomic_fetch_sub_explicit(&event->best->open, 1, memory_order_seq_cst);
+	atomic_fetch_sub_explicit(&event->best_open, 1, memory_order_seq_cst);
 	return claim;
 }
 
@@ -158,7 +158,7 @@ USH_INLINE bool legs_leave_orphan(const struct decide_legs *legs, const struct u
 	const struct ush_event *event, uint32_t *place, uint64_t *way)
 {
 	return ush_unlikely(event->best_orphans == USH_BEST_ORPHANS_REFUSE) &&
-	       ush_event_free_count(event) > event->best_exempt &&
+	       ush_event_free_count(event) > ush_event_best_exempt(event) &&
 	       find_orphan(legs, given, event, place, way);
 }
 
@@ -185,6 +185,7 @@ USH_INLINE void fill_hold(struct ush_loop *loop, struct act *act, const struct d
 	const struct ush_admitted *admitted, uint64_t id, uint64_t deadline_ns)
 {
 	struct ush_event *event = act->event;
+	const struct ush_prices *prices = ush_event_prices(event);
 	uint64_t total = 0, user = admitted->request.user;
 	uint32_t index = act->hold, i = 0;
 
@@ -192,7 +193,7 @@ USH_INLINE void fill_hold(struct ush_loop *loop, struct act *act, const struct d
 		struct ush_hold *line = ush_holds_line(&loop->engine->holds, index);
 		struct ush_record *record = loop_act_next(loop, act);
 		uint64_t mask = legs->mask[i];
-		uint64_t price = ush_event_price(event, &event->rows[legs->row[i]], mask);
+		uint64_t price = ush_price(prices, ush_event_row(event, legs->row[i]), mask);
 
 		__atomic_store_n(&line->user, user, __ATOMIC_RELAXED);
 		__atomic_store_n(&line->event, (uint16_t)event->id, __ATOMIC_RELAXED);
@@ -219,6 +220,7 @@ USH_INLINE void fill_hold(struct ush_loop *loop, struct act *act, const struct d
 		};
 		index = line->next;
 	} while (ush_unlikely(++i < legs->count));
+	ush_holds_price(&loop->engine->holds, act->hold, prices->number);
 	act->reply.amount = total;
 }
 
@@ -434,5 +436,5 @@ void decide_unclaim(struct ush_loop *loop, const struct decide_legs *legs, struc
 		return;
 	}
 	for (uint32_t i = 0; i < legs->count; i++)
-		ush_row_unclaim(event, &event->rows[legs->row[i]], legs->mask[i]);
+		ush_row_unclaim(event, ush_event_row(event, legs->row[i]), legs->mask[i]);
 }

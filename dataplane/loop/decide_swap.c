@@ -119,6 +119,7 @@ static uint64_t take_seats(struct ush_loop *loop, const struct ush_admitted *adm
 {
 	const struct ush_holds *holds = &loop->engine->holds;
 	const struct ush_record first = loop->records[act->record_first];
+	const struct ush_prices *prices = decide_prices(loop, act->event, swap->index);
 	uint32_t next = swap->index;
 	uint64_t total = 0;
 
@@ -127,7 +128,7 @@ static uint64_t take_seats(struct ush_loop *loop, const struct ush_admitted *adm
 		uint64_t mask = swap->taken.mask[i];
 		const struct ush_hold *leg = decide_leg_of(holds, swap->hold, row);
 		struct ush_record *record = loop_act_record(loop, act);
-		uint64_t price = ush_event_price(act->event, &act->event->rows[row], mask);
+		uint64_t price = ush_price(prices, ush_event_row(act->event, row), mask);
 		uint32_t kept = leg != NULL ? leg->amount : 0;
 
 		for (uint32_t k = 0; k < swap->given.count; k++) {

@@ -138,7 +138,7 @@ void decide_time(struct ush_loop *loop, struct act *act)
 	record = &loop->records[loop->record_count++];
 	*record = (struct ush_record){
 		.type = USH_RECORD_TYPE_USER_TIME,
-		.run_index = (uint8_t)act->record_count,
+		.run_index = (uint8_t)(act->record_count + act->priced),
 		.event = event->id,
 		.user = loop->records[act->record_first].user,
 		.amount = then.held_s,

@@ -143,7 +143,7 @@ static enum ush_status join(struct ush_loop *loop, struct ush_packet *packet,
 	uint32_t seats = (uint32_t)request->arg & 0xff;
 	uint32_t tier = (request->arg >> 24 & FLAG_TIER) != 0 ? request->arg >> 16 & 0xff
 							      : USH_WAIT_TIER_ANY;
-	uint64_t given = atomic_load_explicit(&event->best->given, memory_order_seq_cst);
+	uint64_t given = atomic_load_explicit(&event->best_given, memory_order_seq_cst);
 	struct ush_best_legs legs;
 	struct ush_record *record;
 	struct ush_wait *wait;
@@ -152,8 +152,8 @@ static enum ush_status join(struct ush_loop *loop, struct ush_packet *packet,
 	if (match_free(event, tier, seats, &legs))
 		return USH_STATUS_NOT_SOLD_OUT;
 	/* Seats are on their way back: what was not found may be there now. */
-	if (atomic_load_explicit(&event->best->open, memory_order_seq_cst) != 0 ||
-		atomic_load_explicit(&event->best->given, memory_order_seq_cst) != given)
+	if (atomic_load_explicit(&event->best_open, memory_order_seq_cst) != 0 ||
+		atomic_load_explicit(&event->best_given, memory_order_seq_cst) != given)
 		return USH_STATUS_RETRY;
 	wait = ush_wait_enter(waits, request->user, request->event);
 	if (wait == NULL)

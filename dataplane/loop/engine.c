@@ -265,6 +265,69 @@ void ush_engine_event_discard(struct ush_engine *engine, struct ush_event *event
 	ush_event_discard(&engine->inventory, event);
 }
 
+enum ush_status ush_engine_change_build(struct ush_engine *engine, uint32_t event_id,
+	uint32_t request_id, const void *before, const void *image, size_t image_bytes,
+	struct ush_change **change, uint32_t *row, struct ush_message *message)
+{
+	struct ush_event *event = ush_inventory_event(&engine->inventory, event_id);
+	uint64_t digest = ush_image_digest(image, image_bytes);
+	const struct ush_change *done = NULL;
+	uint32_t known;
+	int error;
+
+	*row = UINT32_MAX;
+	if (event == NULL) {
+		ush_message_set(message, "event %u is not loaded", event_id);
+		return USH_STATUS_UNKNOWN_EVENT;
+	}
+	known = ush_change_known(event, request_id, digest, &done);
+	if (known == USH_STATUS_MISMATCH || known == USH_STATUS_STALE) {
+		ush_message_set(message, "request id %u: %s", request_id,
+			known == USH_STATUS_STALE ? "below one that was used"
+						  : "used with another image");
+		return (enum ush_status)known;
+	}
+	/* The loop finds it again, by its digest. */
+	if (known == USH_STATUS_OK && done != NULL) {
+		*change = (struct ush_change *)(uintptr_t)done;
+		return USH_STATUS_OK;
+	}
+	error = ush_change_build(
+		&engine->inventory, event, image, image_bytes, change, row, message);
+	if (error == 0 && before != NULL) {
+		error = ush_image_compare(before, image, row, message);
+		if (error != 0)
+			ush_change_discard(&engine->inventory, *change);
+	}
+	switch (error) {
+	case 0:
+		return USH_STATUS_OK;
+	case -USH_EINVAL:
+		return USH_STATUS_IMAGE_DIFFERS;
+	case -USH_EFULL:
+		return USH_STATUS_BUSY;
+	default:
+		return USH_STATUS_BAD_IMAGE;
+	}
+}
+
+void ush_engine_change_discard(struct ush_engine *engine, struct ush_change *change)
+{
+	const struct ush_change *at = ush_event_change(change->event);
+
+	while (at != NULL && at != change)
+		at = at->prev;
+	if (at == NULL)
+		ush_change_discard(&engine->inventory, change);
+}
+
+uint64_t ush_engine_event_digest(const struct ush_engine *engine, uint32_t event_id)
+{
+	const struct ush_event *event = ush_inventory_event(&engine->inventory, event_id);
+
+	return event != NULL ? ush_event_digest(event) : 0;
+}
+
 uint64_t ush_engine_image_digest(const void *image, size_t image_bytes)
 {
 	return ush_image_digest(image, image_bytes);
@@ -307,12 +370,14 @@ bool ush_engine_event_view(
 	*view = (struct ush_event_view){
 		.event = event_id,
 		.status = atomic_load_explicit(&event->status, memory_order_relaxed),
-		.row_count = event->row_count,
-		.seat_count = event->seat_count,
+		.row_count = ush_event_row_count(event),
+		.seat_count = ush_event_seat_count(event),
 		.free_count = (uint32_t)ush_event_free_count(event),
 		.house_count = atomic_load_explicit(&event->house_count, memory_order_relaxed),
 		.sold_count = atomic_load_explicit(&event->sold_count, memory_order_relaxed),
-		.digest = event->digest,
+		.changes = ush_event_change(event) != NULL ? ush_event_change(event)->number : 0,
+		.prices = ush_event_prices(event)->number,
+		.digest = ush_event_digest(event),
 	};
 	if (view->status == USH_EVENT_STATUS_ON_SALE &&
 		ush_event_sold_out(event, ush_log_durable(&engine->log)))

@@ -68,6 +68,7 @@ enum act_kind {
 	ACT_UNBLOCK,
 	ACT_EVENT,
 	ACT_EVENT_STATUS,
+	ACT_EVENT_CHANGE,
 	ACT_CHANNEL,
 	/* The hold of one who waited. */
 	ACT_OFFER,
@@ -99,7 +100,9 @@ struct act {
 	uint16_t take_count;
 	uint16_t seats_taken;
 	uint16_t seats;
-	/* 1: behind its records stands a USER_TIME record, which record_count does not count. */
+	/* 1: behind its records stands a PRICES record, and one: a USER_TIME record; record_count
+	 * counts neither. */
+	uint16_t priced;
 	uint16_t timed;
 	/* What the hold's `pending` becomes. */
 	uint16_t pending;
@@ -108,6 +111,8 @@ struct act {
 	/* TRANSFER: the new user. */
 	struct ush_user *other;
 	struct ush_event *event;
+	/* EVENT_CHANGE. */
+	struct ush_change *change;
 	struct ush_accepted *answer;
 	/* Entry of a wait-list that the act is about. */
 	struct ush_wait *wait;
@@ -250,6 +255,7 @@ USH_INLINE struct act *loop_act(struct ush_loop *loop, uint32_t records)
 	act->record_count = 0;
 	act->keep_count = 0;
 	act->take_count = 0;
+	act->priced = 0;
 	act->timed = 0;
 	act->seats = 0;
 	act->pending = 0;
@@ -372,6 +378,17 @@ void decide_event_load(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 void decide_event_status(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_event_change(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+/* Adds a PRICES record to an act that makes a hold by another list than the event's first. by:
+ * loop_act_done. */
+void decide_priced(struct ush_loop *loop, struct act *act);
+
+/* ret: the price list of a hold. in: index of its first line. */
+const struct ush_prices *decide_prices(
+	const struct ush_loop *loop, const struct ush_event *event, uint32_t index);
+
 void decide_house(
 	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
 
@@ -581,8 +598,7 @@ void decide_fill_hold(struct ush_loop *loop, struct act *act, const struct decid
 uint32_t match_lists(struct ush_loop *loop);
 
 /* ret: true with seats that are free for whoever waits for `seats` of a tier. */
-bool match_free(
-	const struct ush_event *event, uint32_t tier, uint32_t seats, struct ush_best_legs *legs);
+bool match_free(struct ush_event *event, uint32_t tier, uint32_t seats, struct ush_best_legs *legs);
 
 /* After replay: all lists are to be looked at. */
 void match_replayed(struct ush_engine *engine);

@@ -133,6 +133,31 @@ int ush_engine_event_build(struct ush_engine *engine, uint32_t event_id, const v
  * rows stay unused until restart). by: as ush_engine_event_build. */
 void ush_engine_event_discard(struct ush_engine *engine, struct ush_event *event);
 
+struct ush_change;
+
+/*
+ * Builds what a venue image changes in an event that is loaded: rows added, other prices. It is not
+ * visible until an EVENT_CHANGE request that carries it as attachment is decided.
+ * in:  before: the image that the event has now, to compare labels with, or NULL: then only what
+ *      the engine knows is compared. request_id: of the request.
+ * out: *change; one asked for before (ush_change_known) is found, not built, and compared with
+ *      nothing. *row: with IMAGE_DIFFERS the first row block that differs, UINT32_MAX: none.
+ * ret: OK; or what is to be answered: UNKNOWN_EVENT, BAD_IMAGE, IMAGE_DIFFERS, MISMATCH, STALE,
+ *      BUSY (no room), with a message. by: as ush_engine_event_build; one change of an event at a
+ *      time, until it was decided or given back.
+ */
+enum ush_status ush_engine_change_build(struct ush_engine *engine, uint32_t event_id,
+	uint32_t request_id, const void *before, const void *image, size_t image_bytes,
+	struct ush_change **change, uint32_t *row, struct ush_message *message);
+
+/* Gives back a change that was built but not taken; one that is visible is left. by: as
+ * ush_engine_change_build. */
+void ush_engine_change_discard(struct ush_engine *engine, struct ush_change *change);
+
+/* ret: digest of the image that says what an event is now; 0: there is no such event. by: any
+ * thread. */
+uint64_t ush_engine_event_digest(const struct ush_engine *engine, uint32_t event_id);
+
 /* ret: digest of a venue image, as journaled in EVENT records. */
 uint64_t ush_engine_image_digest(const void *image, size_t image_bytes);
 
@@ -288,6 +313,9 @@ struct ush_event_view {
 	uint32_t free_count;
 	uint32_t house_count;
 	uint32_t sold_count;
+	/* Times it was changed, and the number of the price list of new holds. */
+	uint32_t changes;
+	uint32_t prices;
 	uint64_t digest;
 };
 bool ush_engine_event_view(

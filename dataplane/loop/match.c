@@ -44,8 +44,9 @@ enum served {
 
 static uint64_t seats_for(const struct ush_event *event, uint32_t row, uint64_t mask, uint32_t tier)
 {
-	return tier == USH_WAIT_TIER_ANY ? mask
-					 : mask & ush_row_tier_seats(&event->rows[row], tier);
+	return tier == USH_WAIT_TIER_ANY
+		       ? mask
+		       : mask & ush_row_tier_seats(ush_event_row(event, row), tier);
 }
 
 static uint64_t lowest_run(uint64_t mask, uint32_t seats)
@@ -84,7 +85,7 @@ static bool choose(
 	legs->count = legs->seats = 0;
 	if (ush_aside_count(event) < seats)
 		return false;
-	for (uint32_t row = ush_aside_next(event, 0, &mask); row < event->row_count;
+	for (uint32_t row = ush_aside_next(event, 0, &mask); row < ush_event_row_count(event);
 		row = ush_aside_next(event, row + 1, &mask)) {
 		uint64_t run = lowest_run(seats_for(event, row, mask, tier), seats);
 
@@ -94,7 +95,7 @@ static bool choose(
 		return true;
 	}
 	for (uint32_t row = ush_aside_next(event, 0, &mask);
-		row < event->row_count && legs->seats < seats;
+		row < ush_event_row_count(event) && legs->seats < seats;
 		row = ush_aside_next(event, row + 1, &mask)) {
 		mask = lowest(seats_for(event, row, mask, tier), seats - legs->seats);
 		if (mask != 0)
@@ -103,30 +104,30 @@ static bool choose(
 	return legs->seats == seats;
 }
 
-static bool match_area(const struct ush_event *event, uint32_t tier, struct ush_best_query *q,
+static bool match_area(struct ush_event *event, uint32_t tier, struct ush_best_query *q,
 	struct ush_best_legs *legs)
 {
-	for (uint32_t i = 0; i < event->section_count; i++) {
-		const struct ush_row *first = &event->rows[event->sections[i].row_first];
+	for (uint32_t i = 0; i < ush_event_section_count(event); i++) {
+		const struct ush_row *first =
+			ush_event_row(event, ush_event_section(event, i)->row_first);
 
 		/* An area has one price. */
 		if (!ush_row_is_general(first) ||
 			(tier != USH_WAIT_TIER_ANY && first->tier[0] != tier))
 			continue;
-		q->row_first = event->sections[i].row_first;
-		q->row_end = q->row_first + event->sections[i].row_count;
+		q->row_first = ush_event_section(event, i)->row_first;
+		q->row_end = q->row_first + ush_event_section(event, i)->row_count;
 		if (ush_best_find_area(event, q, legs))
 			return true;
 	}
 	return false;
 }
 
-bool match_free(
-	const struct ush_event *event, uint32_t tier, uint32_t seats, struct ush_best_legs *legs)
+bool match_free(struct ush_event *event, uint32_t tier, uint32_t seats, struct ush_best_legs *legs)
 {
 	struct ush_best_query q = {
 		.seats = seats,
-		.row_end = event->row_count,
+		.row_end = ush_event_row_count(event),
 		.leg_max = USH_LEG_COUNT_MAX,
 		.objective = event->best_objective,
 		.split = USH_BEST_SPLIT_SAME_SECTION,
@@ -224,7 +225,7 @@ static void turn_to(const struct match *m, bool loose)
 /* Seats of a row that nobody met on the walk waits for. */
 static uint64_t unwanted(const struct match *m, uint32_t row, uint64_t mask)
 {
-	const struct ush_row *line = &m->event->rows[row];
+	const struct ush_row *line = ush_event_row(m->event, row);
 
 	if (m->list->loose)
 		return mask;
@@ -246,7 +247,7 @@ static bool open_unwanted(const struct match *m)
 		return true;
 	if (ush_aside_count(m->event) != 0 && !has_room(loop, USH_LEG_COUNT_MAX))
 		return false;
-	for (uint32_t row = ush_aside_next(m->event, 0, &mask); row < m->event->row_count;
+	for (uint32_t row = ush_aside_next(m->event, 0, &mask); row < ush_event_row_count(m->event);
 		row = ush_aside_next(m->event, row + 1, &mask)) {
 		struct ush_record *record;
 

@@ -28,8 +28,9 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 	const struct ush_record *record = &loop->records[act->record_first];
 
 	for (uint32_t i = 0; i < act->record_count; i++, record++) {
-		ush_row_make_firm(&act->event->rows[record->row], record->mask);
-		ush_event_house_sold(act->event, &act->event->rows[record->row], record->mask);
+		ush_row_make_firm(ush_event_row(act->event, record->row), record->mask);
+		ush_event_house_sold(
+			act->event, ush_event_row(act->event, record->row), record->mask);
 		ush_best_note(act->event, record->row);
 	}
 	ush_event_count_hold(act->event, loop->index);
@@ -48,7 +49,7 @@ static void show_late(struct ush_loop *loop, struct act *act, uint64_t last)
 	const struct ush_record *record = &loop->records[act->record_first];
 
 	for (uint32_t i = 0; i < act->record_count; i++, record++) {
-		struct ush_row *row = &act->event->rows[record->row];
+		struct ush_row *row = ush_event_row(act->event, record->row);
 
 		ush_row_make_firm(row, record->mask);
 		ush_event_house_sold(act->event, row, record->mask);
@@ -98,7 +99,7 @@ static void return_seats(
 		mask &= ~keep->mask;
 		if (keep->state == USH_KEEP_WAIT_LIST)
 			ush_aside_mark(act->event, row, keep->mask);
-		ush_row_keep(act->event, &act->event->rows[row], keep->mask, last);
+		ush_row_keep(act->event, ush_event_row(act->event, row), keep->mask, last);
 		if (keep->state == USH_KEEP_CHANNEL)
 			ush_channel_return(
 				&loop->engine->channels, act->event->id, row, keep->mask);
@@ -106,7 +107,7 @@ static void return_seats(
 			decide_wait_aside(loop, act->event, row, keep->mask);
 	}
 	if (mask != 0)
-		ush_row_return(act->event, &act->event->rows[row], mask);
+		ush_row_return(act->event, ush_event_row(act->event, row), mask);
 }
 
 /* RELEASE, EXPIRE and a payment that failed too late: all of the seats come back. */
@@ -194,7 +195,7 @@ static void show_swap(struct ush_loop *loop, struct act *act, uint64_t last)
 	if (act->take_count == 0)
 		return;
 	for (uint32_t i = 0; i < act->take_count; i++, record++) {
-		struct ush_row *row = &act->event->rows[record->row];
+		struct ush_row *row = ush_event_row(act->event, record->row);
 
 		join_leg(loop, act->hold, record);
 		ush_row_make_firm(row, record->mask);
@@ -330,7 +331,8 @@ static void show_open(struct ush_loop *loop, struct act *act)
 	const struct ush_record *record = &loop->records[act->record_first];
 
 	for (uint32_t i = 0; i < act->record_count; i++, record++) {
-		ush_event_house_remove(act->event, &act->event->rows[record->row], record->mask);
+		ush_event_house_remove(
+			act->event, ush_event_row(act->event, record->row), record->mask);
 		ush_aside_unmark(act->event, record->row, record->mask);
 	}
 }
@@ -340,7 +342,7 @@ static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 	const struct ush_record *record = &loop->records[act->record_first];
 
 	for (uint32_t i = act->keep_count; i < act->record_count; i++, record++) {
-		struct ush_row *row = &act->event->rows[record->row];
+		struct ush_row *row = ush_event_row(act->event, record->row);
 		if (act->kind == ACT_BLOCK) {
 			ush_event_house_add(act->event, row, record->mask, last);
 			show_channel(loop, act->event, record);
@@ -357,7 +359,7 @@ static void show_house(struct ush_loop *loop, struct act *act, uint64_t last)
 }
 
 /* What is said of an event as a whole. */
-static void show_event(struct ush_loop *loop, struct act *act)
+static void show_event(struct ush_loop *loop, struct act *act, uint64_t last)
 {
 	const struct ush_record *record = &loop->records[act->record_first];
 
@@ -365,6 +367,14 @@ static void show_event(struct ush_loop *loop, struct act *act)
 		ush_event_publish(&loop->engine->inventory, act->event);
 		if (loop->engine->gate != NULL)
 			ush_gate_event(loop->engine->gate, act->event->id);
+		return;
+	}
+	if (act->kind == ACT_EVENT_CHANGE) {
+		ush_change_show(act->change, record->request_id, last, record->state != 0);
+		if (record->state != 0)
+			ush_wait_poke(&loop->engine->waits, act->event->id);
+		else
+			ush_wait_freed(&loop->engine->waits, act->event->id);
 		return;
 	}
 	if (act->kind == ACT_CHANNEL) {
@@ -380,7 +390,8 @@ static void show_event(struct ush_loop *loop, struct act *act)
 /* By a USER_TIME record behind the act's own. */
 static void show_time(struct ush_loop *loop, const struct act *act)
 {
-	const struct ush_record *record = &loop->records[act->record_first + act->record_count];
+	const struct ush_record *record =
+		&loop->records[act->record_first + act->record_count + act->priced];
 	struct ush_user_time *time = ush_user_time(&loop->engine->users, act->user);
 
 	time->held_s = record->amount;
@@ -446,8 +457,9 @@ static void show_kind(struct ush_loop *loop, struct act *act, uint64_t last)
 		break;
 	case ACT_EVENT:
 	case ACT_EVENT_STATUS:
+	case ACT_EVENT_CHANGE:
 	case ACT_CHANNEL:
-		show_event(loop, act);
+		show_event(loop, act, last);
 		break;
 	case ACT_WAIT_TURN:
 	case ACT_TICK:

@@ -21,6 +21,8 @@ struct in {
 	ush_engine_get *get;
 	void *context;
 	struct ush_message *message;
+	/* The next entry of section CHANGE; event 0: there is none. */
+	struct ush_state_change *change;
 };
 
 static int put(const struct out *out, uint32_t section, const void *data, size_t bytes)
@@ -59,6 +61,38 @@ static const struct ush_event *event_after(const struct ush_inventory *inventory
 	return found;
 }
 
+/* In their order; the list leads from the newest to the first. */
+static int save_changes(const struct ush_change *newest, const struct out *out)
+{
+	uint32_t count = newest != NULL ? newest->number : 0;
+	int error = 0;
+
+	for (uint32_t number = 1; number <= count && error == 0; number++) {
+		const struct ush_change *change = newest;
+		const struct ush_prices *prices = ush_event_prices(newest->event);
+
+		while (change->number != number)
+			change = change->prev;
+		/* The list of then: the newest that a change up to this one has made. */
+		for (const struct ush_change *at = newest; at != change; at = at->prev) {
+			if (at->prices != NULL)
+				prices = at->prices->prev;
+		}
+		struct ush_state_change entry = {
+			.digest = change->digest,
+			.sequence = change->sequence,
+			.event = change->event->id,
+			.request_id = change->request_id,
+			.number = number,
+			.row_count = change->row_count,
+			.seat_count = change->seat_count,
+			.prices = prices->number,
+		};
+		error = put(out, USH_STATE_SECTION_CHANGE, &entry, sizeof(entry));
+	}
+	return error;
+}
+
 static int save_events(const struct ush_engine *engine, const struct out *out)
 {
 	const struct ush_event *event = event_after(&engine->inventory, 0);
@@ -73,16 +107,18 @@ static int save_events(const struct ush_engine *engine, const struct out *out)
 			.status = atomic_load(&event->status),
 			.house_count = atomic_load(&event->house_count),
 			.sold_count = atomic_load(&event->sold_count),
-			.row_count = event->row_count,
-			.seat_count = event->seat_count,
+			.row_count = ush_event_row_count(event),
+			.seat_count = ush_event_seat_count(event),
 		};
 		for (uint32_t i = 0; i < event->tally_count; i++) {
 			entry.taken += atomic_load(&event->tally[i].taken);
 			entry.returned += atomic_load(&event->tally[i].returned);
 		}
 		error = put(out, USH_STATE_SECTION_EVENT, &entry, sizeof(entry));
-		for (uint32_t i = 0; i < event->row_count && error == 0; i++) {
-			const struct ush_row *row = &event->rows[i];
+		if (error == 0)
+			error = save_changes(ush_event_change(event), out);
+		for (uint32_t i = 0; i < ush_event_row_count(event) && error == 0; i++) {
+			const struct ush_row *row = ush_event_row(event, i);
 			struct ush_state_row line = {
 				.free = atomic_load(&row->free),
 				.house = atomic_load(&row->house),
@@ -112,7 +148,7 @@ static int save_channels(const struct ush_engine *engine, const struct out *out)
 				error = put(out, USH_STATE_SECTION_CHANNEL, &entry, sizeof(entry));
 		}
 		/* In the order of rows and channels, not of the table: it hashes by chance. */
-		for (uint32_t row = 0; row < event->row_count && error == 0; row++) {
+		for (uint32_t row = 0; row < ush_event_row_count(event) && error == 0; row++) {
 			if (ush_channel_seats(channels, id, row, NULL) == 0)
 				continue;
 			for (uint8_t i = 1; i <= USH_CHANNEL_COUNT_MAX && error == 0; i++) {
@@ -161,7 +197,8 @@ static int save_waits(const struct ush_engine *engine, uint32_t id, const struct
 		error = put(out, USH_STATE_SECTION_WAIT, &entry, sizeof(entry));
 		at = wait->next;
 	}
-	for (uint32_t row = ush_aside_next(event, 0, &mask); row < event->row_count && error == 0;
+	for (uint32_t row = ush_aside_next(event, 0, &mask);
+		row < ush_event_row_count(event) && error == 0;
 		row = ush_aside_next(event, row + 1, &mask)) {
 		entry = (struct ush_state_wait){
 			.user = mask, .event = id, .place = row, .kind = USH_WAIT_ENTRY_ASIDE};
@@ -190,6 +227,7 @@ static int save_holds(const struct ush_engine *engine, const struct out *out)
 			entry.leg_count = hold->leg_count;
 			entry.flags = hold->flags;
 			entry.pending = hold->pending;
+			entry.prices = (uint16_t)ush_holds_prices(&engine->holds, i);
 		} else if (entry.word == 0) {
 			continue;
 		}
@@ -266,6 +304,47 @@ int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put_entry, 
 
 /* ---- loading ---- */
 
+static int next_change(const struct in *in)
+{
+	int more = get(in, USH_STATE_SECTION_CHANGE, in->change, sizeof(*in->change));
+
+	if (more == 0)
+		in->change->event = 0;
+	return more < 0 ? more : 0;
+}
+
+/* The event is as it was loaded: makes it what it became. */
+static int load_changes(const struct in *in, struct ush_event *event)
+{
+	struct ush_inventory *inventory = &in->engine->inventory;
+	const struct ush_state *state = &in->engine->state;
+	int error = 0;
+
+	while (in->change->event == event->id && error == 0) {
+		const struct ush_state_change *entry = in->change;
+		struct ush_change *change;
+		const void *image;
+		size_t image_bytes;
+		uint32_t row;
+
+		error = state->image_find(state->image_context, event->id, entry->digest, &image,
+			&image_bytes, in->message);
+		if (error == 0)
+			error = ush_change_build(
+				inventory, event, image, image_bytes, &change, &row, in->message);
+		if (error != 0)
+			return error;
+		ush_change_show(change, entry->request_id, entry->sequence, false);
+		if (change->digest != entry->digest || change->number != entry->number ||
+			change->row_count != entry->row_count ||
+			change->seat_count != entry->seat_count ||
+			ush_event_prices(event)->number != entry->prices)
+			return bad(in, "a change of an event", event->id, entry->number);
+		error = next_change(in);
+	}
+	return error;
+}
+
 static int load_event(const struct in *in, const struct ush_state_event *entry)
 {
 	struct ush_inventory *inventory = &in->engine->inventory;
@@ -282,10 +361,12 @@ static int load_event(const struct in *in, const struct ush_state_event *entry)
 	if (error == 0)
 		error = ush_event_build(
 			inventory, entry->id, image, image_bytes, &event, in->message);
+	if (error == 0)
+		error = load_changes(in, event);
 	if (error != 0)
 		return error;
-	if (event->digest != entry->digest || event->row_count != entry->row_count ||
-		event->seat_count != entry->seat_count)
+	if (event->digest != entry->digest || ush_event_row_count(event) != entry->row_count ||
+		ush_event_seat_count(event) != entry->seat_count)
 		return bad(in, "the venue image is not the one that was loaded", entry->id, 0);
 	atomic_store(&event->status, entry->status);
 	atomic_store(&event->house_count, entry->house_count);
@@ -293,8 +374,8 @@ static int load_event(const struct in *in, const struct ush_state_event *entry)
 	atomic_store(&event->sold_out_sequence, entry->sold_out_sequence);
 	atomic_store(&event->tally[0].taken, entry->taken);
 	atomic_store(&event->tally[0].returned, entry->returned);
-	for (uint32_t i = 0; i < event->row_count; i++) {
-		struct ush_row *row = &event->rows[i];
+	for (uint32_t i = 0; i < ush_event_row_count(event); i++) {
+		struct ush_row *row = ush_event_row(event, i);
 		struct ush_state_row line;
 
 		if (get(in, USH_STATE_SECTION_ROW, &line, sizeof(line)) != 1)
@@ -379,8 +460,9 @@ static int load_wait(const struct in *in, const struct ush_state_wait *entry)
 	case USH_WAIT_ENTRY_WAITING:
 		return load_waiting(in, entry);
 	case USH_WAIT_ENTRY_ASIDE:
-		if (entry->place >= event->row_count ||
-			(entry->user & ~atomic_load(&event->rows[entry->place].house)) != 0)
+		if (entry->place >= ush_event_row_count(event) ||
+			(entry->user & ~atomic_load(&ush_event_row(event, entry->place)->house)) !=
+				0)
 			return bad(in, "seats set aside", entry->event, entry->place);
 		ush_aside_add(event, entry->place, entry->user);
 		return 0;
@@ -415,6 +497,9 @@ static int load_hold(const struct in *in, const struct ush_state_hold *entry)
 	hold->leg_count = entry->leg_count;
 	hold->flags = entry->flags;
 	hold->pending = entry->pending;
+	if (((entry->flags & USH_HOLD_PRICED) != 0) != (entry->prices != 0))
+		return bad(in, "a price list of a hold", entry->index, entry->prices);
+	ush_holds_price(holds, entry->index, entry->prices);
 	return (entry->flags & USH_HOLD_OFFER) != 0 ? load_offer(in, hold, entry->index) : 0;
 }
 
@@ -494,9 +579,9 @@ static int load_channel(const struct in *in, const struct ush_state_channel *ent
 		atomic_store(&event->channel_key[entry->channel], entry->key_number);
 		return 0;
 	}
-	if (entry->row >= event->row_count)
+	if (entry->row >= ush_event_row_count(event))
 		return bad(in, "a row of a channel", entry->event, entry->row);
-	row = &event->rows[entry->row];
+	row = ush_event_row(event, entry->row);
 	if ((entry->seats & (atomic_load(&row->free) | ~row->seats |
 				    ush_channel_seats(&in->engine->channels, entry->event,
 					    entry->row, NULL))) != 0)
@@ -540,7 +625,8 @@ static int load_entries(const struct in *in)
 int ush_engine_load(struct ush_engine *engine, ush_engine_get *get_entry, void *context,
 	struct ush_message *message)
 {
-	const struct in in = {engine, get_entry, context, message};
+	struct ush_state_change change;
+	const struct in in = {engine, get_entry, context, message, &change};
 	struct ush_state *state = &engine->state;
 	struct ush_state_total total;
 	uint32_t i = 0;
@@ -553,6 +639,8 @@ int ush_engine_load(struct ush_engine *engine, ush_engine_get *get_entry, void *
 	while (i < USH_RECORD_TYPE_COUNT &&
 		get(&in, USH_STATE_SECTION_RECORDS, &state->applied[i], sizeof(uint64_t)) == 1)
 		i++;
+	if (next_change(&in) != 0)
+		return bad(&in, "changes of events", 0, 0);
 	error = load_entries(&in);
 	return error != 0 ? error : rooms_load(engine, get_entry, context, message);
 }

@@ -146,10 +146,11 @@ void loop_act_run(struct ush_loop *loop, struct act *act)
 
 	if (act->event != NULL && ush_event_keeps(act->event)) {
 		decide_keep(loop, act);
+		decide_priced(loop, act);
 		if (ush_event_is_timed(act->event))
 			decide_time(loop, act);
 	}
-	records = (uint32_t)act->record_count + act->timed;
+	records = (uint32_t)act->record_count + act->priced + act->timed;
 	for (uint32_t i = 0; records > 1 && i < records; i++)
 		loop->records[act->record_first + i].run_count = (uint8_t)records;
 }
@@ -328,8 +329,8 @@ USH_INLINE const struct ush_user *fetch_row(
 				ush_room_home(&queue->room, ush_queue_hash(queue, request->user)));
 		return NULL;
 	}
-	if (!chosen && request->row < event->row_count)
-		USH_PREFETCH_WRITE(&event->rows[request->row]);
+	if (!chosen && request->row < ush_event_row_count(event))
+		USH_PREFETCH_WRITE(ush_event_row(event, request->row));
 	return ush_user_home(users, hash);
 }
 

@@ -80,6 +80,7 @@ void ush_config_default(struct ush_config *config, const char *state, const char
 	config->admit_user_count = 1u << 20;
 	config->journal_segment_mb = 64;
 	config->journal_spares = 2;
+	config->journal_reuse = 16;
 	config->journal_depth = 4;
 	config->journal_write_kb = 1024;
 	config->control_mode = 0600;

@@ -154,6 +154,8 @@ struct ush_config {
 	char journal_directory[USH_CONFIG_TEXT_MAX];
 	uint32_t journal_segment_mb;
 	uint32_t journal_spares;
+	uint32_t journal_recycle;
+	uint32_t journal_reuse;
 	uint32_t journal_depth;
 	uint32_t journal_write_kb;
 

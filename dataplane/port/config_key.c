@@ -11,6 +11,7 @@ static const char *const choices_idle[] = {"spin", "yield", "sleep", NULL};
 static const char *const choices_hugepages[] = {"no", "yes", "auto", NULL};
 static const char *const choices_prefault[] = {"no", "background", "yes", NULL};
 static const char *const choices_admission[] = {"off", "sw", "hw-sim", NULL};
+static const char *const choices_recycle[] = {"off", "archived", "on", NULL};
 static const char *const choices_level[] = {"error", "warn", "info", "debug", NULL};
 static const char *const choices_format[] = {"text", "json", NULL};
 
@@ -70,6 +71,8 @@ const struct ush_config_key ush_config_keys[] = {
 	OTHER("journal", "directory", USH_CONFIG_TEXT, OF(journal_directory)),
 	NUMBER("journal", "segment_mb", OF(journal_segment_mb), 1, 65536),
 	NUMBER("journal", "spares", OF(journal_spares), 1, 64),
+	CHOICE("journal", "recycle", OF(journal_recycle), choices_recycle),
+	NUMBER("journal", "reuse", OF(journal_reuse), 0, 65536),
 	NUMBER("journal", "depth", OF(journal_depth), 1, 16),
 	NUMBER("journal", "write_kb", OF(journal_write_kb), 4, 16384),
 	OTHER("control", "socket", USH_CONFIG_TEXT, OF(control_socket)),

@@ -214,6 +214,10 @@ static bool message_take(struct ush_control *control, struct client *client,
 		control_load(control, message, fd);
 		return true;
 	}
+	if (ours && admitted.request.op == USH_OP_EVENT_CHANGE) {
+		control_change(control, message, fd);
+		return true;
+	}
 	if (fd >= 0)
 		close(fd);
 	if (ours && admitted.request.op == USH_OP_STATS)
@@ -290,6 +294,7 @@ static bool client_read_one(struct ush_control *control, struct client *client)
 	message->generation = client->generation;
 	message->attachment = NULL;
 	message->is_load = false;
+	message->is_change = false;
 	message->size = (uint32_t)got;
 	return message_take(control, client, message, fd);
 }
@@ -389,6 +394,8 @@ static uint32_t replies_take(struct ush_control *control)
 			control->in_loops--;
 			if (messages[i]->is_load)
 				control_load_done(control, messages[i]);
+			if (messages[i]->is_change)
+				control_change_done(control, messages[i]);
 			if (messages[i]->size != 0) {
 				message_reply(control, messages[i]);
 				continue;

@@ -41,7 +41,7 @@ struct ush_control {
 	uint32_t in_loops;
 	struct ush_control_message *free;
 	struct ush_control_message messages[USH_CONTROL_MESSAGES];
-	/* In-flight EVENT_LOADs: at most one for each event. */
+	/* EVENT_LOADs and EVENT_CHANGEs in flight: at most one for each event. */
 	struct ush_control_message *loads[64];
 	uint8_t *data;
 	struct ush_control_counters counters;
@@ -68,6 +68,14 @@ void control_pass(struct ush_control *control, struct ush_control_message *messa
 /* Takes an EVENT_LOAD: reads the image, builds the event, stores the image durably, passes it on;
  * or answers why not. in: fd: -1 if none came; closed here. */
 void control_load(struct ush_control *control, struct ush_control_message *message, int fd);
+
+/* ret: the place of an event whose load or change is in flight, or a free place, or NULL when all
+ * are taken. */
+struct ush_control_message **control_load_slot(struct ush_control *control, uint32_t event);
+
+/* The same for an EVENT_CHANGE. */
+void control_change(struct ush_control *control, struct ush_control_message *message, int fd);
+void control_change_done(struct ush_control *control, struct ush_control_message *message);
 
 /* Answers KEY_ROTATE. */
 void control_rotate(struct ush_control *control, struct ush_control_message *message);

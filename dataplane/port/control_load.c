@@ -17,8 +17,7 @@
 
 #include "port/control_internal.h"
 
-/* ret: the place of an event in flight, or a free place, or NULL when all are taken. */
-static struct ush_control_message **load_slot(struct ush_control *control, uint32_t event)
+struct ush_control_message **control_load_slot(struct ush_control *control, uint32_t event)
 {
 	struct ush_control_message **slot = NULL;
 	size_t i;
@@ -76,7 +75,7 @@ void control_load(struct ush_control *control, struct ush_control_message *messa
 	int error;
 
 	memcpy(&request, message->data, sizeof(request));
-	slot = load_slot(control, request.event);
+	slot = control_load_slot(control, request.event);
 	if (fd < 0) {
 		control_answer(control, message, USH_STATUS_BAD_IMAGE, 0,
 			"no file descriptor came with the request (SCM_RIGHTS)");
@@ -107,7 +106,7 @@ void control_load(struct ush_control *control, struct ush_control_message *messa
 
 void control_load_done(struct ush_control *control, struct ush_control_message *message)
 {
-	struct ush_control_message **slot = load_slot(control, message->event);
+	struct ush_control_message **slot = control_load_slot(control, message->event);
 	struct ush_reply reply = {.status = USH_STATUS_BUSY};
 
 	USH_ASSERT(slot != NULL && *slot == message);

@@ -156,6 +156,8 @@ static int open_journal(struct usherd *u, struct ush_message *message)
 		.directory = c->journal_directory,
 		.segment_bytes = (uint64_t)c->journal_segment_mb << 20,
 		.spare_count = c->journal_spares,
+		.recycle = (enum ush_recycle)c->journal_recycle,
+		.reuse_max = c->journal_reuse,
 		.depth = c->journal_depth,
 		.write_bytes_max = c->journal_write_kb << 10,
 	};

@@ -141,6 +141,9 @@ static void emit_journal(struct sink *sink, const struct ush_journal *journal)
 	emit(sink, c.in_flight, "usher_journal_in_flight");
 	emit(sink, c.segments, "usher_journal_segments");
 	emit(sink, c.spare_segments, "usher_journal_spare_segments");
+	emit(sink, c.recycled_segments, "usher_journal_recycled_segments");
+	emit(sink, c.removed_segments, "usher_journal_removed_segments");
+	emit(sink, c.needed, "usher_journal_needed_sequence");
 	emit(sink, c.write_ns_sum, "usher_journal_write_ns_sum");
 	emit(sink, c.write_ns_max, "usher_journal_write_ns_max");
 	emit(sink, c.durable, "usher_journal_durable_sequence");
@@ -187,6 +190,8 @@ static void emit_events(struct sink *sink, struct ush_engine *engine)
 		emit(sink, v.free_count, "usher_event_%u_free", event);
 		emit(sink, v.house_count, "usher_event_%u_house", event);
 		emit(sink, v.sold_count, "usher_event_%u_sold", event);
+		emit(sink, v.changes, "usher_event_%u_changes", event);
+		emit(sink, v.prices, "usher_event_%u_prices", event);
 		emit(sink, v.digest, "usher_event_%u_digest", event);
 	}
 }

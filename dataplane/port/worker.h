@@ -38,10 +38,11 @@ struct ush_control_message {
 	/* The sender; a client that left is another generation. */
 	uint32_t client;
 	uint32_t generation;
-	/* EVENT_LOAD: what was built, and for which event. */
-	struct ush_event *attachment;
+	/* EVENT_LOAD, EVENT_CHANGE: what was built, and for which event. */
+	void *attachment;
 	uint32_t event;
 	bool is_load;
+	bool is_change;
 	/* Of the request; then of the reply, 0 when there is none. */
 	uint32_t size;
 	/* USH_CONTROL_BYTES_MAX bytes. */

@@ -5,7 +5,8 @@
  *
  * Who came is taken to be who was called first, and who made a hold who came first: only counts are
  * known. Somebody who holds a second time makes another leave early; the limits of users keep that
- * small. What fails: nothing; sums that go back count as no change.
+ * small. What fails: nothing; sums that go back count as no change. Whatever divides is inlined, so
+ * that tests/style can name the functions that do.
  */
 #include <string.h>
 
@@ -20,22 +21,24 @@
  * of a percent of a large house, and enough for a noise of 2 % when a third comes back. */
 #define PRIOR 64u
 #define MEMORY 4096u
+/* More than came before may come: by so much of all. Nobody counts for less than that. */
+#define SHOWS_MARGIN_PPM 62500u
 
-static void cohort_init(struct ush_pace_cohort *cohort, uint64_t window_ns, uint64_t now_ns)
+USH_INLINE void cohort_init(struct ush_pace_cohort *cohort, uint64_t window_ns, uint64_t now_ns)
 {
 	memset(cohort, 0, sizeof(*cohort));
 	cohort->slot_ns = ush_max64(window_ns / WINDOW_SLOTS, 1);
 	cohort->oldest = now_ns / cohort->slot_ns;
 }
 
-static void cohort_add(struct ush_pace_cohort *cohort, uint64_t now_ns, uint32_t people)
+USH_INLINE void cohort_add(struct ush_pace_cohort *cohort, uint64_t now_ns, uint32_t people)
 {
 	cohort->slot[now_ns / cohort->slot_ns % USH_PACE_SLOTS] += people;
 	cohort->people += people;
 }
 
 /* Takes out those who have been there longest. ret: how many: as asked, or all. */
-static uint64_t cohort_take(struct ush_pace_cohort *cohort, uint64_t people)
+USH_INLINE uint64_t cohort_take(struct ush_pace_cohort *cohort, uint64_t people)
 {
 	uint64_t taken = ush_min64(people, cohort->people);
 
@@ -53,7 +56,7 @@ static uint64_t cohort_take(struct ush_pace_cohort *cohort, uint64_t people)
 }
 
 /* Takes out those whose window is over: between 32 and 33 slots after they came. ret: how many. */
-static uint64_t cohort_lapse(struct ush_pace_cohort *cohort, uint64_t now_ns)
+USH_INLINE uint64_t cohort_lapse(struct ush_pace_cohort *cohort, uint64_t now_ns)
 {
 	uint64_t slot = now_ns / cohort->slot_ns;
 	uint64_t lapsed = 0;
@@ -68,6 +71,17 @@ static uint64_t cohort_lapse(struct ush_pace_cohort *cohort, uint64_t now_ns)
 	if (cohort->people == 0)
 		cohort->oldest = slot;
 	return lapsed;
+}
+
+/* ret: people, each counted with the part of the window that is left, rounded up: who has not come
+ * or taken anything for long is likely not to. */
+USH_INLINE uint64_t cohort_weight(const struct ush_pace_cohort *cohort, uint64_t now_ns)
+{
+	uint64_t slot = now_ns / cohort->slot_ns, sum = 0;
+
+	for (uint64_t at = cohort->oldest; at <= slot; at++)
+		sum += cohort->slot[at % USH_PACE_SLOTS] * (WINDOW_SLOTS + 1 + at - slot);
+	return (sum + WINDOW_SLOTS) / (WINDOW_SLOTS + 1);
 }
 
 static void learn(struct ush_pace_quotient *quotient, uint64_t part, uint64_t whole)
@@ -120,12 +134,13 @@ void ush_pace_init(struct ush_pace *pace, const struct ush_pace_config *config,
 	cohort_init(&pace->inside, config->visit_ns, first->now_ns);
 	cohort_init(&pace->recent, MINUTE_NS, first->now_ns);
 	cohort_add(&pace->called, first->now_ns, inside);
+	learn(&pace->shows, PRIOR, PRIOR);
 	learn(&pace->take, (uint64_t)PRIOR * config->take_milli, PRIOR);
 	learn(&pace->returns, PRIOR * (uint64_t)config->return_ppm / MILLION, PRIOR);
 }
 
 /* Who came, who went, and what they took. */
-static void book(struct ush_pace *pace, const struct ush_pace_input *input)
+USH_INLINE void book(struct ush_pace *pace, const struct ush_pace_input *input)
 {
 	uint64_t came = grown(pace->last.exchanged, input->exchanged);
 	uint64_t sold = grown(pace->last.seats_sold, input->seats_sold);
@@ -133,9 +148,11 @@ static void book(struct ush_pace *pace, const struct ush_pace_input *input)
 	uint64_t holds = grown(pace->last.holds_made, input->holds_made);
 	uint64_t gone = cohort_lapse(&pace->inside, input->now_ns);
 
-	cohort_lapse(&pace->called, input->now_ns);
+	uint64_t away = cohort_lapse(&pace->called, input->now_ns);
+	uint64_t shown = cohort_take(&pace->called, came);
+
 	cohort_lapse(&pace->recent, input->now_ns);
-	cohort_take(&pace->called, came);
+	learn(&pace->shows, shown, shown + away);
 	cohort_add(&pace->inside, input->now_ns, (uint32_t)came);
 	cohort_take(&pace->inside, holds);
 	learn(&pace->take, grown(pace->last.seats_claimed, input->seats_claimed) * 1000,
@@ -170,27 +187,40 @@ static uint64_t allowance(struct ush_pace *pace, const struct ush_pace_input *in
 	return pace->credit / MINUTE_NS;
 }
 
-/* ret: people for whom there are seats beside those inside. */
-static uint64_t seated(
+/* ret: the part of those called that is taken to come, parts per million. */
+USH_INLINE uint64_t shows_ppm(const struct ush_pace *pace)
+{
+	return ush_min64(
+		pace->shows.part * MILLION / pace->shows.whole + SHOWS_MARGIN_PPM, MILLION);
+}
+
+/* ret: those called who are taken to come. */
+static uint64_t coming(uint64_t called, uint64_t shows)
+{
+	return (called * shows + MILLION - 1) / MILLION;
+}
+
+/* ret: people for whom there are seats beside those inside and to come. */
+USH_INLINE uint64_t seated(
 	const struct ush_pace *pace, const struct ush_pace_input *input, struct ush_pace_says *says)
 {
 	uint64_t take = ush_max64(pace->take.part / pace->take.whole, 1000);
 	uint64_t back = pace->returns.part * MILLION / pace->returns.whole;
-	uint64_t people = pace->called.people + pace->inside.people;
-	uint64_t seats;
+	uint64_t shows = shows_ppm(pace), called = cohort_weight(&pace->called, input->now_ns);
+	uint64_t inside = cohort_weight(&pace->inside, input->now_ns), seats, people;
 
 	says->expected_seats =
 		(uint32_t)(input->seats_live * back / MILLION * pace->config.trust_ppm / MILLION);
-	says->inside = (uint32_t)people;
 	seats = (uint64_t)input->seats_free + says->expected_seats;
 	/* A last seat is for somebody, however many others took. */
-	if (people == 0 && seats != 0 && seats * 1000 < take)
-		return 1;
-	return seats * 1000 > people * take ? (seats * 1000 - people * take) / take : 0;
+	people = ush_max64(seats * 1000 / take, seats != 0);
+	/* The most people of whom so many come that there are seats for all. */
+	people = people > inside ? (people - inside) * MILLION / shows : 0;
+	return people > called ? people - called : 0;
 }
 
 /* ret: people to call. */
-static uint32_t decide(
+USH_INLINE uint32_t decide(
 	struct ush_pace *pace, const struct ush_pace_input *input, struct ush_pace_says *says)
 {
 	uint64_t people = grown(pace->serving, input->queue_end);
@@ -214,10 +244,13 @@ static uint32_t decide(
 	return (uint32_t)ush_min64(people, UINT32_MAX);
 }
 
-static void say(struct ush_pace *pace, uint64_t now_ns, struct ush_pace_says *says)
+USH_INLINE void say(struct ush_pace *pace, uint64_t now_ns, struct ush_pace_says *says)
 {
+	uint64_t called = cohort_weight(&pace->called, now_ns);
 	uint64_t ns = ush_min64(ush_max64(now_ns - pace->start_ns, SECOND_NS), MINUTE_NS);
 
+	says->inside =
+		(uint32_t)(cohort_weight(&pace->inside, now_ns) + coming(called, shows_ppm(pace)));
 	says->serving = pace->serving;
 	says->rate = (uint32_t)(pace->recent.people * MINUTE_NS / ns);
 	says->limit = pace->limit;
@@ -233,7 +266,6 @@ void ush_pace_step(
 		follow_load(pace, input);
 		people = decide(pace, input, says);
 		pace->serving += people;
-		says->inside += people;
 		pace->credit -= people * MINUTE_NS;
 		cohort_add(&pace->called, input->now_ns, people);
 		cohort_add(&pace->recent, input->now_ns, people);

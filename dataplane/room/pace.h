@@ -5,9 +5,10 @@
  * Now-serving is a bound: numbers below it may exchange their tickets. It follows what may be sold:
  * the seats that are free, and those of running holds that are expected back, must be enough for
  * those inside and those called now, each counted with as many seats as people like them took, one
- * at least. Inside are those called who have not come, for a while, and those who came and neither
- * hold seats nor lost their access token. So who stays away and who leaves gives the place back,
- * and may still come later. On top of that the measured load and the operator's cap bound the rate.
+ * at least. Inside are those who came and neither hold seats nor lost their access token; to come
+ * are those called who have not come, by the share of those before them that came. Both count less
+ * the longer it lasts. So who stays away and who leaves gives the place back, and may still come
+ * later. On top of that the measured load and the operator's cap bound the rate.
  *
  * Owns:  struct ush_pace.
  * Reads: what it is handed.
@@ -89,7 +90,7 @@ struct ush_pace_says {
 	/* For the public: people called in the last minute; less than a minute is scaled up. */
 	uint32_t rate;
 	enum ush_pace_limit limit;
-	/* Seats of running holds that are counted on, and people taken to be inside. */
+	/* Seats of running holds that are counted on, and people taken to be inside or to come. */
 	uint32_t expected_seats;
 	uint32_t inside;
 };
@@ -125,7 +126,9 @@ struct ush_pace {
 	struct ush_pace_cohort called;
 	struct ush_pace_cohort inside;
 	struct ush_pace_cohort recent;
-	/* Thousandths of seats by people; seats that came back by seats of holds that ended. */
+	/* People who came by people called; thousandths of seats by people; seats that came back by
+	 * seats of holds that ended. */
+	struct ush_pace_quotient shows;
 	struct ush_pace_quotient take;
 	struct ush_pace_quotient returns;
 };

@@ -42,6 +42,18 @@
 /* Version of the snapshot format, its sections' entries included. */
 #define USH_SNAPSHOT_VERSION 1u
 
+/* First four bytes of a piece of the archive: a frame that zstd skips. */
+#define USH_ARCHIVE_FRAME 407710293u
+
+/* Eight bytes at offset 8 of a piece of the archive: 'USSHARC1'. */
+#define USH_ARCHIVE_MAGIC 0x3143524148535355ull
+
+/* Version of the archive format. */
+#define USH_ARCHIVE_VERSION 1u
+
+/* First eight bytes of a reader's position: 'USSHPOS1'. */
+#define USH_POSITION_MAGIC 0x31534f5048535355ull
+
 /* First eight bytes of a venue image: 'USSHVEN1'. */
 #define USH_VENUE_MAGIC 0x314e455648535355ull
 
@@ -72,7 +84,7 @@
 /* Rows touched by one request: the base leg and up to seven in LEGS. [legs] */
 #define USH_LEG_COUNT_MAX 8u
 
-/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. [records] */
+/* Records in one run of the journal: a change of two times eight legs, two KEEP records for each leg that gives seats back, and a USER_TIME record. One with a PRICES record has no more than eight legs besides. [records] */
 #define USH_RUN_RECORDS_MAX 33u
 
 /* Channels of one event: numbers 1 to 15. [channels] */
@@ -238,6 +250,8 @@ enum ush_op {
 	USH_OP_CHANNEL_KEY = 78,
 	/* A payment succeeded after its hold was over: sells the same seats if they are still free. Control port only. */
 	USH_OP_PAY_LATE = 79,
+	/* Add rows to a loaded event, or change its prices, by a venue image passed as a file descriptor. Control port only. */
+	USH_OP_EVENT_CHANGE = 80,
 	/* A page of an event's bookings. Control port only. */
 	USH_OP_BOOKINGS = 81,
 	/* How the waiting room of an event stands. Control port only. */
@@ -276,6 +290,7 @@ enum ush_op {
 	X(REFUND_END, 76) \
 	X(CHANNEL_KEY, 78) \
 	X(PAY_LATE, 79) \
+	X(EVENT_CHANGE, 80) \
 	X(BOOKINGS, 81) \
 	X(ROOM_SHOW, 82) \
 	X(ROOM_PLACES, 83)
@@ -354,6 +369,8 @@ enum ush_status {
 	USH_STATUS_NOT_SOLD_OUT = 45,
 	/* The user is on the wait-list of this event already, or has an offer from it. The reply says how it stands. */
 	USH_STATUS_ON_LIST = 46,
+	/* The venue image changes what must stay as it is. `detail` is the first row block that differs, 4294967295 when something else does; the TEXT extension says what. */
+	USH_STATUS_IMAGE_DIFFERS = 49,
 	/* The user is not on the wait-list of this event. */
 	USH_STATUS_NOT_ON_LIST = 47,
 	/* The event has no waiting room. */
@@ -404,6 +421,7 @@ enum ush_status {
 	X(HOLD_BUDGET, 44) \
 	X(NOT_SOLD_OUT, 45) \
 	X(ON_LIST, 46) \
+	X(IMAGE_DIFFERS, 49) \
 	X(NOT_ON_LIST, 47) \
 	X(NO_ROOM, 60) \
 	X(TICKET, 61) \
@@ -807,6 +825,8 @@ enum ush_state_section {
 	USH_STATE_SECTION_ANSWER = 7,
 	/* Seats and keys of channels: state_channel. */
 	USH_STATE_SECTION_CHANNEL = 9,
+	/* Changes of events that are loaded: state_change, in the order of section EVENT, those of one event in theirs. */
+	USH_STATE_SECTION_CHANGE = 21,
 	/* Wait-lists and the seats set aside for them: state_wait. */
 	USH_STATE_SECTION_WAIT = 20,
 	/* Waiting rooms: state_room. */
@@ -829,6 +849,7 @@ enum ush_state_section {
 	X(USER, 6) \
 	X(ANSWER, 7) \
 	X(CHANNEL, 9) \
+	X(CHANGE, 21) \
 	X(WAIT, 20) \
 	X(ROOM, 25) \
 	X(ROOM_PLACE, 26) \
@@ -897,6 +918,10 @@ enum ush_record_type {
 	USH_RECORD_TYPE_WAIT_TURN = 31,
 	/* Seats set aside that are for nobody who waits become free. One record per leg, a run. */
 	USH_RECORD_TYPE_WAIT_OPEN = 32,
+	/* Rows were added, or prices changed. hold = digest of the venue image that says what is from here, user = digest of the one before, mask = number of seats, amount = number of rows, version = how many times the event has been changed, row = number of the price list of new holds. state 1: the seats added are set aside for those who wait. */
+	USH_RECORD_TYPE_EVENT_CHANGE = 34,
+	/* Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list that the hold keeps for its life. Without it: list 0, that of the image the event was loaded with. */
+	USH_RECORD_TYPE_PRICES = 35,
 	/* A waiting room with an open lobby. A run of four; bytes 16 to 63 of each, one behind the other, are a room_open. */
 	USH_RECORD_TYPE_ROOM_OPEN = 44,
 	/* A user has joined. state = tier | 128 in the slow queue, amount = index of the place in its tier, hold = fingerprint of the device, deadline_ns = time. */
@@ -947,6 +972,8 @@ enum ush_record_type {
 	X(OFFER, 30) \
 	X(WAIT_TURN, 31) \
 	X(WAIT_OPEN, 32) \
+	X(EVENT_CHANGE, 34) \
+	X(PRICES, 35) \
 	X(ROOM_OPEN, 44) \
 	X(ROOM_JOIN, 45) \
 	X(ROOM_CLOSE, 46) \
@@ -1779,6 +1806,82 @@ static_assert(offsetof(struct ush_snapshot_section, bytes) == 16, "ush_snapshot_
 static_assert(offsetof(struct ush_snapshot_section, entry_bytes) == 24, "ush_snapshot_section.entry_bytes");
 static_assert(offsetof(struct ush_snapshot_section, reserved0) == 28, "ush_snapshot_section.reserved0");
 
+/* Starts a piece of the archive; one zstd frame follows. */
+struct ush_archive_header {
+	/* 0: ARCHIVE_FRAME. */
+	uint32_t frame;
+	/* 4: What zstd skips after this field: 120. [bytes] */
+	uint32_t frame_bytes;
+	/* 8: ARCHIVE_MAGIC. */
+	uint64_t magic;
+	/* 16: ARCHIVE_VERSION. */
+	uint32_t version;
+	/* 20: CRC-32C of this header, this field taken as zero. */
+	uint32_t crc;
+	/* 24: Box id. */
+	uint64_t box;
+	/* 32: Epoch of its blocks. */
+	uint32_t epoch;
+	/* 36: CRC-32C of the zstd frame. */
+	uint32_t packed_crc;
+	/* 40: First block of the segment that it is a part of. */
+	uint64_t segment_first;
+	/* 48: Its first block. */
+	uint64_t first;
+	/* 56: The first block after it. */
+	uint64_t end;
+	/* 64: Length of the zstd frame. [bytes] */
+	uint64_t packed_bytes;
+	/* 72: Newest time in its blocks. [ns] */
+	uint64_t time_ns;
+	/* 80: Hash chain over all blocks before `first`. */
+	uint8_t chain[24];
+	/* 104: Hash chain over all blocks before `end`. */
+	uint8_t chain_end[24];
+};
+static_assert(sizeof(struct ush_archive_header) == 128, "ush_archive_header size");
+static_assert(offsetof(struct ush_archive_header, frame) == 0, "ush_archive_header.frame");
+static_assert(offsetof(struct ush_archive_header, frame_bytes) == 4, "ush_archive_header.frame_bytes");
+static_assert(offsetof(struct ush_archive_header, magic) == 8, "ush_archive_header.magic");
+static_assert(offsetof(struct ush_archive_header, version) == 16, "ush_archive_header.version");
+static_assert(offsetof(struct ush_archive_header, crc) == 20, "ush_archive_header.crc");
+static_assert(offsetof(struct ush_archive_header, box) == 24, "ush_archive_header.box");
+static_assert(offsetof(struct ush_archive_header, epoch) == 32, "ush_archive_header.epoch");
+static_assert(offsetof(struct ush_archive_header, packed_crc) == 36, "ush_archive_header.packed_crc");
+static_assert(offsetof(struct ush_archive_header, segment_first) == 40, "ush_archive_header.segment_first");
+static_assert(offsetof(struct ush_archive_header, first) == 48, "ush_archive_header.first");
+static_assert(offsetof(struct ush_archive_header, end) == 56, "ush_archive_header.end");
+static_assert(offsetof(struct ush_archive_header, packed_bytes) == 64, "ush_archive_header.packed_bytes");
+static_assert(offsetof(struct ush_archive_header, time_ns) == 72, "ush_archive_header.time_ns");
+static_assert(offsetof(struct ush_archive_header, chain) == 80, "ush_archive_header.chain");
+static_assert(offsetof(struct ush_archive_header, chain_end) == 104, "ush_archive_header.chain_end");
+
+/* How far a reader has come, in a file pos-NAME.ush of the journal directory. */
+struct ush_reader_position {
+	/* 0: POSITION_MAGIC. */
+	uint64_t magic;
+	/* 8: Box id. */
+	uint64_t box;
+	/* 16: The next sequence it wants. */
+	uint64_t sequence;
+	/* 24: When it was written, Unix ns. [ns] */
+	uint64_t time_ns;
+	/* 32: Epoch of the block before `sequence`; 0: not known. */
+	uint32_t epoch;
+	/* 36: CRC-32C of the structure, this field taken as zero. */
+	uint32_t crc;
+	/* 40: Zero. */
+	uint8_t reserved0[24];
+};
+static_assert(sizeof(struct ush_reader_position) == 64, "ush_reader_position size");
+static_assert(offsetof(struct ush_reader_position, magic) == 0, "ush_reader_position.magic");
+static_assert(offsetof(struct ush_reader_position, box) == 8, "ush_reader_position.box");
+static_assert(offsetof(struct ush_reader_position, sequence) == 16, "ush_reader_position.sequence");
+static_assert(offsetof(struct ush_reader_position, time_ns) == 24, "ush_reader_position.time_ns");
+static_assert(offsetof(struct ush_reader_position, epoch) == 32, "ush_reader_position.epoch");
+static_assert(offsetof(struct ush_reader_position, crc) == 36, "ush_reader_position.crc");
+static_assert(offsetof(struct ush_reader_position, reserved0) == 40, "ush_reader_position.reserved0");
+
 /* Snapshot section TOTAL: one entry. */
 struct ush_state_total {
 	/* 0: Newest time in a record. [ns] */
@@ -1795,7 +1898,7 @@ static_assert(offsetof(struct ush_state_total, reserved0) == 12, "ush_state_tota
 
 /* Snapshot section EVENT: an event, in the order of loading. */
 struct ush_state_event {
-	/* 0: Of its venue image. */
+	/* 0: Of the venue image it was loaded with. */
 	uint64_t digest;
 	/* 8: Highest sequence of a record that took seats off sale. */
 	uint64_t sold_out_sequence;
@@ -1870,8 +1973,8 @@ struct ush_state_hold {
 	uint8_t flags;
 	/* 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded. */
 	uint16_t pending;
-	/* 62: Zero. */
-	uint16_t reserved0;
+	/* 62: Number of its price list. */
+	uint16_t prices;
 };
 static_assert(sizeof(struct ush_state_hold) == 64, "ush_state_hold size");
 static_assert(offsetof(struct ush_state_hold, word) == 0, "ush_state_hold.word");
@@ -1887,7 +1990,7 @@ static_assert(offsetof(struct ush_state_hold, row) == 56, "ush_state_hold.row");
 static_assert(offsetof(struct ush_state_hold, leg_count) == 58, "ush_state_hold.leg_count");
 static_assert(offsetof(struct ush_state_hold, flags) == 59, "ush_state_hold.flags");
 static_assert(offsetof(struct ush_state_hold, pending) == 60, "ush_state_hold.pending");
-static_assert(offsetof(struct ush_state_hold, reserved0) == 62, "ush_state_hold.reserved0");
+static_assert(offsetof(struct ush_state_hold, prices) == 62, "ush_state_hold.prices");
 
 /* Snapshot section USER: a user in an event. */
 struct ush_state_user {
@@ -2101,6 +2204,35 @@ struct ush_state_device {
 };
 static_assert(sizeof(struct ush_state_device) == 8, "ush_state_device size");
 static_assert(offsetof(struct ush_state_device, entry) == 0, "ush_state_device.entry");
+
+/* Snapshot section CHANGE: a change of an event. */
+struct ush_state_change {
+	/* 0: Of the venue image. */
+	uint64_t digest;
+	/* 8: Of its EVENT_CHANGE. */
+	uint64_t sequence;
+	/* 16: Event. */
+	uint32_t event;
+	/* 20: Request that caused it; 0: none. */
+	uint32_t request_id;
+	/* 24: From 1. */
+	uint32_t number;
+	/* 28: Row blocks from here. */
+	uint32_t row_count;
+	/* 32: Seats from here. [seats] */
+	uint32_t seat_count;
+	/* 36: Number of the price list from here. */
+	uint32_t prices;
+};
+static_assert(sizeof(struct ush_state_change) == 40, "ush_state_change size");
+static_assert(offsetof(struct ush_state_change, digest) == 0, "ush_state_change.digest");
+static_assert(offsetof(struct ush_state_change, sequence) == 8, "ush_state_change.sequence");
+static_assert(offsetof(struct ush_state_change, event) == 16, "ush_state_change.event");
+static_assert(offsetof(struct ush_state_change, request_id) == 20, "ush_state_change.request_id");
+static_assert(offsetof(struct ush_state_change, number) == 24, "ush_state_change.number");
+static_assert(offsetof(struct ush_state_change, row_count) == 28, "ush_state_change.row_count");
+static_assert(offsetof(struct ush_state_change, seat_count) == 32, "ush_state_change.seat_count");
+static_assert(offsetof(struct ush_state_change, prices) == 36, "ush_state_change.prices");
 
 /* Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything at the offsets the counts imply, no gaps. */
 struct ush_venue_header {

@@ -43,6 +43,18 @@ package usher_wire_pkg;
   // Version of the snapshot format, its sections' entries included.
   localparam logic [31:0] SnapshotVersion = 32'd1;
 
+  // First four bytes of a piece of the archive: a frame that zstd skips.
+  localparam logic [31:0] ArchiveFrame = 32'd407710293;
+
+  // Eight bytes at offset 8 of a piece of the archive: 'USSHARC1'.
+  localparam logic [63:0] ArchiveMagic = 64'h3143524148535355;
+
+  // Version of the archive format.
+  localparam logic [31:0] ArchiveVersion = 32'd1;
+
+  // First eight bytes of a reader's position: 'USSHPOS1'.
+  localparam logic [63:0] PositionMagic = 64'h31534f5048535355;
+
   // First eight bytes of a venue image: 'USSHVEN1'.
   localparam logic [63:0] VenueMagic = 64'h314e455648535355;
 
@@ -75,7 +87,8 @@ package usher_wire_pkg;
   localparam logic [31:0] LegCountMax = 32'd8;
 
   // Records in one run of the journal: a change of two times eight legs, two KEEP records for each
-  // leg that gives seats back, and a USER_TIME record. [records]
+  // leg that gives seats back, and a USER_TIME record. One with a PRICES record has no more than
+  // eight legs besides. [records]
   localparam logic [31:0] RunRecordsMax = 32'd33;
 
   // Channels of one event: numbers 1 to 15. [channels]
@@ -246,6 +259,9 @@ package usher_wire_pkg;
     // A payment succeeded after its hold was over: sells the same seats if they are still free.
     // Control port only.
     OpPayLate = 8'd79,
+    // Add rows to a loaded event, or change its prices, by a venue image passed as a file
+    // descriptor. Control port only.
+    OpEventChange = 8'd80,
     // A page of an event's bookings. Control port only.
     OpBookings = 8'd81,
     // How the waiting room of an event stands. Control port only.
@@ -343,6 +359,9 @@ package usher_wire_pkg;
     // The user is on the wait-list of this event already, or has an offer from it. The reply says
     // how it stands.
     StatusOnList = 8'd46,
+    // The venue image changes what must stay as it is. `detail` is the first row block that
+    // differs, 4294967295 when something else does; the TEXT extension says what.
+    StatusImageDiffers = 8'd49,
     // The user is not on the wait-list of this event.
     StatusNotOnList = 8'd47,
     // The event has no waiting room.
@@ -635,6 +654,9 @@ package usher_wire_pkg;
     StateSectionAnswer = 32'd7,
     // Seats and keys of channels: state_channel.
     StateSectionChannel = 32'd9,
+    // Changes of events that are loaded: state_change, in the order of section EVENT, those of one
+    // event in theirs.
+    StateSectionChange = 32'd21,
     // Wait-lists and the seats set aside for them: state_wait.
     StateSectionWait = 32'd20,
     // Waiting rooms: state_room.
@@ -729,6 +751,15 @@ package usher_wire_pkg;
     RecordTypeWaitTurn = 8'd31,
     // Seats set aside that are for nobody who waits become free. One record per leg, a run.
     RecordTypeWaitOpen = 8'd32,
+    // Rows were added, or prices changed. hold = digest of the venue image that says what is from
+    // here, user = digest of the one before, mask = number of seats, amount = number of rows,
+    // version = how many times the event has been changed, row = number of the price list of new
+    // holds. state 1: the seats added are set aside for those who wait.
+    RecordTypeEventChange = 8'd34,
+    // Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list
+    // that the hold keeps for its life. Without it: list 0, that of the image the event was loaded
+    // with.
+    RecordTypePrices = 8'd35,
     // A waiting room with an open lobby. A run of four; bytes 16 to 63 of each, one behind the
     // other, are a room_open.
     RecordTypeRoomOpen = 8'd44,
@@ -1642,6 +1673,106 @@ package usher_wire_pkg;
     logic [31:0] kind;
   } snapshot_section_t;
 
+  // Starts a piece of the archive; one zstd frame follows.
+  localparam integer ArchiveHeaderSizeBytes = 128;
+  localparam integer ArchiveHeaderFrameOffsetBytes = 0;
+  localparam integer ArchiveHeaderFrameWidthBits = 32;
+  localparam integer ArchiveHeaderFrameBytesOffsetBytes = 4;
+  localparam integer ArchiveHeaderFrameBytesWidthBits = 32;
+  localparam integer ArchiveHeaderMagicOffsetBytes = 8;
+  localparam integer ArchiveHeaderMagicWidthBits = 64;
+  localparam integer ArchiveHeaderVersionOffsetBytes = 16;
+  localparam integer ArchiveHeaderVersionWidthBits = 32;
+  localparam integer ArchiveHeaderCrcOffsetBytes = 20;
+  localparam integer ArchiveHeaderCrcWidthBits = 32;
+  localparam integer ArchiveHeaderBoxOffsetBytes = 24;
+  localparam integer ArchiveHeaderBoxWidthBits = 64;
+  localparam integer ArchiveHeaderEpochOffsetBytes = 32;
+  localparam integer ArchiveHeaderEpochWidthBits = 32;
+  localparam integer ArchiveHeaderPackedCrcOffsetBytes = 36;
+  localparam integer ArchiveHeaderPackedCrcWidthBits = 32;
+  localparam integer ArchiveHeaderSegmentFirstOffsetBytes = 40;
+  localparam integer ArchiveHeaderSegmentFirstWidthBits = 64;
+  localparam integer ArchiveHeaderFirstOffsetBytes = 48;
+  localparam integer ArchiveHeaderFirstWidthBits = 64;
+  localparam integer ArchiveHeaderEndOffsetBytes = 56;
+  localparam integer ArchiveHeaderEndWidthBits = 64;
+  localparam integer ArchiveHeaderPackedBytesOffsetBytes = 64;
+  localparam integer ArchiveHeaderPackedBytesWidthBits = 64;
+  localparam integer ArchiveHeaderTimeNsOffsetBytes = 72;
+  localparam integer ArchiveHeaderTimeNsWidthBits = 64;
+  localparam integer ArchiveHeaderChainOffsetBytes = 80;
+  localparam integer ArchiveHeaderChainWidthBits = 192;
+  localparam integer ArchiveHeaderChainEndOffsetBytes = 104;
+  localparam integer ArchiveHeaderChainEndWidthBits = 192;
+
+  typedef struct packed {
+    // 104: Hash chain over all blocks before `end`.
+    logic [23:0][7:0] chain_end;
+    // 80: Hash chain over all blocks before `first`.
+    logic [23:0][7:0] chain;
+    // 72: Newest time in its blocks. [ns]
+    logic [63:0] time_ns;
+    // 64: Length of the zstd frame. [bytes]
+    logic [63:0] packed_bytes;
+    // 56: The first block after it.
+    logic [63:0] end_;
+    // 48: Its first block.
+    logic [63:0] first;
+    // 40: First block of the segment that it is a part of.
+    logic [63:0] segment_first;
+    // 36: CRC-32C of the zstd frame.
+    logic [31:0] packed_crc;
+    // 32: Epoch of its blocks.
+    logic [31:0] epoch;
+    // 24: Box id.
+    logic [63:0] box;
+    // 20: CRC-32C of this header, this field taken as zero.
+    logic [31:0] crc;
+    // 16: ARCHIVE_VERSION.
+    logic [31:0] version;
+    // 8: ARCHIVE_MAGIC.
+    logic [63:0] magic;
+    // 4: What zstd skips after this field: 120. [bytes]
+    logic [31:0] frame_bytes;
+    // 0: ARCHIVE_FRAME.
+    logic [31:0] frame;
+  } archive_header_t;
+
+  // How far a reader has come, in a file pos-NAME.ush of the journal directory.
+  localparam integer ReaderPositionSizeBytes = 64;
+  localparam integer ReaderPositionMagicOffsetBytes = 0;
+  localparam integer ReaderPositionMagicWidthBits = 64;
+  localparam integer ReaderPositionBoxOffsetBytes = 8;
+  localparam integer ReaderPositionBoxWidthBits = 64;
+  localparam integer ReaderPositionSequenceOffsetBytes = 16;
+  localparam integer ReaderPositionSequenceWidthBits = 64;
+  localparam integer ReaderPositionTimeNsOffsetBytes = 24;
+  localparam integer ReaderPositionTimeNsWidthBits = 64;
+  localparam integer ReaderPositionEpochOffsetBytes = 32;
+  localparam integer ReaderPositionEpochWidthBits = 32;
+  localparam integer ReaderPositionCrcOffsetBytes = 36;
+  localparam integer ReaderPositionCrcWidthBits = 32;
+  localparam integer ReaderPositionReserved0OffsetBytes = 40;
+  localparam integer ReaderPositionReserved0WidthBits = 192;
+
+  typedef struct packed {
+    // 40: Zero.
+    logic [23:0][7:0] reserved0;
+    // 36: CRC-32C of the structure, this field taken as zero.
+    logic [31:0] crc;
+    // 32: Epoch of the block before `sequence`; 0: not known.
+    logic [31:0] epoch;
+    // 24: When it was written, Unix ns. [ns]
+    logic [63:0] time_ns;
+    // 16: The next sequence it wants.
+    logic [63:0] sequence_;
+    // 8: Box id.
+    logic [63:0] box;
+    // 0: POSITION_MAGIC.
+    logic [63:0] magic;
+  } reader_position_t;
+
   // Snapshot section TOTAL: one entry.
   localparam integer StateTotalSizeBytes = 16;
   localparam integer StateTotalTimeNsOffsetBytes = 0;
@@ -1702,7 +1833,7 @@ package usher_wire_pkg;
     logic [63:0] taken;
     // 8: Highest sequence of a record that took seats off sale.
     logic [63:0] sold_out_sequence;
-    // 0: Of its venue image.
+    // 0: Of the venue image it was loaded with.
     logic [63:0] digest;
   } state_event_t;
 
@@ -1753,12 +1884,12 @@ package usher_wire_pkg;
   localparam integer StateHoldFlagsWidthBits = 8;
   localparam integer StateHoldPendingOffsetBytes = 60;
   localparam integer StateHoldPendingWidthBits = 16;
-  localparam integer StateHoldReserved0OffsetBytes = 62;
-  localparam integer StateHoldReserved0WidthBits = 16;
+  localparam integer StateHoldPricesOffsetBytes = 62;
+  localparam integer StateHoldPricesWidthBits = 16;
 
   typedef struct packed {
-    // 62: Zero.
-    logic [15:0] reserved0;
+    // 62: Number of its price list.
+    logic [15:0] prices;
     // 60: Attempts to pay; REFUNDING: a mark of the seats to be refunded.
     logic [15:0] pending;
     // 59: 1: extended. 2: an offer from the wait-list.
@@ -2066,6 +2197,44 @@ package usher_wire_pkg;
     // 0: Bits 16 to 63: upper bits of the keyed hash of event and device; below: users.
     logic [63:0] entry;
   } state_device_t;
+
+  // Snapshot section CHANGE: a change of an event.
+  localparam integer StateChangeSizeBytes = 40;
+  localparam integer StateChangeDigestOffsetBytes = 0;
+  localparam integer StateChangeDigestWidthBits = 64;
+  localparam integer StateChangeSequenceOffsetBytes = 8;
+  localparam integer StateChangeSequenceWidthBits = 64;
+  localparam integer StateChangeEventOffsetBytes = 16;
+  localparam integer StateChangeEventWidthBits = 32;
+  localparam integer StateChangeRequestIdOffsetBytes = 20;
+  localparam integer StateChangeRequestIdWidthBits = 32;
+  localparam integer StateChangeNumberOffsetBytes = 24;
+  localparam integer StateChangeNumberWidthBits = 32;
+  localparam integer StateChangeRowCountOffsetBytes = 28;
+  localparam integer StateChangeRowCountWidthBits = 32;
+  localparam integer StateChangeSeatCountOffsetBytes = 32;
+  localparam integer StateChangeSeatCountWidthBits = 32;
+  localparam integer StateChangePricesOffsetBytes = 36;
+  localparam integer StateChangePricesWidthBits = 32;
+
+  typedef struct packed {
+    // 36: Number of the price list from here.
+    logic [31:0] prices;
+    // 32: Seats from here. [seats]
+    logic [31:0] seat_count;
+    // 28: Row blocks from here.
+    logic [31:0] row_count;
+    // 24: From 1.
+    logic [31:0] number;
+    // 20: Request that caused it; 0: none.
+    logic [31:0] request_id;
+    // 16: Event.
+    logic [31:0] event_;
+    // 8: Of its EVENT_CHANGE.
+    logic [63:0] sequence_;
+    // 0: Of the venue image.
+    logic [63:0] digest;
+  } state_change_t;
 
   // Starts a venue image: header, tiers, sections, rows, then the labels as JSON text. Everything
   // at the offsets the counts imply, no gaps.

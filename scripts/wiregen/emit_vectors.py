@@ -389,6 +389,7 @@ def wait_vectors(e: Encoder) -> list:
 
 def event_vectors(e: Encoder) -> list:
     load = {"op": "EVENT_LOAD", "event": 1, "cookie": 0x81}
+    change = {"op": "EVENT_CHANGE", "event": 1, "cookie": 0x82}
     sell = {"op": "EVENT_STATUS", "event": 1, "request_id": 2, "cookie": 0x91}
     return [
         e.message("event_load_request", "request", [], **load),
@@ -398,6 +399,12 @@ def event_vectors(e: Encoder) -> list:
                   detail=1, **load),
         e.message("event_load_reply_bad_image", "reply", [text("row 7: a house seat does not exist")],
                   status="BAD_IMAGE", **load),
+        e.message("event_change_request", "request", [], request_id=3, **change),
+        e.message("event_change_request_plain", "request", [], **change),
+        e.message("event_change_reply_ok", "reply", [], request_id=3, sequence=70_041, amount=20_480,
+                  hold_version=1, **change),
+        e.message("event_change_reply_differs", "reply", [text("row block 7 is not as it was (its seats)")],
+                  request_id=3, status="IMAGE_DIFFERS", detail=7, **change),
         e.message("event_status_request", "request", [], arg=2, **sell),
         e.message("event_status_request_pause", "request", [], arg=3, **sell),
         e.message("event_status_reply_ok", "reply", [], sequence=70_004, detail=2, **sell),
@@ -688,6 +695,13 @@ def story(e: Encoder, by_name: dict) -> list:
                               "mask": TIME_NS + 300 * SECOND_NS, "amount": 4_500, **hold_c}),
         ("record_pay_end", {"type": "PAY_END", "state": 2, "row": 0, "version": 6, "mask": 0x2,
                             "amount": 4_500, **hold_c}),
+        ("record_event_change", {"type": "EVENT_CHANGE", "event": 1, "user": siphash(IMAGE_KEY, image),
+                                 "hold": 0x1234567890ABCDEF, "mask": 94, "amount": 3, "version": 1, "row": 1,
+                                 "request_id": 3}),
+        ("record_hold_priced", {"type": "HOLD", "run_count": 2, "state": 2, "event": 1, "user": 21, "hold": HOLD_B + (2 << 24),
+                                "row": 2, "version": 1, "mask": 0x1, "amount": 5_000, "request_id": 1,
+                                "digest": 0x0506070C, "deadline_ns": DEADLINE_NS}),
+        ("record_prices", {"type": "PRICES", "run_index": 1, "run_count": 2, "event": 1, "user": 21, "row": 1}),
         ("record_tick", {"type": "TICK", "deadline_ns": TIME_NS + SECOND_NS}),
         ("record_expire", {"type": "EXPIRE", "state": 6, "row": 0, "version": 7, "mask": 0x2, "amount": 4_500,
                            **hold_c}),
@@ -771,10 +785,11 @@ def pattern_vectors(e: Encoder) -> list:
     """Structs of files with a different byte at every offset (of 251): no field can hide in another's place."""
     vectors = []
     for name in ("record", "block_header", "box_file", "venue_header", "venue_tier", "venue_section",
-                 "venue_row", "ack_entry", "snapshot_header", "snapshot_section", "state_total",
+                 "venue_row", "ack_entry", "snapshot_header", "snapshot_section",
+                 "archive_header", "reader_position", "state_total",
                  "state_event", "state_row", "state_hold", "state_user", "state_answer",
                  "state_channel", "state_wait", "room_close", "state_room", "state_room_place", "state_room_visit",
-                 "state_device"):
+                 "state_device", "state_change"):
         fields = {}
         for field in e.structs[name]["fields"]:
             base, count = split_type(field["type"])

@@ -5,8 +5,9 @@
  *
  *     build/tests/bench/bench-recovery DIRECTORY [RECORDS]
  *
- * DIRECTORY must be empty or missing. Prints one JSON object. Users hold two seats and give them
- * back, so the state stays as large as the number of users, and the journal grows.
+ * DIRECTORY must be empty or missing, or RECORDS 0: then what an earlier run left there is read.
+ * Prints one JSON object. Users hold two seats and give them back, so the state stays as large as
+ * the number of users, and the journal grows.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,10 +18,11 @@
 #include "tests/ask.h"
 #include "tests/replay.h"
 
-/* A multiple of BURST. */
-#define USERS 50400u
+#define USERS 1008000u
 /* One block's worth, so that blocks are full, as they are under load. */
 #define BURST 63u
+/* Bursts between two waits for the disk; USERS is a multiple of DEEP * BURST. */
+#define DEEP 32u
 #define ROWS_BENCH 2048u
 #define SEATS_BENCH 64u
 
@@ -50,8 +52,8 @@ static void limits_of(struct ush_engine_limits *limits)
 {
 	ush_engine_limits_default(limits);
 	limits->hold_count = 1u << 17;
-	limits->user_count = 1u << 17;
-	limits->answer_count = 1u << 22;
+	limits->user_count = 1u << 21;
+	limits->answer_count = 1u << 26;
 	limits->row_count = 1u << 14;
 }
 
@@ -92,38 +94,44 @@ static void settle(struct ush_journal *journal)
 	}
 }
 
-/* One burst of holds, made durable; their releases, made durable. */
+/* Replies that came, by cookie. */
+static void collect(uint64_t *holds)
+{
+	for (uint32_t i = 0; i < h.reply_count; i++)
+		holds[h.replies[i].cookie] = h.replies[i].hold;
+}
+
+/* DEEP bursts of holds, made durable; their releases, made durable. */
 static void sell_once(struct ush_journal *journal, uint32_t round)
 {
-	static uint64_t holds[USH_LOOP_BURST];
-	uint32_t first = round * BURST % USERS;
-	uint32_t id = round * BURST / USERS * 2 + 1;
+	static uint64_t holds[DEEP * BURST], none[DEEP * BURST];
+	uint32_t first = round * DEEP * BURST % USERS;
+	uint32_t id = round * DEEP * BURST / USERS * 2 + 1;
 
+	memset(holds, 0, sizeof(holds));
 	for (uint32_t k = 0; k < 2; k++) {
-		for (uint32_t i = 0; i < BURST; i++) {
-			uint64_t user = 1 + (first + i) % USERS;
+		for (uint32_t i = 0; i < DEEP * BURST; i++) {
+			uint64_t user = 1 + first + i;
 			uint16_t row = (uint16_t)((first + i) % ROWS_BENCH);
 			struct ush_request r =
 				harness_reserve(EVENT, user, id, row, 3ull << i % 63);
-			if (k == 1) {
+			if (k == 1)
 				r = (struct ush_request){.op = USH_OP_RELEASE,
 					.event = EVENT,
 					.user = user,
 					.hold = holds[i],
 					.request_id = id + 1};
-				if (holds[i] == 0)
-					continue;
-			}
-			add(r);
+			r.cookie = i;
+			burst[burst_count++] = harness_packet(&h, &r, NULL, 0);
+			if (burst_count < BURST)
+				continue;
+			turn(0);
+			collect(k == 0 ? holds : none);
 		}
-		turn(0);
-		for (uint32_t done = 0;; done = 1) {
-			for (uint32_t i = 0; k == 0 && i < h.reply_count; i++)
-				holds[h.replies[i].cookie] = h.replies[i].hold;
-			if (done == 1 && ush_loop_waiting(ush_engine_loop(h.engine, 0)) == 0)
-				break;
+		while (ush_loop_waiting(ush_engine_loop(h.engine, 0)) != 0) {
 			settle(journal);
 			harness_turn(&h, 0, NULL, 0);
+			collect(k == 0 ? holds : none);
 		}
 	}
 }
@@ -216,7 +224,7 @@ int main(int argc, char **argv)
 	struct ush_snapshot_point point = {.epoch = 1, .last_type = USH_RECORD_TYPE_CLOSE};
 	struct ush_journal_report report;
 	struct ush_journal *journal;
-	uint64_t took, bytes, begun;
+	uint64_t took, bytes, begun, wanted;
 	size_t image_bytes;
 
 	if (argc < 2) {
@@ -229,7 +237,9 @@ int main(int argc, char **argv)
 	replay_init(&images);
 	replay_image(&images, EVENT, harness_image(ROWS_BENCH, SEATS_BENCH, 64, &image_bytes), 0);
 	images.image_bytes[EVENT] = image_bytes;
-	write_journal(argc > 2 ? strtoull(argv[2], NULL, 0) : 1000000);
+	wanted = argc > 2 ? strtoull(argv[2], NULL, 0) : 1000000;
+	if (wanted != 0)
+		write_journal(wanted);
 	journal = begin(false, false, &took);
 	printf("{\"records\":%" PRIu64 ",\"users\":%u,", records, USERS);
 	print_rate("read", took);
@@ -245,7 +255,7 @@ int main(int argc, char **argv)
 	point.time_ns = report.time_ns;
 	state = (struct ush_snapshot_state){h.engine, save_state, load_state};
 	begun = clock_ns();
-	must(ush_snapshot_write(&disk, &point, &state, &bytes, &message), "snapshot");
+	must(ush_snapshot_write(&disk, &point, &state, 2, &bytes, &message), "snapshot");
 	printf("\"snapshot_write_ms\":%" PRIu64 ",\"snapshot_bytes\":%" PRIu64 ",",
 		(clock_ns() - begun) / 1000000, bytes);
 	end(journal);

@@ -84,6 +84,29 @@ void play_ask_with(uint32_t index, const struct ush_request *request, const void
 		harness_packet(&play->harness, request, extension, extension_bytes);
 }
 
+void play_ask_change(uint32_t index, uint32_t rows, uint32_t price)
+{
+	struct ush_request request = {.op = USH_OP_EVENT_CHANGE, .event = PLAY_EVENT};
+	struct ush_venue_tier tier = {.price = price};
+	struct actor *actor = &play->actors[index];
+	struct ush_change *change;
+	struct ush_message message;
+	struct ush_packet *packet;
+	uint32_t row;
+	size_t bytes;
+	uint8_t *image = harness_image(rows, PLAY_SEATS, 8, &bytes);
+
+	memcpy(image + sizeof(struct ush_venue_header), &tier, sizeof(tier));
+	harness_image_seal(image, bytes);
+	EXPECT(ush_engine_change_build(play->harness.engine, PLAY_EVENT, 0, NULL, image, bytes,
+		       &change, &row, &message) == USH_STATUS_OK);
+	replay_change(&replay, image, bytes);
+	play_ask(index, &request, NULL);
+	packet = &actor->packets[actor->packet_count - 1];
+	packet->attachment = change;
+	packet->flags |= USH_PACKET_ATTACHED;
+}
+
 void play_ready(void)
 {
 	static const char *const names[PLAY_ROWS][2] = {
@@ -162,10 +185,14 @@ static void same_rows_and_holds(const struct ush_engine *live, const struct ush_
 	const struct ush_event *a = ush_inventory_event(&live->inventory, PLAY_EVENT);
 	const struct ush_event *b = ush_inventory_event(&again->inventory, PLAY_EVENT);
 
-	for (uint32_t r = 0; r < PLAY_ROWS; r++) {
-		EXPECT(atomic_load(&a->rows[r].free) == atomic_load(&b->rows[r].free));
-		EXPECT(atomic_load(&a->rows[r].firm) == atomic_load(&b->rows[r].firm));
-		EXPECT(atomic_load(&a->rows[r].house) == atomic_load(&b->rows[r].house));
+	EXPECT(ush_event_row_count(a) == ush_event_row_count(b));
+	EXPECT(ush_event_prices(a)->number == ush_event_prices(b)->number);
+	for (uint32_t i = 0; i < ush_event_row_count(a); i++) {
+		const struct ush_row *x = ush_event_row(a, i), *y = ush_event_row(b, i);
+
+		EXPECT(atomic_load(&x->free) == atomic_load(&y->free));
+		EXPECT(atomic_load(&x->firm) == atomic_load(&y->firm));
+		EXPECT(atomic_load(&x->house) == atomic_load(&y->house));
 	}
 	EXPECT(atomic_load(&a->sold_count) == atomic_load(&b->sold_count));
 	EXPECT(atomic_load(&a->house_count) == atomic_load(&b->house_count));
@@ -175,6 +202,8 @@ static void same_rows_and_holds(const struct ush_engine *live, const struct ush_
 
 		if (r->type != USH_RECORD_TYPE_HOLD || r->run_index != 0)
 			continue;
+		/* apply() has compared the prices of other lists. */
+		EXPECT(r->run_count != 1 || r->amount == 2500u * ush_popcount64(r->mask));
 		state = ush_engine_hold_state(live, r->hold);
 		/* Ended by another loop, a line waits for its owner's wheel. */
 		if (state == USH_HOLD_STATE_RELEASED || state == USH_HOLD_STATE_EXPIRED)

@@ -59,6 +59,9 @@ void play_ask(uint32_t index, const struct ush_request *request, const struct us
 void play_ask_with(uint32_t index, const struct ush_request *request, const void *extension,
 	uint32_t extension_bytes);
 
+/* Adds an EVENT_CHANGE to what actor `index` asks: so many rows at that price. */
+void play_ask_change(uint32_t index, uint32_t rows, uint32_t price);
+
 /* Setup is over: names words, starts the writer. */
 void play_ready(void);
 

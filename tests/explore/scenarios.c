@@ -26,6 +26,8 @@ const struct explore_scenario *const explore_scenarios[] = {
 	&explore_channel_seats,
 	&explore_channel_unblock,
 	&explore_channel_return,
+	&explore_change_rows,
+	&explore_change_index,
 	&explore_wait_release,
 	&explore_wait_join,
 	&explore_wait_unblock,

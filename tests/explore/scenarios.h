@@ -35,6 +35,8 @@ extern const struct explore_scenario explore_bookings_list;
 extern const struct explore_scenario explore_channel_seats;
 extern const struct explore_scenario explore_channel_unblock;
 extern const struct explore_scenario explore_channel_return;
+extern const struct explore_scenario explore_change_rows;
+extern const struct explore_scenario explore_change_index;
 extern const struct explore_scenario explore_wait_release;
 extern const struct explore_scenario explore_wait_join;
 extern const struct explore_scenario explore_wait_unblock;

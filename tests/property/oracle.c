@@ -24,6 +24,23 @@
 				__LINE__, #a, want_a, #b, want_b); \
 	} while (0)
 
+void oracle_row(struct oracle_event *e, uint32_t r, const struct ush_venue_row *row,
+	const struct ush_venue_tier *tiers, bool fresh)
+{
+	for (uint32_t s = 0; s < USH_ROW_SEATS_MAX; s++) {
+		uint32_t tier = 0;
+
+		for (uint32_t t = 0; t < 3; t++) {
+			if ((row->tier_mask[t] >> s & 1) != 0)
+				tier = t + 1;
+		}
+		e->seat[r][s].price = tiers[row->tier[tier]].price;
+		if (fresh && (row->seats >> s & 1) != 0)
+			e->seat[r][s].what =
+				(row->house >> s & 1) != 0 ? ORACLE_HOUSE : ORACLE_FREE;
+	}
+}
+
 /* ---- seats and holds ---- */
 
 static void seat_becomes(struct oracle *o, uint32_t event, struct oracle_seat *seat,

@@ -107,6 +107,11 @@ struct oracle {
 	char fault[256];
 };
 
+/* What a row of an event costs from here, whoever holds some of it has his price; fresh: the row is
+ * new, and all its seats but house seats are free. */
+void oracle_row(struct oracle_event *e, uint32_t r, const struct ush_venue_row *row,
+	const struct ush_venue_tier *tiers, bool fresh);
+
 /* Starts a turn at now_ns: holds whose tick has come are over. */
 void oracle_turn(struct oracle *o, uint64_t now_ns);
 

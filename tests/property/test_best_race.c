@@ -38,7 +38,7 @@ static bool claim(struct chooser *c, const struct ush_best_legs *legs)
 	uint64_t way;
 	uint32_t won = 0;
 
-	atomic_fetch_add(&c->event->best->open, 1);
+	atomic_fetch_add(&c->event->best_open, 1);
 	while (won < legs->count && ush_row_claim(&c->event->rows[legs->row[won]], legs->mask[won],
 					    &way) == USH_CLAIM_WON)
 		won++;
@@ -46,7 +46,7 @@ static bool claim(struct chooser *c, const struct ush_best_legs *legs)
 		for (uint32_t i = 0; i < won; i++)
 			ush_row_unclaim(c->event, &c->event->rows[legs->row[i]], legs->mask[i]);
 	}
-	atomic_fetch_sub(&c->event->best->open, 1);
+	atomic_fetch_sub(&c->event->best_open, 1);
 	return won == legs->count;
 }
 
@@ -78,12 +78,12 @@ static void choose(struct chooser *c, struct ush_best_legs *legs)
 		.turn = 4 * (uint32_t)ush_random_below(&c->random, 2),
 		.split = USH_BEST_SPLIT_TWO_ROWS,
 		.avoid_orphans = ush_random_below(&c->random, 2) == 0};
-	uint64_t given = atomic_load(&c->event->best->given);
+	uint64_t given = atomic_load(&c->event->best_given);
 
 	if (!ush_best_find(c->event, &q, legs)) {
 		c->in_vain++;
-		c->denied += atomic_load(&c->event->best->open) == 0 &&
-			     atomic_load(&c->event->best->given) == given;
+		c->denied += atomic_load(&c->event->best_open) == 0 &&
+			     atomic_load(&c->event->best_given) == given;
 		legs->count = 0;
 	} else if (claim(c, legs)) {
 		c->found++;

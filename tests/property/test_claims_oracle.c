@@ -22,8 +22,21 @@
 /* The wheel looks at up to 128 ticks a turn. */
 #define STEP_NS_MAX (32ull << ORACLE_TICK_BITS)
 #define COMPARE_EVERY 200u
+#define TIERS 5u
+/* One burst of so many is before a change of an event. */
+#define CHANGE_EVERY 150u
+
+/* What an event's image is made of now. */
+struct venue {
+	struct ush_venue_header header;
+	struct ush_venue_tier tiers[TIERS];
+	struct ush_venue_section sections[ORACLE_SECTIONS];
+	struct ush_venue_row rows[ORACLE_ROWS];
+	uint32_t changes;
+};
 
 struct run {
+	struct venue venue[ORACLE_EVENTS + 1];
 	struct ush_random random;
 	struct harness *h;
 	struct oracle *o;
@@ -74,14 +87,15 @@ static uint64_t random_row(struct run *run)
 	return seats << below(run, 65 - width);
 }
 
-static void describe_rows(struct run *run, uint32_t event, struct ush_venue_row *rows,
-	const struct ush_venue_tier *tiers, uint32_t tier_count)
+/* Rows from `first` on, drawn anew. */
+static void describe_rows(struct run *run, uint32_t event, uint32_t first)
 {
 	struct oracle_event *e = &run->o->event[event];
+	struct venue *venue = &run->venue[event];
 	uint32_t section = 0;
 
-	for (uint32_t r = 0; r < e->row_count; r++) {
-		struct ush_venue_row *row = &rows[r];
+	for (uint32_t r = first; r < e->row_count; r++) {
+		struct ush_venue_row *row = &venue->rows[r];
 		uint64_t rest;
 
 		*row = (struct ush_venue_row){.seats = random_row(run)};
@@ -91,36 +105,77 @@ static void describe_rows(struct run *run, uint32_t event, struct ush_venue_row 
 			rest &= ~row->tier_mask[t];
 		}
 		for (uint32_t t = 0; t < 4; t++)
-			row->tier[t] = (uint8_t)below(run, tier_count);
+			row->tier[t] = (uint8_t)below(run, TIERS);
 		if (below(run, 4) == 0)
 			row->house = row->seats & ush_random_next(&run->random);
 		while (r >= e->section_first[section + 1])
 			section++;
 		row->section = (uint16_t)section;
-		for (uint32_t s = 0; s < USH_ROW_SEATS_MAX; s++) {
-			struct oracle_seat *seat = &e->seat[r][s];
-			uint32_t tier = 0;
-
-			if ((row->seats >> s & 1) == 0)
-				continue;
-			seat->what = (row->house >> s & 1) != 0 ? ORACLE_HOUSE : ORACLE_FREE;
-			for (uint32_t t = 0; t < 3; t++) {
-				if ((row->tier_mask[t] >> s & 1) != 0)
-					tier = t + 1;
-			}
-			seat->price = tiers[row->tier[tier]].price;
-		}
+		oracle_row(e, r, row, venue->tiers, true);
 	}
+}
+
+static void *image_of(const struct venue *venue, size_t *bytes)
+{
+	struct harness_venue parts = {.header = venue->header,
+		.tiers = venue->tiers,
+		.sections = venue->sections,
+		.rows = venue->rows};
+
+	return harness_image_of(&parts, bytes);
+}
+
+/* Rows are added to the last section, or prices change, or both. */
+static void change_event(struct run *run)
+{
+	uint32_t event = 1 + below(run, ORACLE_EVENTS), row;
+	struct ush_request request = {.op = USH_OP_EVENT_CHANGE, .event = event};
+	struct oracle_event *e = &run->o->event[event];
+	struct venue *venue = &run->venue[event];
+	uint32_t more = below(run, 2), before = e->row_count;
+	struct ush_message message = {{0}};
+	struct ush_change *change;
+	struct ush_reply reply;
+	size_t bytes;
+	void *image;
+
+	if (e->status == USH_EVENT_STATUS_COMPLETED || e->status == USH_EVENT_STATUS_CANCELLED ||
+		run->replay.change_count == REPLAY_CHANGES)
+		return;
+	if (before + more > ORACLE_ROWS)
+		more = 0;
+	for (uint32_t t = 1; t < TIERS && (more == 0 || below(run, 2) == 0); t++)
+		venue->tiers[t].price = below(run, 10000);
+	venue->tiers[TIERS - 1].price = 10000 + venue->changes++;
+	e->row_count += more;
+	e->section_first[e->section_count] += more;
+	venue->sections[e->section_count - 1].row_count += more;
+	venue->header.row_count += more;
+	describe_rows(run, event, before);
+	for (uint32_t r = 0; r < before; r++)
+		oracle_row(e, r, &venue->rows[r], venue->tiers, false);
+	image = image_of(venue, &bytes);
+	replay_change(&run->replay, image, bytes);
+	if (ush_engine_change_build(run->h->engine, event, 0, NULL, image, bytes, &change, &row,
+		    &message) != USH_STATUS_OK) {
+		fail(run, message.text);
+		return;
+	}
+	reply = harness_ask_with(run->h, &request, NULL, 0, change);
+	seen[request.op][reply.status % USH_STATUS_COUNT]++;
+	if (reply.status != USH_STATUS_OK || reply.detail != 0 ||
+		reply.hold_version != venue->changes || reply.sequence <= run->o->sequence)
+		fail(run, "an event is not changed");
+	run->o->sequence = reply.sequence;
+	replay_collect(&run->replay, ush_engine_log(run->h->engine));
 }
 
 static void make_event(struct run *run, uint32_t event)
 {
 	static const uint32_t limits[] = {3, 8, 40, 100, 200};
 	struct oracle_event *e = &run->o->event[event];
-	struct ush_venue_section sections[ORACLE_SECTIONS];
-	struct ush_venue_row rows[ORACLE_ROWS];
-	struct ush_venue_tier tiers[5];
-	struct harness_venue venue = {.tiers = tiers, .sections = sections, .rows = rows};
+	struct venue *venue = &run->venue[event];
+	struct ush_venue_section *sections = venue->sections;
 	size_t bytes;
 	void *image;
 
@@ -132,18 +187,18 @@ static void make_event(struct run *run, uint32_t event)
 		e->row_count += sections[i].row_count;
 		e->section_first[i + 1] = e->row_count;
 	}
-	for (uint32_t i = 0; i < 5; i++)
-		tiers[i] = (struct ush_venue_tier){
+	for (uint32_t i = 0; i < TIERS; i++)
+		venue->tiers[i] = (struct ush_venue_tier){
 			.price = i == 0 ? USH_TIER_PRICE_MAX : below(run, 10000)};
-	describe_rows(run, event, rows, tiers, 5);
+	describe_rows(run, event, 0);
 	e->hold_ms = 10 + below(run, below(run, 2) == 0 ? 3000 : 60000);
 	e->hold_ms_max = e->hold_ms + below(run, 60000);
 	e->user_seats_max = limits[below(run, 5)];
 	e->status = USH_EVENT_STATUS_ON_SALE;
-	venue.header = (struct ush_venue_header){
+	venue->header = (struct ush_venue_header){
 		.magic = USH_VENUE_MAGIC,
 		.version = USH_VENUE_VERSION,
-		.tier_count = 5,
+		.tier_count = TIERS,
 		.section_count = e->section_count,
 		.row_count = e->row_count,
 		.hold_ms = e->hold_ms,
@@ -151,7 +206,7 @@ static void make_event(struct run *run, uint32_t event)
 		.user_seats_max = (uint16_t)e->user_seats_max,
 		.currency = "EUR",
 	};
-	image = harness_image_of(&venue, &bytes);
+	image = image_of(venue, &bytes);
 	harness_event_of(run->h, event, image, bytes);
 	replay_image(&run->replay, event, image, bytes);
 }
@@ -669,6 +724,8 @@ static bool run_seed(uint64_t seed, uint32_t steps)
 	memset(&run, 0, sizeof(run));
 	start(&run, seed);
 	while (run.steps < steps && !run.failed && oracle.hold_count + BURST < ORACLE_HOLDS) {
+		if (below(&run, CHANGE_EVERY) == 0)
+			change_event(&run);
 		ask_burst(&run);
 		if (!run.failed && run.steps >= compare_at) {
 			compare(&run, run.h);

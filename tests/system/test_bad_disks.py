@@ -525,7 +525,8 @@ def test_missing_segment():
     state = master.copy()
     for name in master.segments:
         os.unlink(in_journal(state, name))
-    words = (os.path.join(state, "journal"), "epoch 2 began at block 266", "put", "back")
+    began = int(os.path.basename(master.segments[2])[13:29], 16)
+    words = (os.path.join(state, "journal"), f"epoch 2 began at block {began}", "put", "back")
     refused(state, *words)
     audit(state, *words)
     # All of the newest epoch: as if its start had been cut short. The acknowledgements know better.

@@ -373,6 +373,7 @@ def test_live():
     control = Recording(ControlPort(box.control_path), on_socket)
     control.event_load(EVENT, venue.image())
     control.call(Op.EVENT_LOAD, event=2)
+    control.call(Op.EVENT_CHANGE, event=2)
     control.event_status(EVENT, EventStatus.ON_SALE)
     live = Live(box)
     for address in (OUR4, OUR6):

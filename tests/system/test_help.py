@@ -20,6 +20,7 @@ COMMANDS = [
     [USHER, "top"], [USHER, "token"], [USHER, "token", "mint"], [USHER, "token", "check"],
     [USHER, "work"], [USHER, "work", "solve"], [USHER, "verify"], [USHER, "verify", "draw"], [USHER, "journal"], [USHER, "journal", "cat"],
     [USHER, "journal", "stat"], [USHER, "journal", "follow"], [USHER, "journal", "snapshot"],
+    [USHER, "journal", "archive"], [USHER, "journal", "restore"], [USHER, "journal", "forget"],
     *[[USHER, "event", action] for action in (
         "check", "show", "compile", "load", "status", "block", "unblock", "channel-key")],
 ]
@@ -43,6 +44,10 @@ WRONG = [
     ([USHER, "client", "dance"], "usher client"),
     ([USHER, "journal", "cat", "--count", "x", "."], "count"),
     ([USHER, "journal", "cat"], "usage"),
+    ([USHER, "journal", "archive", "--level", "20", "--to", ".", "."], "1 to 19"),
+    ([USHER, "journal", "restore", "."], "--from"),
+    ([USHER, "journal", "snapshot", "--keep", "1", "."], "2 to 32"),
+    ([USHER, "journal", "snapshot", "--every", "0", "."], "1 to 86400"),
     ([USHER, "verify"], "usage"),
     ([USHER, "verify", "draw"], "usher verify draw"),
     ([USHER, "verify", "draw", "--user", "0", "x"], "--user"),

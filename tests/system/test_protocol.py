@@ -59,7 +59,7 @@ def check_refusal(op, asked, reply):
         assert reply.detail == uc.VERSION
     if reply.status == Status.BAD_REQUEST:
         assert reply.detail in list(Fault) and reply.detail != Fault.NONE
-    assert not reply.extensions or op == Op.EVENT_LOAD
+    assert not reply.extensions or op in (Op.EVENT_LOAD, Op.EVENT_CHANGE)
 
 
 def check_granted(op, asked, reply):
@@ -566,6 +566,7 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.PAY_LATE: dict(event=EVENT, user=1, hold=5, mask=1, arg=1),
         Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
         Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT),
+        Op.EVENT_CHANGE: dict(event=EVENT),
         Op.JOIN: dict(event=EVENT, user=1), Op.EXCHANGE: dict(event=EVENT, user=1), Op.POSITION: dict(event=EVENT, user=1),
         Op.ROOM_CONTROL: dict(event=EVENT, arg=2), Op.ROOM_SHOW: dict(event=EVENT), Op.ROOM_PLACES: dict(event=EVENT)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
@@ -576,6 +577,7 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.RESERVE_BEST: "hold mask row", Op.RESERVE_AREA: "hold mask row",
         Op.WAIT_LIST: "hold mask row section hold_ms",
         Op.EVENT_LOAD: "user hold mask row section hold_ms arg",
+        Op.EVENT_CHANGE: "user hold mask row section hold_ms arg",
         Op.EVENT_STATUS: "user hold mask row section hold_ms",
         Op.CONFIRM: "mask row section hold_ms arg", Op.BLOCK: "user hold section hold_ms",
         Op.UNBLOCK: "user hold section hold_ms",

@@ -32,7 +32,7 @@ Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY
                              JOIN=10, EXCHANGE=11, POSITION=12,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, KEY_ROTATE=75, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
-                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, PAY_LATE=79, BOOKINGS=81,
+                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, PAY_LATE=79, EVENT_CHANGE=80, BOOKINGS=81,
                              ROOM_CONTROL=74, ROOM_SHOW=82, ROOM_PLACES=83))
 CONTROL_OPS = [op for op in Op if op >= 64]
 _STATUS = (
@@ -43,6 +43,7 @@ Status = enum.IntEnum("Status", dict(
     {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, RATE=34, TOKEN=35, MAC=36,
     PROOF_OF_WORK=37, COOL_DOWN=40, ORPHAN=41,
     CHANNEL=43, HOLD_BUDGET=44, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47, WRONG_STATUS=48,
+    IMAGE_DIFFERS=49,
     WAITING=38, NO_ROOM=60, TICKET=61, ROOM_PHASE=62, ROOM_FULL=63))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}
@@ -651,6 +652,15 @@ class Client:
         try:
             os.write(fd, image)
             return self.patient(Op.EVENT_LOAD, fd=fd, event=event)
+        finally:
+            os.close(fd)
+
+    def event_change(self, event, image, request_id=0):
+        """`image`: bytes of a venue image of the same event."""
+        fd = os.memfd_create("venue")
+        try:
+            os.write(fd, image)
+            return self.patient(Op.EVENT_CHANGE, fd=fd, event=event, request_id=request_id)
         finally:
             os.close(fd)
 

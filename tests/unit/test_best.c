@@ -301,7 +301,7 @@ static void test_best_contended_while_seats_may_come_back(void)
 	start();
 	for (uint32_t row = 0; row < ROWS; row++)
 		CHECK_EQ(house(USH_OP_BLOCK, (uint16_t)row, 0x3fe).status, USH_STATUS_OK);
-	open = &ush_inventory_event(&h.engine->inventory, EVENT)->best->open;
+	open = &ush_inventory_event(&h.engine->inventory, EVENT)->best_open;
 	CHECK_EQ(best(7, 1, 4).status, USH_STATUS_NONE);
 	atomic_fetch_add(open, 1);
 	y = best(7, 2, 4);

@@ -336,7 +336,7 @@ static void test_claim_price_any_mask_is_sum_of_seats(void)
 		CHECK_EQ(ush_event_price(event, &event->rows[1], mask), sum);
 	}
 	/* The dearest row fits 32 bits. */
-	event->price[0] = USH_TIER_PRICE_MAX;
+	event->prices_first->price[0] = USH_TIER_PRICE_MAX;
 	CHECK_EQ(ush_event_price(event, &event->rows[0], ~0ull), 64ull * USH_TIER_PRICE_MAX);
 	CHECK(64ull * USH_TIER_PRICE_MAX <= UINT32_MAX);
 }

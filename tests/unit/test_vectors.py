@@ -226,6 +226,7 @@ def test_checksums_follow_the_rules(report: Report, document: Document, by_name:
 
 KEEP = 23
 USER_TIME = 27
+PRICES = 35
 
 
 def test_block_is_valid(report: Report, document: Document, by_name: dict[str, dict]) -> None:
@@ -241,7 +242,7 @@ def test_block_is_valid(report: Report, document: Document, by_name: dict[str, d
     while at < len(records):
         run = records[at:at + records[at]["run_count"]]
         whole &= [record["run_index"] for record in run] == list(range(records[at]["run_count"]))
-        while len(run) > 1 and run[-1]["type"] in (KEEP, USER_TIME):
+        while len(run) > 1 and run[-1]["type"] in (KEEP, USER_TIME, PRICES):
             whole &= (run[-1]["event"], run[-1]["run_count"]) == (run[0]["event"], run[0]["run_count"])
             at += 1
             run.pop()
