@@ -36,16 +36,6 @@ module usher_axis_fifo #(
 	output wire [DATA_BITS-1:0] m_data,
 	output wire [KEEP_BITS-1:0] m_keep,
 	output wire                 m_last
-`ifdef FORMAL
-	,
-	output wire [DEPTH_LOG2:0]  f_head,
-	output wire [DEPTH_LOG2:0]  f_kept,
-	output wire [DEPTH_LOG2:0]  f_tail,
-	output wire                 f_first,
-	output wire                 f_drop,
-	input  wire [DEPTH_LOG2-1:0] f_address,
-	output wire [DATA_BITS+KEEP_BITS:0] f_data
-`endif
 );
 	localparam integer WIDTH = DATA_BITS + KEEP_BITS + 1;
 	// Beats of a frame, up to BEATS_MAX + 1.
@@ -57,6 +47,12 @@ module usher_axis_fifo #(
 	reg [DEPTH_LOG2:0] head;
 	reg [DEPTH_LOG2:0] kept_to;
 	reg [DEPTH_LOG2:0] tail;
+
+`ifdef FORMAL
+	// The proof follows a beat.
+	reg [DEPTH_LOG2:0] followed_place;
+	wire [WIDTH-1:0]   f_data;
+`endif
 
 	// ---- in ----
 
@@ -134,18 +130,14 @@ module usher_axis_fifo #(
 		.read_enable(read),
 		.read_address(head[DEPTH_LOG2-1:0]),
 `ifdef FORMAL
-		.f_address,
+		.f_address(followed_place[DEPTH_LOG2-1:0]),
 		.f_data,
 `endif
 		.out_data({m_last, m_keep, m_data})
 	);
 
 `ifdef FORMAL
-	assign f_head  = head;
-	assign f_kept  = kept_to;
-	assign f_tail  = tail;
-	assign f_first = first;
-	assign f_drop  = no_room || is_long;
+`include "usher_axis_fifo_properties.svh"
 `endif
 endmodule
 

@@ -41,18 +41,6 @@ module usher_bucket #(
 	output wire                 out_refused,
 	output wire                 out_repeat,
 	output wire                 out_evicted
-`ifdef FORMAL
-	,
-	// The request that decides now, what becomes of it, and an entry of any set as it is then.
-	output wire                 f_charge,
-	output wire [SET_BITS-1:0]  f_set,
-	output wire                 f_write,
-	output wire [1:0]           f_way,
-	input  wire [SET_BITS-1:0]  f_look_set,
-	output wire [4*(HASH_BITS/2)-1:0] f_look_tags,
-	output wire [4*(ID_BITS != 0 ? ID_BITS : 1)-1:0] f_look_ids,
-	output wire [4*TIME_BITS-1:0] f_look_untils
-`endif
 );
 	localparam integer WAYS     = 4;
 	localparam integer TAG_BITS = HASH_BITS / 2;
@@ -62,6 +50,15 @@ module usher_bucket #(
 
 	// The bits of the hash between set and tag say nothing, nor does an id that is not stored.
 	wire unused = &{1'b0, in_hash[HASH_BITS-TAG_BITS-1:0], in_id};
+
+`ifdef FORMAL
+	// The proof chooses a set and looks at it everywhere.
+	localparam integer F_ENTRY = TAG_BITS + ID + TIME_BITS;
+	(* anyconst *) reg [SET_BITS-1:0] followed_set;
+	wire [WAYS*F_ENTRY-1:0] f_memory;
+	wire [WAYS*F_ENTRY-1:0] f_fetch;
+	wire [WAYS*F_ENTRY-1:0] f_compare;
+`endif
 
 	// ---- zeroing ----
 
@@ -141,7 +138,11 @@ module usher_bucket #(
 		compare_now      <= fetch_now;
 		// until - now > tolerance, without a subtraction behind the memory; one bit more, as the sum may
 		// be beyond the end of time.
+`ifdef USHER_BUG_BUCKET_RATE
+		compare_limit    <= {1'b0, fetch_now} + {1'b0, fetch_tolerance} + 1'b1; // planted: 1 ns too kind
+`else
 		compare_limit    <= {1'b0, fetch_now} + {1'b0, fetch_tolerance};
+`endif
 		compare_full     <= fetch_now + fetch_interval;
 		compare_interval <= fetch_interval;
 	end
@@ -221,7 +222,7 @@ module usher_bucket #(
 				.read_enable(1'b1),
 				.read_address(in_hash[SET_BITS-1:0]),
 `ifdef FORMAL
-				.f_address(f_look_set),
+				.f_address(followed_set),
 				.f_data,
 `endif
 				.out_data(entry)
@@ -268,7 +269,7 @@ module usher_bucket #(
 			assign untils[w*TIME_BITS+:TIME_BITS] = now_until;
 
 `ifdef FORMAL
-			wire f_write_it = write_ways[w] && write_set == f_look_set;
+			// The entry of the followed set as memory has it, and what fetch, compare and decide have.
 			wire [TAG_BITS-1:0]  f_tag;
 			wire [ID-1:0]        f_id;
 			wire [TIME_BITS-1:0] f_until;
@@ -278,9 +279,11 @@ module usher_bucket #(
 				assign {f_tag, f_until} = f_data;
 				assign f_id = '0;
 			end
-			assign f_look_tags[w*TAG_BITS+:TAG_BITS]     = f_write_it ? write_tag : f_tag;
-			assign f_look_ids[w*ID+:ID]                  = f_write_it ? write_id : f_id;
-			assign f_look_untils[w*TIME_BITS+:TIME_BITS] = f_write_it ? write_until : f_until;
+			assign f_memory[w*F_ENTRY+:F_ENTRY] = write_ways[w] && write_set == followed_set ?
+				{write_tag, write_id, write_until} : {f_tag, f_id, f_until};
+			assign f_fetch[w*F_ENTRY+:F_ENTRY] = from_write ? {write_tag, write_id, write_until} :
+				from_done ? {done_tag, done_id, done_until} : {read_tag, read_id, read_until};
+			assign f_compare[w*F_ENTRY+:F_ENTRY] = {tag, id, its_until};
 `endif
 		end
 	endgenerate
@@ -334,10 +337,7 @@ module usher_bucket #(
 	assign out_evicted = evicted;
 
 `ifdef FORMAL
-	assign f_charge = decide_charge;
-	assign f_set    = decide_set;
-	assign f_write  = decide_write;
-	assign f_way    = {decide_ways[3] || decide_ways[2], decide_ways[3] || decide_ways[1]};
+`include "usher_bucket_properties.svh"
 `endif
 endmodule
 

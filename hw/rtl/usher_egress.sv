@@ -31,16 +31,6 @@ module usher_egress #(
 	output wire                 m_mark,
 	output wire                 passed,
 	output wire                 discarded
-`ifdef FORMAL
-	,
-	output wire [FRAMES_LOG2:0] f_verdicts,
-	output wire [FRAMES_LOG2:0] f_tail,
-	input  wire [FRAMES_LOG2-1:0] f_address,
-	output wire [1:0]           f_verdict,
-	output wire                 f_head_full,
-	output wire                 f_spare_full,
-	output wire [DATA_BITS+KEEP_BITS+1:0] f_spare
-`endif
 );
 	localparam integer WIDTH = DATA_BITS + KEEP_BITS + 2;
 
@@ -71,6 +61,11 @@ module usher_egress #(
 	// ---- frames ----
 
 	wire room;
+`ifdef FORMAL
+	wire             f_head_full;
+	wire             f_spare_full;
+	wire [WIDTH-1:0] f_spare;
+`endif
 	assign s_ready    = known && (room || !pass);
 	assign frame_ends = s_valid && s_ready && s_last;
 	assign passed     = frame_ends && pass;
@@ -98,9 +93,7 @@ module usher_egress #(
 	);
 
 `ifdef FORMAL
-	assign f_verdicts = tail - head;
-	assign f_tail     = tail;
-	assign f_verdict  = verdicts[f_address];
+`include "usher_egress_properties.svh"
 `endif
 endmodule
 

@@ -72,9 +72,11 @@ LIBRARY_HEADERS = {
     r"rte_.*": ("dataplane/port/", "tools/load_dpdk.c", "tests/bench/",
         "tests/unit/test_port.c"),
     r"liburing\.h": ("control/journal/disk_uring.c",),
-    r"openssl/.*": ("control/journal/chain.c", "control/room/merkle.c"),
+    r"openssl/.*": ("control/journal/chain.c", "control/room/merkle.c", "sim/sandbox/"),
+    r"jansson\.h": ("control/catalogue/", "control/room/", "sim/sandbox/", "tests/", "tools/"),
+    r"event2/.*": ("sim/sandbox/",),
+    r"sqlite3\.h": ("sim/sandbox/",),
     r"zstd\.h": ("control/journal/archive_zstd.c",),
-    r"jansson\.h": ("control/catalogue/", "control/room/", "tests/", "tools/"),
     r"ini\.h": ("dataplane/port/config.c",),
 }
 
@@ -119,7 +121,7 @@ BANNED = (
         "take now_ns as the last argument",
         "now = time(NULL);",
         # The driver of the simulation counts real seconds; what it drives has none.
-        but=("dataplane/port/", "tools/", "tests/", "sim/main.c"),
+        but=("dataplane/port/", "tools/", "tests/", "sim/main.c", "sim/sandbox/clock.c"),
         at="control/journal/example.c", good="uint64_t run_time(uint64_t now_ns);"),
     Banned(
         "no allocation on the packet path",

@@ -17,7 +17,7 @@ EVERYWHERE = {"sh", "bash"}
 PROGRAMS = {
     "addr2line": "binutils", "cc": "gcc", "dpdk-testpmd": "dpdk-dev", "e2fsck": "e2fsprogs",
     "ethtool": "ethtool", "gcc": "gcc", "git": "git", "ip": "iproute2", "losetup": "mount", "meson": "meson",
-    "mkfs.ext4": "e2fsprogs", "mount": "mount", "ninja": "ninja-build", "node": "nodejs", "objdump": "binutils",
+    "mkfs.ext4": "e2fsprogs", "mount": "mount", "ninja": "ninja-build", "node": "nodejs", "npm": "npm", "objdump": "binutils",
     "pgrep": "procps", "ping": "iputils-ping", "pkg-config": "pkg-config",
     "redis-benchmark": "redis-tools", "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools",
     "redis-server": "redis-tools", "setpriv": "util-linux", "spin": "spin", "sysctl": "procps",

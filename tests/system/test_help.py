@@ -14,9 +14,10 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(sys.argv[1])
 USHER, USHERD = str(BUILD / "tools/usher"), str(BUILD / "dataplane/port/usherd")
+SANDBOX = str(BUILD / "sim/sandbox/usher-sandbox")
 
 COMMANDS = [
-    [USHERD], [USHER], [USHER, "client"], [USHER, "client", "reserve"], [USHER, "load"],
+    [USHERD], *([[SANDBOX]] if os.path.exists(SANDBOX) else []), [USHER], [USHER, "client"], [USHER, "client", "reserve"], [USHER, "load"],
     [USHER, "top"], [USHER, "token"], [USHER, "token", "mint"], [USHER, "token", "check"],
     [USHER, "work"], [USHER, "work", "solve"], [USHER, "verify"], [USHER, "verify", "draw"], [USHER, "journal"], [USHER, "journal", "cat"],
     [USHER, "journal", "stat"], [USHER, "journal", "follow"], [USHER, "journal", "snapshot"],
