@@ -689,7 +689,6 @@ static int check_run(const struct ush_record *records, uint32_t count, uint32_t 
 	own -= *timed;
 	*priced = own > 1 && records[own - 1].type == USH_RECORD_TYPE_PRICES;
 	own -= *priced;
-
 	if (r->type == 0 || r->type >= USH_RECORD_TYPE_COUNT)
 		return bad(r, message, "unknown record type");
 	for (uint32_t i = 0; i < count; i++) {
@@ -765,17 +764,8 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 	case USH_RECORD_TYPE_WAIT_TURN:
 	case USH_RECORD_TYPE_WAIT_OPEN:
 		return apply_waiting(state, records, count, message);
-	case USH_RECORD_TYPE_ROOM_OPEN:
-	case USH_RECORD_TYPE_ROOM_JOIN:
-	case USH_RECORD_TYPE_ROOM_CLOSE:
-	case USH_RECORD_TYPE_ROOM_DRAW:
-	case USH_RECORD_TYPE_ROOM_SERVE:
-	case USH_RECORD_TYPE_ROOM_EXCHANGE:
-	case USH_RECORD_TYPE_ROOM_SET:
-	case USH_RECORD_TYPE_ROOM_KEY:
-		return apply_room(state, records, count, message);
 	default:
-		return bad(r, message, "unknown record type");
+		return apply_room(state, records, count, message);
 	}
 }
 

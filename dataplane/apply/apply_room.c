@@ -228,7 +228,9 @@ int apply_room(struct ush_state *state, const struct ush_record *records, uint32
 		return apply_exchange(state, records, message);
 	case USH_RECORD_TYPE_ROOM_SET:
 		return apply_set(state, records, message);
-	default:
+	case USH_RECORD_TYPE_ROOM_KEY:
 		return apply_key(state, records, message);
+	default:
+		return bad(records, message, "unknown record type");
 	}
 }

@@ -89,7 +89,7 @@ int ush_apply_channel(
 int apply_wait(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message);
 
-/* ROOM_OPEN and all that is about a waiting room. */
+/* ROOM_OPEN and all that is about a waiting room; refuses all other types. */
 int apply_room(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message);
 
