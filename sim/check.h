@@ -33,7 +33,7 @@ struct check {
 	void (*quiet)(struct sim *sim);
 };
 
-extern const struct check check_admission, check_best, check_bookings, check_channel,
+extern const struct check check_admission, check_auditor, check_best, check_bookings, check_channel,
 	check_conserve, check_durable, check_expiry, check_life, check_limits, check_lost,
 	check_pay, check_repeat, check_replay, check_sale, check_seats, check_time, check_waitlist;
 

@@ -11,10 +11,10 @@
 #define CALM_NS (120ull * SIM_SECOND)
 #define CALM_STEPS 20000u
 
-const struct check *const sim_checks[] = {&check_admission, &check_best, &check_bookings,
-	&check_channel, &check_conserve, &check_durable, &check_expiry, &check_life, &check_limits,
-	&check_lost, &check_pay, &check_repeat, &check_replay, &check_sale, &check_seats,
-	&check_time, &check_waitlist, NULL};
+const struct check *const sim_checks[] = {&check_admission, &check_auditor, &check_best,
+	&check_bookings, &check_channel, &check_conserve, &check_durable, &check_expiry,
+	&check_life, &check_limits, &check_lost, &check_pay, &check_repeat, &check_replay,
+	&check_sale, &check_seats, &check_time, &check_waitlist, NULL};
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
@@ -196,6 +196,7 @@ static void reset(struct sim *sim, uint64_t seed)
 	memset(sim->keys, 0, sizeof(sim->keys));
 	memset(sim->busy_ns, 0, sizeof(sim->busy_ns));
 	sim->page_event = 0;
+	sim->audited_seed = 0;
 	sim->page_next = 0;
 	sim->listing.active = false;
 	memset(&sim->times_seen, 0, sizeof(sim->times_seen));

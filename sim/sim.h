@@ -360,6 +360,8 @@ struct sim {
 	/* Turns of work that a wheel may lag behind; when its loop had its last turn. */
 	uint32_t backlog_turns[SIM_LOOPS_MAX];
 	uint64_t turn_before_ns[SIM_LOOPS_MAX];
+	/* check_auditor: the run that its book is of; 0: none. */
+	uint64_t audited_seed;
 	/* check_bookings: the listing under way. */
 	struct sim_listing listing;
 	bool failed;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "tools/ledger.h"
+#include "tools/names.h"
 #include "tools/offline.h"
 #include "tools/usher.h"
 
@@ -58,6 +59,7 @@ struct verify {
 	uint64_t acks;
 	/* Of operations whose record names no request that could be looked up. */
 	uint64_t acks_unchecked;
+	uint64_t unchecked_by_op[256];
 	uint64_t acks_lost;
 	uint64_t acks_wrong;
 };
@@ -133,6 +135,24 @@ static int run_replay(struct verify *v)
 			v->ledger.seats_sold);
 		error = -USH_ECORRUPT;
 	}
+	if (error == 0 && offline_point(&v->offline) == NULL &&
+		(v->audit.held_amount != v->ledger.amount_held ||
+			v->audit.sold_amount != v->ledger.amount_sold)) {
+		ush_message_set(&v->problem,
+			"engine and ledger disagree about amounts: held %" PRIu64 " and %" PRIu64
+			", sold %" PRIu64 " and %" PRIu64,
+			v->audit.held_amount, v->ledger.amount_held, v->audit.sold_amount,
+			v->ledger.amount_sold);
+		error = -USH_ECORRUPT;
+	}
+	if (error == 0 && offline_point(&v->offline) == NULL &&
+		v->audit.seat_seconds != v->ledger.seat_seconds) {
+		ush_message_set(&v->problem,
+			"engine and ledger disagree about the time of holds: %" PRIu64
+			" and %" PRIu64 " seat-seconds",
+			v->audit.seat_seconds, v->ledger.seat_seconds);
+		error = -USH_ECORRUPT;
+	}
 	return error;
 }
 
@@ -186,6 +206,26 @@ static bool has_seats(const struct ledger_entry *entry, const struct ush_ack_ent
 	return false;
 }
 
+/* The amount that was acknowledged is what the record says, unless it may have been told again
+ * later, of a hold that had changed by then. */
+static bool has_amount(
+	const struct verify *v, const struct ledger_entry *entry, const struct ush_ack_entry *ack)
+{
+	switch (ack->op) {
+	case USH_OP_PAY_BEGIN:
+		return entry->amount == ack->amount;
+	case USH_OP_RESERVE:
+	case USH_OP_RESERVE_BEST:
+	case USH_OP_RESERVE_AREA:
+	case USH_OP_SWAP:
+	case USH_OP_PAY_LATE:
+		return ledger_amount(entry) == ack->amount ||
+		       !ledger_is_unchanged(&v->ledger, entry);
+	default:
+		return true;
+	}
+}
+
 static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
 {
 	uint8_t type = type_of_op(ack->op);
@@ -195,6 +235,7 @@ static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
 		return;
 	if (type == 0) {
 		v->acks_unchecked++;
+		v->unchecked_by_op[ack->op]++;
 		return;
 	}
 	v->acks++;
@@ -211,7 +252,7 @@ static void check_ack(struct verify *v, const struct ush_ack_entry *ack)
 	if (is_of_type(entry, type) && entry->hold == ack->hold && entry->user == ack->user &&
 		entry->event == ack->event &&
 		(!has_request_id(type) || entry->request_id == ack->request_id) &&
-		has_seats(entry, ack))
+		has_seats(entry, ack) && has_amount(v, entry, ack))
 		return;
 	v->acks_wrong++;
 	if (v->problem.text[0] == '\0')
@@ -308,6 +349,28 @@ static void print_json_text(const char *text)
 	putchar('"');
 }
 
+/* Which operations the unchecked acknowledgements are of. */
+static void print_unchecked(const struct verify *v, bool json)
+{
+	const char *comma = "";
+
+	if (json)
+		printf("\"unchecked\":{");
+	for (uint32_t op = 0; op < 256; op++) {
+		if (v->unchecked_by_op[op] == 0)
+			continue;
+		if (json)
+			printf("%s\"%s\":%" PRIu64, comma, usher_name_op(op),
+				v->unchecked_by_op[op]);
+		else
+			printf("  not checked: %-9s %10" PRIu64 "\n", usher_name_op(op),
+				v->unchecked_by_op[op]);
+		comma = ",";
+	}
+	if (json)
+		printf("},");
+}
+
 static void print_report(const struct verify *v, bool json)
 {
 	const struct {
@@ -327,6 +390,9 @@ static void print_report(const struct verify *v, bool json)
 		{"house", v->audit.house_seats},
 		{"held", v->audit.held_seats},
 		{"sold", v->audit.sold_seats},
+		{"held_amount", v->audit.held_amount},
+		{"sold_amount", v->audit.sold_amount},
+		{"seat_seconds", v->audit.seat_seconds},
 		{"holds_granted", v->by_type[USH_RECORD_TYPE_HOLD]},
 		{"holds_released", v->by_type[USH_RECORD_TYPE_RELEASE]},
 		{"holds_expired", v->by_type[USH_RECORD_TYPE_EXPIRE]},
@@ -351,6 +417,7 @@ static void print_report(const struct verify *v, bool json)
 		else
 			printf("%-22s %12" PRIu64 "\n", rows[i].name, rows[i].value);
 	}
+	print_unchecked(v, json);
 	if (json) {
 		printf("\"sound\":%s,\"problem\":", is_sound(v) ? "true" : "false");
 		print_json_text(problem_of(v));

@@ -24,6 +24,7 @@ void ledger_close(struct ledger *ledger)
 		free(ledger->taken[i]);
 	ledger_close_waits(ledger);
 	ledger_close_rooms(ledger);
+	free(ledger->times);
 	free(ledger->taken);
 	free(ledger->events);
 	free(ledger->index);
@@ -89,6 +90,7 @@ static int add(struct ledger *ledger, const struct ush_record *r, uint64_t hold,
 		.mask = r->mask,
 		.left = r->mask,
 		.amount = r->amount,
+		.amount_left = r->amount,
 		.event = r->event,
 		.request_id = r->request_id,
 		.row = r->row,
@@ -130,10 +132,18 @@ static int book_hold(struct ledger *ledger, const struct ush_record *records, ui
 			ledger_fault(ledger, r, "takes a seat set aside for those who wait");
 		*taken |= r->mask;
 		ledger->seats_held += ush_popcount64(r->mask);
+		ledger->amount_held += r->amount;
 	}
 	*slot_of(ledger, records[0].hold) = first + 1;
 	ledger->holds++;
 	return grow_index(ledger);
+}
+
+/* ret: true if the hold was sold, and not all of it was refunded. in: index: slot_of it. */
+static bool is_sold(const struct ledger *ledger, uint32_t index)
+{
+	return ledger->entries[index - 1].sold &&
+	       ledger_seats_left(ledger, ledger->entries[index - 1].hold) != 0;
 }
 
 /* A hold sold at once, for one that is over. */
@@ -146,19 +156,21 @@ static int book_late(struct ledger *ledger, const struct ush_record *records, ui
 	for (uint32_t i = 0; i < count; i++) {
 		ledger->seats_held -= ush_popcount64(records[i].mask);
 		ledger->seats_sold += ush_popcount64(records[i].mask);
+		ledger->amount_held -= records[i].amount;
+		ledger->amount_sold += records[i].amount;
 	}
 	if (error != 0)
 		return error;
 	ledger->entries[*slot_of(ledger, records->hold) - 1].end = USH_RECORD_TYPE_LATE;
+	ledger->entries[*slot_of(ledger, records->hold) - 1].sold = true;
 	/* 0: from before the snapshot that this began with. */
 	if (index == 0)
 		return 0;
-	if (ledger->entries[index - 1].end == 0)
+	if (ledger->entries[index - 1].end == 0 || is_sold(ledger, index))
 		ledger_fault(ledger, records, "sold late for a hold that is not over");
-	if (ledger->entries[index - 1].end == USH_RECORD_TYPE_CONFIRM ||
-		ledger->entries[index - 1].end == USH_RECORD_TYPE_LATE)
-		ledger_fault(ledger, records, "sold late for a hold that was sold");
-	ledger->entries[index - 1].end = USH_RECORD_TYPE_LATE;
+	if (ledger->entries[index - 1].late_user == records->user)
+		ledger_fault(ledger, records, "sold late twice for a hold");
+	ledger->entries[index - 1].late_user = records->user;
 	return 0;
 }
 
@@ -175,14 +187,17 @@ static int book_end(struct ledger *ledger, const struct ush_record *r)
 	if (leg->owner != r->user || leg->event != r->event)
 		ledger_fault(ledger, r, "ends another user's hold");
 	leg->end = r->type;
+	leg->sold = r->state == USH_HOLD_STATE_SOLD;
 	for (uint32_t i = 0; i < ledger->entries[index - 1].legs; i++, leg++) {
 		uint64_t *taken = seats_of(ledger, leg->event, leg->row);
 		uint32_t seats = ush_popcount64(leg->left);
 		if (taken == NULL)
 			return -USH_ENOMEM;
 		ledger->seats_held -= seats;
+		ledger->amount_held -= leg->amount_left;
 		if (r->state == USH_HOLD_STATE_SOLD) {
 			ledger->seats_sold += seats;
+			ledger->amount_sold += leg->amount_left;
 			continue;
 		}
 		if ((*taken & leg->left) != leg->left)
@@ -208,10 +223,11 @@ static int book_step(struct ledger *ledger, const struct ush_record *r)
 /* What is paid is what the legs cost when they were taken, whatever prices are now. */
 static int book_pay_begin(struct ledger *ledger, const struct ush_record *r)
 {
-	uint32_t index = *slot_of(ledger, r->hold), amount = 0;
+	uint32_t index = *slot_of(ledger, r->hold);
+	uint64_t amount = 0;
 
 	for (uint32_t i = 0; index != 0 && i < ledger->entries[index - 1].legs; i++)
-		amount += ledger->entries[index - 1 + i].amount;
+		amount += ledger->entries[index - 1 + i].amount_left;
 	if (index != 0 && amount != r->amount)
 		ledger_fault(ledger, r, "what is paid is not what the hold costs");
 	return book_step(ledger, r);
@@ -241,15 +257,14 @@ static int book_cut(
 			ledger_fault(ledger, r, "gives back seats that the hold does not have");
 			continue;
 		}
+		if (r->amount > leg->amount_left || ((leg->left & ~r->mask) == 0 && r->amount != 0))
+			ledger_fault(ledger, r, "what is left costs more than all did");
+		*(sold ? &ledger->seats_sold : &ledger->seats_held) -= ush_popcount64(r->mask);
+		*(sold ? &ledger->amount_sold : &ledger->amount_held) -=
+			(uint64_t)leg->amount_left - r->amount;
 		leg->left &= ~r->mask;
+		leg->amount_left = r->amount;
 		*taken &= ~r->mask;
-		if (r->amount > leg->amount || (leg->left == 0 && r->amount != 0))
-			ledger_fault(ledger, r, "what is left costs more than it did");
-		leg->amount = r->amount;
-		if (sold)
-			ledger->seats_sold -= ush_popcount64(r->mask);
-		else
-			ledger->seats_held -= ush_popcount64(r->mask);
 	}
 	return error;
 }
@@ -289,12 +304,13 @@ static int book_swap(struct ledger *ledger, const struct ush_record *records, ui
 			at++;
 		if (at == n && n < USH_LEG_COUNT_MAX * 2)
 			legs[n++] = (struct ledger_entry){.row = r->row};
-		if (at < n && r->amount < legs[at].amount)
-			ledger_fault(ledger, r, "seats are taken and the leg costs less");
-		if (at < n) {
-			legs[at].left |= r->mask;
-			legs[at].amount = r->amount;
-		}
+		if (at == n)
+			continue;
+		if (r->amount < legs[at].amount_left)
+			ledger_fault(ledger, r, "more seats cost less");
+		ledger->amount_held += (uint64_t)r->amount - legs[at].amount_left;
+		legs[at].left |= r->mask;
+		legs[at].amount_left = r->amount;
 	}
 	if (n > USH_LEG_COUNT_MAX)
 		ledger_fault(ledger, &records[0], "a hold of too many rows");
@@ -304,12 +320,35 @@ static int book_swap(struct ledger *ledger, const struct ush_record *records, ui
 
 		r.row = legs[i].row;
 		r.mask = legs[i].left;
-		r.amount = legs[i].amount;
+		r.amount = legs[i].amount_left;
 		r.run_index = (uint8_t)i;
 		r.run_count = (uint8_t)n;
 		error = add(ledger, &r, records[0].hold, last);
 	}
 	return error;
+}
+
+/* A refund names seats that the hold has, and no more than they cost. */
+static int book_refund_begin(
+	struct ledger *ledger, const struct ush_record *records, uint32_t count)
+{
+	uint32_t index = *slot_of(ledger, records[0].hold);
+
+	for (uint32_t i = 0; index != 0 && i < count; i++) {
+		const struct ledger_entry *leg = &ledger->entries[index - 1];
+		uint32_t legs = leg->legs;
+
+		for (; legs > 1 && (leg->row != records[i].row || leg->left == 0); legs--)
+			leg++;
+		if (leg->row != records[i].row || (records[i].mask & ~leg->left) != 0)
+			ledger_fault(
+				ledger, &records[i], "refunds seats that the hold does not have");
+		else if (records[i].amount > leg->amount_left ||
+			 (records[i].mask == leg->left && records[i].amount != leg->amount_left))
+			ledger_fault(
+				ledger, &records[i], "refunds another amount than the seats cost");
+	}
+	return book_step(ledger, &records[count - 1]);
 }
 
 static int book_transfer(struct ledger *ledger, const struct ush_record *r)
@@ -400,12 +439,11 @@ static void book_prices(
 /* What stands behind a run's own records. out: *count: without it. */
 static int book_behind(struct ledger *ledger, const struct ush_record *records, uint32_t *count)
 {
+	const struct ush_record *time = NULL;
 	int error = 0;
 
-	/* Time is charged to who holds. */
-	if (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_USER_TIME &&
-		records[--*count].user != records[0].user)
-		ledger_fault(ledger, &records[*count], "time of a user whose hold it is not");
+	if (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_USER_TIME)
+		time = &records[--*count];
 	if (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_PRICES)
 		book_prices(ledger, &records[--*count], records);
 	for (uint32_t i = 0; records[0].type == USH_RECORD_TYPE_UNBLOCK && i < *count; i++) {
@@ -415,7 +453,7 @@ static int book_behind(struct ledger *ledger, const struct ush_record *records, 
 	/* What is kept from the open pool is in nobody's hold either way. */
 	while (*count > 1 && records[*count - 1].type == USH_RECORD_TYPE_KEEP && error == 0)
 		error = ledger_book_keep(ledger, &records[--*count]);
-	return error;
+	return error != 0 ? error : ledger_book_time(ledger, records, *count, time);
 }
 
 int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_t count)
@@ -460,7 +498,7 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	case USH_RECORD_TYPE_SWAP:
 		return book_swap(ledger, records, count);
 	case USH_RECORD_TYPE_REFUND_BEGIN:
-		return book_step(ledger, &records[count - 1]);
+		return book_refund_begin(ledger, records, count);
 	case USH_RECORD_TYPE_REFUND_END:
 		return records[0].mask == 0 ? book_step(ledger, &records[0])
 					    : book_cut(ledger, records, count, true);
@@ -488,6 +526,39 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 	default:
 		return 0;
 	}
+}
+
+uint64_t ledger_seats_left(const struct ledger *ledger, uint64_t hold)
+{
+	uint32_t index = *slot_of(ledger, hold);
+	uint64_t seats = 0;
+
+	for (uint32_t i = 0; index != 0 && i < ledger->entries[index - 1].legs; i++)
+		seats += ush_popcount64(ledger->entries[index - 1 + i].left);
+	return seats;
+}
+
+uint64_t ledger_amount(const struct ledger_entry *entry)
+{
+	uint64_t amount = 0;
+
+	for (uint32_t i = 0; i < entry->legs; i++)
+		amount += entry[i].amount;
+	return amount;
+}
+
+bool ledger_is_unchanged(const struct ledger *ledger, const struct ledger_entry *entry)
+{
+	uint32_t index = *slot_of(ledger, entry->hold);
+
+	/* A swap writes the legs anew. */
+	if (index == 0 || entry != &ledger->entries[index - 1] || (entry->end != 0 && !entry->sold))
+		return false;
+	for (uint32_t i = 0; i < entry->legs; i++) {
+		if (entry[i].left != entry[i].mask)
+			return false;
+	}
+	return true;
 }
 
 const struct ledger_entry *ledger_find(const struct ledger *ledger, uint64_t sequence)

@@ -23,8 +23,11 @@ struct ledger_entry {
 	/* As it was made; and what is left of it. */
 	uint64_t mask;
 	uint64_t left;
-	/* Price of what is left of this leg. */
+	/* Price of the leg as it was made, and of what is left. */
 	uint32_t amount;
+	uint32_t amount_left;
+	/* It is over, and was sold late to this user; 0: to nobody. */
+	uint64_t late_user;
 	uint32_t event;
 	uint32_t request_id;
 	/* The hold's next leg follows at the next entry while leg < legs - 1. */
@@ -34,6 +37,15 @@ struct ledger_entry {
 	uint8_t type;
 	/* HOLD only: 0 live, else the record type that ended or sold it. */
 	uint8_t end;
+	bool sold;
+};
+
+/* What a user has used of an event's hold budget. event 0: unused. */
+struct ledger_time {
+	uint64_t user;
+	uint64_t cool_until_ns;
+	uint32_t event;
+	uint32_t held_s;
 };
 
 /* One who waits, or did. */
@@ -88,6 +100,15 @@ struct ledger {
 	uint8_t status[USH_EVENT_ID_MAX + 1u];
 	uint64_t seats_held;
 	uint64_t seats_sold;
+	/* What those seats cost. */
+	uint64_t amount_held;
+	uint64_t amount_sold;
+	/* Open addressing, by event and user; events that have a budget; the sum over all users. */
+	struct ledger_time *times;
+	size_t time_count;
+	size_t time_size;
+	bool has_budget[USH_EVENT_ID_MAX + 1u];
+	uint64_t seat_seconds;
 	/* Faults, counted; the first one in words. */
 	uint64_t double_sold;
 	uint64_t contradictions;
@@ -109,6 +130,13 @@ int ledger_book_wait(struct ledger *ledger, const struct ush_record *records, ui
 int ledger_book_offer(struct ledger *ledger, const struct ush_record *records, uint32_t count);
 int ledger_book_keep(struct ledger *ledger, const struct ush_record *r);
 
+/* USER_TIME at the end of the run that `records` begins, before anything else of it is booked; r
+ * NULL: it has none. err: -USH_ENOMEM. */
+int ledger_book_time(struct ledger *ledger, const struct ush_record *records, uint32_t count,
+	const struct ush_record *r);
+
+/* ret: seats that the hold has; 0: no such hold. */
+uint64_t ledger_seats_left(const struct ledger *ledger, uint64_t hold);
 /* Rows from `first` on, `count` of them, are added and set aside. err: -USH_ENOMEM. */
 int ledger_book_added(struct ledger *ledger, uint32_t event, uint32_t first, uint32_t count);
 
@@ -123,6 +151,12 @@ void ledger_close_waits(struct ledger *ledger);
 /* ROOM_*. err: -USH_ENOMEM. */
 int ledger_book_room(struct ledger *ledger, const struct ush_record *records, uint32_t count);
 void ledger_close_rooms(struct ledger *ledger);
+
+/* ret: what the entry's hold cost when it was made, by that record. in: entry: its leg 0. */
+uint64_t ledger_amount(const struct ledger_entry *entry);
+
+/* ret: true if the hold that the entry made goes on as it was made. */
+bool ledger_is_unchanged(const struct ledger *ledger, const struct ledger_entry *entry);
 
 /* ret: the entry with this sequence, type and hold, or NULL. cost: O(log n). */
 const struct ledger_entry *ledger_find(const struct ledger *ledger, uint64_t sequence);

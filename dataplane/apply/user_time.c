@@ -17,6 +17,14 @@ static bool may_charge(uint8_t type)
 	       type == USH_RECORD_TYPE_EXTEND || type == USH_RECORD_TYPE_SWAP;
 }
 
+/* A hold is charged for at least a second when it is made, and when it gains time; only what counts
+ * no further may go without. What a swap takes may be worth what it gives up. */
+static bool must_charge(uint8_t type)
+{
+	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_OFFER ||
+	       type == USH_RECORD_TYPE_EXTEND;
+}
+
 static bool may_end(uint8_t type)
 {
 	return type == USH_RECORD_TYPE_RELEASE || type == USH_RECORD_TYPE_EXPIRE ||
@@ -53,21 +61,24 @@ int ush_apply_user_time(struct ush_state *state, const struct ush_record *first,
 	struct ush_user *user;
 	int error;
 
-	if (r == NULL && first->type != USH_RECORD_TYPE_HOLD)
+	if (r == NULL && !must_charge(first->type))
 		return 0;
 	error = find_event(state, first, &event, message);
 	if (error != 0)
 		return error;
+	if (r == NULL && event->hold_budget_s == 0)
+		return 0;
 	if (r == NULL)
-		return event->hold_budget_s == 0
-			       ? 0
-			       : bad(first, message, "a hold that is not charged to its user");
+		r = first;
 	if (ush_user_find(users, ush_user_hash(users, r->user, r->event), r->user, r->event, 0, 0,
 		    &user) != USH_USER_OK)
 		return bad(r, message, "the time of a user who has nothing");
 	time = ush_user_time(users, user);
-	error = check_time(event, time, first, r, message);
-	if (error == 0) {
+	if (r != first)
+		error = check_time(event, time, first, r, message);
+	else if (time->held_s != UINT32_MAX)
+		error = bad(first, message, "a hold that is not charged to its user");
+	if (error == 0 && r != first) {
 		time->held_s = r->amount;
 		time->cool_until_ns = r->deadline_ns;
 	}

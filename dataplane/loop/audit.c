@@ -56,6 +56,7 @@ static int audit_hold(struct audit *audit, uint32_t index)
 	uint32_t state = ush_hold_word_state(atomic_load(&first->word));
 	struct ush_user *user = NULL;
 	uint32_t seats = 0;
+	uint64_t amount = 0;
 
 	bool held = state == USH_HOLD_STATE_HELD || state == USH_HOLD_STATE_PAYING;
 
@@ -66,15 +67,18 @@ static int audit_hold(struct audit *audit, uint32_t index)
 		if (error != 0)
 			return error;
 		seats += ush_popcount64(leg->mask);
+		amount += leg->amount;
 		if (leg->next == USH_HOLD_NONE)
 			break;
 	}
 	if (held) {
 		audit->sum->held_holds++;
 		audit->sum->held_seats += seats;
+		audit->sum->held_amount += amount;
 	} else {
 		audit->sum->sold_holds++;
 		audit->sum->sold_seats += seats;
+		audit->sum->sold_amount += amount;
 	}
 	if (ush_user_find(users, ush_user_hash(users, first->user, first->event), first->user,
 		    first->event, 0, 0, &user) != USH_USER_OK)
@@ -139,6 +143,7 @@ static int audit_users(struct audit *audit)
 		if (lock == USH_USER_EMPTY)
 			continue;
 		audit->sum->users++;
+		audit->sum->seat_seconds += ush_user_time(users, line)->held_s;
 		if (lock != USH_USER_IDLE)
 			return contradiction(
 				audit, "a user line is locked", atomic_load(&line->user), lock);

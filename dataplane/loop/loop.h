@@ -197,6 +197,11 @@ struct ush_engine_audit {
 	uint64_t held_holds;
 	uint64_t sold_holds;
 	uint64_t users;
+	/* What the seats held and sold cost, in the minor units of whatever currency; seats times
+	 * seconds that users have used of events' hold budgets. */
+	uint64_t held_amount;
+	uint64_t sold_amount;
+	uint64_t seat_seconds;
 	/* Seats that two holds claim at once. Must be 0. */
 	uint64_t double_sold;
 };

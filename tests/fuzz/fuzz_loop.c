@@ -4,8 +4,9 @@
  * through an input and is made anew for the next.
  *
  * Each step is one byte that says what and a few that say how: a frame or control message of raw
- * bytes, a request with some fields set, the last request again, time passing, records becoming
- * durable, a turn. Afterwards every packet has come back, the counters add up, the audit finds no
+ * bytes, a request with some fields set, the last request again, a row added or a price changed,
+ * time passing, records becoming durable, a turn. The first bytes say whether the time of holds
+ * counts. Afterwards every packet has come back, the counters add up, the audit finds no
  * contradiction, and the log applied to a second engine gives the same sums.
  *
  * Owns:  two engines.
@@ -13,9 +14,11 @@
  * Never: DPDK.
  */
 #include "../replay.h"
+#include "loop/internal.h"
 
 #define LOOPS 2u
 #define ROWS 3u
+#define ROWS_MAX 6u
 #define SEATS 9u
 #define STEPS_MAX 400u
 #define FRAME_HEAD 42u
@@ -40,8 +43,15 @@ struct fuzz {
 	uint32_t hold_count;
 	struct ush_packet burst[8];
 	uint32_t burst_count;
+	/* Of the next packet. */
+	void *attachment;
 	uint8_t last[256];
 	uint32_t last_bytes;
+	/* What the event is by now. */
+	uint32_t rows;
+	uint32_t price;
+	uint32_t budget_s;
+	uint32_t pause_ms;
 };
 
 /* Large; the memory of the engines is mapped and freed for each input. */
@@ -110,8 +120,10 @@ static void give(struct fuzz *f, const uint8_t *bytes, uint32_t size, uint16_t f
 		.size = size,
 		.capacity = USH_PAYLOAD_BYTES_MAX,
 		.handle = (void *)(uintptr_t)size,
-		.flags = flags,
+		.attachment = f->attachment,
+		.flags = flags | (f->attachment != NULL ? USH_PACKET_ATTACHED : 0),
 	};
+	f->attachment = NULL;
 	f->given++;
 	memcpy(f->last, bytes, ush_min64(size, sizeof(f->last)));
 	f->last_bytes = (uint32_t)ush_min64(size, sizeof(f->last));
@@ -190,7 +202,7 @@ static void give_request(struct fuzz *f, bool control)
 	if (r.op == USH_OP_RELEASE || r.op == USH_OP_QUERY_HOLD || r.op == USH_OP_CONFIRM)
 		r.hold = f->hold[take(&f->in, 1) % 8];
 	if (r.op == USH_OP_RESERVE || r.op == USH_OP_BLOCK || r.op == USH_OP_UNBLOCK) {
-		r.row = (uint16_t)(take(&f->in, 1) % (ROWS + 1));
+		r.row = (uint16_t)(take(&f->in, 1) % (ROWS_MAX + 1));
 		r.mask = take(&f->in, 2) & ((2u << SEATS) - 1);
 	}
 	if (r.op == USH_OP_RESERVE)
@@ -263,11 +275,62 @@ static void give_room(struct fuzz *f)
 			USH_PACKET_L4_CHECKSUM_GOOD);
 }
 
+static void *make_image(const struct fuzz *f, size_t *bytes)
+{
+	struct ush_venue_tier tier = {.price = f->price};
+	uint8_t *image = harness_image(f->rows, SEATS, 6, bytes);
+
+	memcpy(image + sizeof(struct ush_venue_header), &tier, sizeof(tier));
+	memcpy(image + offsetof(struct ush_venue_header, hold_budget_s), &f->budget_s, 4);
+	memcpy(image + offsetof(struct ush_venue_header, cool_down_ms), &f->pause_ms, 4);
+	harness_image_seal(image, *bytes);
+	return image;
+}
+
+/* One row more, or another price, with a burst around it. */
+static void give_change(struct fuzz *f)
+{
+	struct ush_request r = {.magic = USH_REQUEST_MAGIC,
+		.version = USH_VERSION,
+		.op = USH_OP_EVENT_CHANGE,
+		.size = sizeof(r),
+		.event = 1};
+	uint32_t rows = f->rows, price = f->price;
+	uint32_t how = (uint32_t)take(&f->in, 1), row;
+	struct ush_message message;
+	struct ush_change *change;
+	size_t bytes;
+	void *image;
+
+	if (f->replay.change_count == REPLAY_CHANGES)
+		return;
+	f->rows += (how & 1) != 0 && f->rows < ROWS_MAX;
+	f->price += how >> 1;
+	r.request_id = how >> 6;
+	image = make_image(f, &bytes);
+	/* Asked for before by this id, or below one that was. */
+	if (ush_engine_change_build(f->h.engine, 1, r.request_id, NULL, image, bytes, &change, &row,
+		    &message) != USH_STATUS_OK) {
+		free(image);
+		f->rows = rows;
+		f->price = price;
+		return;
+	}
+	replay_change(&f->replay, image, bytes);
+	f->attachment = change;
+	give(f, (const uint8_t *)&r, sizeof(r), USH_PACKET_CONTROL);
+	/* Not two at a time; and whether it was made is known then. */
+	turn(f);
+	f->rows = ush_event_row_count(ush_inventory_event(&f->h.engine->inventory, 1));
+	if (ush_event_digest(ush_inventory_event(&f->h.engine->inventory, 1)) != change->digest)
+		f->price = price;
+}
+
 static void step(struct fuzz *f)
 {
 	uint8_t what = (uint8_t)take(&f->in, 1);
 
-	switch (what % 13) {
+	switch (what % 14) {
 	case 0:
 		give_raw(f, false);
 		break;
@@ -296,6 +359,9 @@ static void step(struct fuzz *f)
 		break;
 	case 9:
 		durable(f);
+		break;
+	case 11:
+		give_change(f);
 		break;
 	case 10:
 		turn(f);
@@ -362,7 +428,11 @@ static void start(struct fuzz *f, const uint8_t *data, size_t size)
 	f->h.net.has_ipv4 = true;
 	f->h.net.udp_port_be = __builtin_bswap16(USH_UDP_PORT);
 	replay_init(&f->replay);
-	image = harness_image(ROWS, SEATS, 6, &bytes);
+	f->rows = ROWS;
+	f->price = 2500;
+	f->budget_s = (uint32_t)take(&f->in, 1) % 4 * 3;
+	f->pause_ms = (uint32_t)take(&f->in, 1) % 4 * 10;
+	image = make_image(f, &bytes);
 	harness_event_of(&f->h, 1, image, bytes);
 	replay_image(&f->replay, 1, image, bytes);
 	memset(f->ticket, 0, sizeof(f->ticket));

@@ -5,7 +5,7 @@
 
 #include "oracle.h"
 
-#define BIT(status) (1u << (status))
+#define BIT(status) (1ull << (status))
 
 /* The first thing found wrong is kept. */
 #define WANT(o, condition) \
@@ -78,8 +78,10 @@ void oracle_turn(struct oracle *o, uint64_t now_ns)
 	for (uint32_t i = 0; i < o->hold_count; i++) {
 		if (o->hold[i].state != USH_HOLD_STATE_HELD)
 			continue;
-		if ((o->hold[i].deadline_ns + tick - 1) / tick <= now_ns / tick)
-			hold_ends(o, i);
+		if ((o->hold[i].deadline_ns + tick - 1) / tick > now_ns / tick)
+			continue;
+		oracle_cool_down(o, &o->hold[i], o->hold[i].deadline_ns);
+		hold_ends(o, i);
 	}
 	/* What has ended by the clock is settled before the requests of the turn. */
 	o->turn++;
@@ -333,7 +335,7 @@ static bool judge_window(
 /* What stands against a request for seats. */
 struct obstacles {
 	/* Statuses that may be answered; 0: only OK. */
-	uint32_t statuses;
+	uint64_t statuses;
 	uint32_t seats;
 	uint64_t price;
 	/* Some seat asked for changed hands in this turn. */
@@ -421,6 +423,21 @@ static void take_seats(struct oracle *o, const struct oracle_request *q, enum or
 	}
 }
 
+static void check_time(struct oracle *o, const struct oracle_request *q, const struct ush_reply *y)
+{
+	const struct oracle_event *e = &o->event[q->r.event];
+	const struct oracle_user *user = &o->user[q->r.event][q->r.user];
+
+	if (y->status == USH_STATUS_HOLD_BUDGET)
+		WANT_EQ(o, y->detail,
+			e->hold_budget_s > user->held_s ? e->hold_budget_s - user->held_s : 0);
+	if (y->status != USH_STATUS_COOL_DOWN)
+		return;
+	WANT(o, y->detail <= (user->cool_to_ns - o->now_ns + 999999) / 1000000);
+	if (o->now_ns < user->cool_from_ns)
+		WANT(o, y->detail >= (user->cool_from_ns - o->now_ns + 999999) / 1000000);
+}
+
 static void grant(struct oracle *o, const struct oracle_request *q, const struct obstacles *found,
 	const struct ush_reply *y)
 {
@@ -437,6 +454,7 @@ static void grant(struct oracle *o, const struct oracle_request *q, const struct
 		.amount = found->price,
 		.sequence = y->sequence,
 		.legs = q->leg_count,
+		.seats = found->seats,
 		.state = USH_HOLD_STATE_HELD,
 	};
 	for (uint32_t i = 0; i < index; i++)
@@ -446,6 +464,7 @@ static void grant(struct oracle *o, const struct oracle_request *q, const struct
 	WANT_EQ(o, y->detail, 0);
 	take_seats(o, q, ORACLE_FREE, ORACLE_TAKEN, index);
 	o->lines_used += hold->legs;
+	o->user[q->r.event][q->r.user].held_s += oracle_time_of(e, q, found->seats);
 	remember(o, q, USH_STATUS_OK, index, y->sequence);
 }
 
@@ -454,12 +473,12 @@ static void judge_reserve(
 {
 	const struct oracle_event *e = &o->event[q->r.event];
 	struct obstacles found;
-	uint32_t may;
+	uint64_t may;
 
 	if (judge_window(o, q, y))
 		return;
 	look(o, q, false, &found);
-	may = found.statuses;
+	may = found.statuses | oracle_time_obstacles(o, q, found.seats);
 	if (e->status != USH_EVENT_STATUS_ON_SALE)
 		may |= BIT(USH_STATUS_NOT_ON_SALE);
 	else if (is_sold_out(o, q->r.event))
@@ -474,8 +493,9 @@ static void judge_reserve(
 		/* With all its seats free, only what moves or what came back may be in the way. */
 		WANT_EQ(o,
 			may & ~(BIT(USH_STATUS_TAKEN) | BIT(USH_STATUS_TAKEN_NOW) |
-				      BIT(USH_STATUS_BUSY)),
+				      BIT(USH_STATUS_BUSY) | BIT(USH_STATUS_COOL_DOWN)),
 			0);
+		WANT(o, o->now_ns >= o->user[q->r.event][q->r.user].cool_from_ns);
 		WANT_EQ(o, found.way, 0);
 		WANT(o, o->lines_used + q->leg_count <= o->lines);
 		grant(o, q, &found, y);
@@ -483,6 +503,7 @@ static void judge_reserve(
 	}
 	WANT(o, (may >> y->status & 1) != 0);
 	check_way(o, q, &found, y);
+	check_time(o, q, y);
 	if (y->status == USH_STATUS_LIMIT)
 		WANT_EQ(o, y->detail, e->user_seats_max);
 	if (y->status == USH_STATUS_NOT_ON_SALE)
@@ -503,6 +524,7 @@ static bool judge_lapsed(struct oracle *o, uint32_t index, const struct ush_repl
 	WANT_EQ(o, y->state, USH_HOLD_STATE_EXPIRED);
 	if (y->op != USH_OP_QUERY_HOLD) {
 		check_change(o, y);
+		oracle_cool_down(o, &o->hold[index], o->now_ns);
 		hold_ends(o, index);
 	}
 	return true;
@@ -529,6 +551,8 @@ static void judge_release(
 		WANT_EQ(o, y->state, USH_HOLD_STATE_RELEASED);
 		WANT_EQ(o, y->detail, 0);
 		check_change(o, y);
+		oracle_time_back(o, &o->hold[index]);
+		oracle_cool_down(o, &o->hold[index], o->now_ns);
 		hold_ends(o, index);
 	}
 	remember(o, q, y->status, index, y->sequence);
@@ -553,6 +577,7 @@ static void judge_confirm(
 		WANT_EQ(o, y->sequence, hold->sequence);
 	} else {
 		hold->state = USH_HOLD_STATE_SOLD;
+		oracle_time_back(o, hold);
 		hold->sequence = y->sequence;
 		o->event[q->r.event].changed = o->turn;
 		check_change(o, y);
@@ -629,7 +654,7 @@ static void judge_house(struct oracle *o, const struct oracle_request *q, const 
 {
 	bool block = q->r.op == USH_OP_BLOCK;
 	struct obstacles found;
-	uint32_t may;
+	uint64_t may;
 
 	look(o, q, true, &found);
 	may = found.statuses;

@@ -57,6 +57,9 @@ struct oracle_event {
 	uint32_t hold_ms;
 	uint32_t hold_ms_max;
 	uint32_t user_seats_max;
+	/* 0: no such rule. */
+	uint32_t hold_budget_s;
+	uint32_t cool_down_ms;
 	uint32_t row_count;
 	uint32_t section_count;
 	uint32_t section_first[ORACLE_SECTIONS + 1];
@@ -73,6 +76,7 @@ struct oracle_hold {
 	uint64_t sequence;
 	uint32_t event;
 	uint32_t legs;
+	uint32_t seats;
 	/* HELD, SOLD, or FREE: over. */
 	uint8_t state;
 };
@@ -86,6 +90,11 @@ struct oracle_done {
 
 struct oracle_user {
 	uint32_t top;
+	/* Of the hold budget this is used. */
+	uint64_t held_s;
+	/* No new hold before. When the box ended an expired hold is known within bounds only. */
+	uint64_t cool_from_ns;
+	uint64_t cool_to_ns;
 	uint32_t done_count;
 	struct oracle_done done[ORACLE_DONE];
 };
@@ -111,6 +120,22 @@ struct oracle {
  * new, and all its seats but house seats are free. */
 void oracle_row(struct oracle_event *e, uint32_t r, const struct ush_venue_row *row,
 	const struct ush_venue_tier *tiers, bool fresh);
+
+/* ---- oracle_time.c, for oracle.c ---- */
+
+/* What is left of a hold's time is given back, in whole seconds. */
+void oracle_time_back(struct oracle *o, const struct oracle_hold *hold);
+
+/* A hold ended unsold at some time from `from_ns` to now: its user pauses. */
+void oracle_cool_down(struct oracle *o, const struct oracle_hold *hold, uint64_t from_ns);
+
+/* ret: seats times seconds of a new hold, if the event counts them. */
+uint64_t oracle_time_of(
+	const struct oracle_event *e, const struct oracle_request *q, uint32_t seats);
+
+/* ret: the statuses, a bit each, that the user's time may ask for. */
+uint64_t oracle_time_obstacles(
+	const struct oracle *o, const struct oracle_request *q, uint32_t seats);
 
 /* Starts a turn at now_ns: holds whose tick has come are over. */
 void oracle_turn(struct oracle *o, uint64_t now_ns);

@@ -194,6 +194,8 @@ static void make_event(struct run *run, uint32_t event)
 	e->hold_ms = 10 + below(run, below(run, 2) == 0 ? 3000 : 60000);
 	e->hold_ms_max = e->hold_ms + below(run, 60000);
 	e->user_seats_max = limits[below(run, 5)];
+	e->hold_budget_s = below(run, 3) == 0 ? 1 + below(run, 2000) : 0;
+	e->cool_down_ms = below(run, 3) == 0 ? 1 + below(run, 3000) : 0;
 	e->status = USH_EVENT_STATUS_ON_SALE;
 	venue->header = (struct ush_venue_header){
 		.magic = USH_VENUE_MAGIC,
@@ -204,6 +206,8 @@ static void make_event(struct run *run, uint32_t event)
 		.hold_ms = e->hold_ms,
 		.hold_ms_max = e->hold_ms_max,
 		.user_seats_max = (uint16_t)e->user_seats_max,
+		.hold_budget_s = e->hold_budget_s,
+		.cool_down_ms = e->cool_down_ms,
 		.currency = "EUR",
 	};
 	image = image_of(venue, &bytes);

@@ -507,6 +507,10 @@ def test_bad_acknowledgements():
     # Of a BLOCK nothing can be looked up: that is said, not passed over.
     found = json.loads(verify(good[:64 + 50] + bytes([67]) + good[64 + 51:]).stdout)
     assert found["acks_unchecked"] == 1 and found["acks_checked"] == len(good) // 64 - 2, found
+    assert found["unchecked"] == {"BLOCK": 1}, found
+    # The last one is a hold that goes on: it costs what it was said to cost.
+    found = json.loads(verify(good[:-8] + bytes([good[-8] ^ 4]) + good[-7:]).stdout)
+    assert found["lost"] == 1, found
     done = verify(good[:-1])
     assert done.returncode == 0 and "cut entry" in done.stderr, done.stderr
     assert json.loads(done.stdout)["acks_checked"] == len(good) // 64 - 2, done.stdout

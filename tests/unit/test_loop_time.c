@@ -299,6 +299,29 @@ static void test_time_apply_refuses(void)
 	}
 }
 
+/* Goal: more time without its charge cannot have happened either. */
+static void test_time_apply_wants_every_charge(void)
+{
+	struct ush_message message = {{0}};
+	struct harness other;
+	struct ush_reply held;
+
+	begin(BUDGET, 0);
+	held = hold(7, 0, 0x1, 2000);
+	CHECK_EQ(held.status, USH_STATUS_OK);
+	CHECK_EQ(timed(USH_OP_EXTEND, 7, held.hold, 20000).status, USH_STATUS_OK);
+	harness_make_durable(&h);
+	replay_collect(&history, ush_engine_log(h.engine));
+	while (history.records[history.count - 1].type != USH_RECORD_TYPE_USER_TIME)
+		history.count--;
+	history.count--;
+	CHECK_EQ(history.records[history.count - 1].type, USH_RECORD_TYPE_EXTEND);
+	history.records[history.count - 1].run_count = 1;
+	CHECK(replay_open(&history, history.count, &other, &h.limits, h.now_ns, &message) != 0);
+	CHECK(strstr(message.text, "not charged") != NULL);
+	harness_close(&other);
+}
+
 /* Goal: nobody uses more than the budget, and all that is not used comes back. Method: a user who
  * does anything at any time, beside sums made here. */
 static void test_time_against_sums(void)
@@ -358,6 +381,7 @@ int main(void)
 	TAP_RUN(test_time_cool_down);
 	TAP_RUN(test_time_repeat_is_answered);
 	TAP_RUN(test_time_apply_refuses);
+	TAP_RUN(test_time_apply_wants_every_charge);
 	TAP_RUN(test_time_against_sums);
 	return tap_end();
 }
