@@ -26,8 +26,8 @@ static struct {
 	uint32_t without;
 } options = {100000, 1, 0, UINT64_MAX, 0};
 
-/* What is summed up over all runs. */
-static struct onsale_result total;
+/* Of all runs. */
+static uint64_t violations;
 
 static uint64_t number(const char *name, const char *text, uint64_t least, uint64_t most)
 {
@@ -111,9 +111,7 @@ static void play(uint64_t users, uint32_t defences, struct onsale_result *result
 		(double)result->bot_share / 10000, (sale.tick - ONSALE_OPEN) / ONSALE_TICKS_S,
 		(double)result->rank_correlation / 1e6);
 	onsale_free(&sale);
-	total.over_admitted += result->over_admitted;
-	total.unsold_without_reason += result->unsold_without_reason;
-	total.violations += result->violations;
+	violations += result->violations;
 }
 
 struct row {
@@ -168,8 +166,8 @@ static void print_sum(const struct onsale_result *defended, const struct onsale_
 	printf("{\"users\":%" PRIu64 ",\"admitted\":%" PRIu64 ",\"sold\":%" PRIu64
 	       ",\"unsold_without_reason\":%" PRIu64 ",\"over_admitted\":%" PRIu64
 	       ",\"bot_share_undefended\":",
-		defended->users, defended->admitted, defended->sold, total.unsold_without_reason,
-		total.over_admitted);
+		defended->users, defended->admitted, defended->sold,
+		defended->unsold_without_reason, defended->over_admitted);
 	onsale_print_ppm(stdout, undefended->bot_share);
 	printf(",\"bot_share_defended\":");
 	onsale_print_ppm(stdout, defended->bot_share);
@@ -194,10 +192,11 @@ int main(int argc, char **argv)
 			play_table();
 		print_sum(&defended, &undefended);
 	}
-	if (total.violations + total.over_admitted + total.unsold_without_reason != 0)
-		fprintf(stderr,
-			"usher-onsale: violations %" PRIu64 ", over_admitted %" PRIu64
-			", unsold_without_reason %" PRIu64 "\n",
-			total.violations, total.over_admitted, total.unsold_without_reason);
-	return total.violations + total.over_admitted + total.unsold_without_reason != 0 ? 20 : 0;
+	if (violations + defended.over_admitted + defended.unsold_without_reason == 0)
+		return 0;
+	fprintf(stderr,
+		"usher-onsale: violations %" PRIu64 ", over_admitted %" PRIu64
+		", unsold_without_reason %" PRIu64 "\n",
+		violations, defended.over_admitted, defended.unsold_without_reason);
+	return 20;
 }

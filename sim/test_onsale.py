@@ -49,6 +49,7 @@ def main() -> None:
     check("all is sold", last["sold"] == run["seats"], last)
     check("people get in by their numbers", last["rank_correlation"] > 0.99, last)
     check("coming early does not help", abs(run["arrival_correlation"]) < 0.05, run)
+    check("nor without defences", bare["over_admitted"] == 0, bare["over_admitted"])
     check("what is forged is seen and refused", run["frames_forged"] > 1000 and
           run["forged_passed"] == 0, (run["frames_forged"], run["forged_passed"]))
     check("without defences bots take nearly all", last["bot_share_undefended"] > 0.9, last)

@@ -42,11 +42,16 @@ struct rig {
 	int apply_error;
 };
 
+/* Recovery of rigs made from now on reads on a thread of its own. */
+static bool rig_read_ahead;
+
 static inline void rig_make(struct rig *rig, uint64_t seed)
 {
 	*rig = (struct rig){
 		.fake = fake_disk_make(seed),
-		.config = {.directory = "/rig", .segment_bytes = RIG_SEGMENT_BYTES},
+		.config = {.directory = "/rig",
+			.segment_bytes = RIG_SEGMENT_BYTES,
+			.read_ahead = rig_read_ahead},
 		.ring_blocks = 64,
 		.now_ns = RIG_START_NS,
 		.seen = malloc(RIG_SEEN_MAX * sizeof(uint64_t)),

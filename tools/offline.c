@@ -70,7 +70,7 @@ int offline_open_disk(struct offline *offline, const char *state, const char *ar
 int offline_open(struct offline *offline, const char *state, const char *archive,
 	struct ush_message *message)
 {
-	struct ush_journal_config config = {.read_only = true};
+	struct ush_journal_config config = {.read_ahead = true, .read_only = true};
 	char events[560];
 	int error = offline_open_disk(offline, state, archive, message);
 

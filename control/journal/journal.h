@@ -42,6 +42,8 @@ struct ush_journal_config {
 	enum ush_recycle recycle;
 	/* Segments that nobody needs, kept to be used again; more are removed. */
 	uint32_t reuse_max;
+	/* Recovery reads and checks on a thread of its own, ahead of what it applies. */
+	bool read_ahead;
 	/* Only to be recovered, for audits: takes no lock, makes nothing, changes nothing. */
 	bool read_only;
 };

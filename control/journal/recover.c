@@ -14,10 +14,12 @@
 #include <string.h>
 
 #include "journal/internal.h"
+#include "journal/readahead.h"
 #include "journal/snapshot.h"
 
 struct scan {
 	struct ush_journal *journal;
+	struct readahead *ra;
 	ush_journal_apply *apply;
 	void *context;
 	struct ush_journal_report *report;
@@ -242,38 +244,60 @@ static int settle_bad(
 		"changed");
 }
 
+/* Takes the blocks of a chunk until one is not good. out: *settled: that one has been dealt with,
+ * and may be good by now. */
+static int take_chunk(struct scan *scan, uint32_t segment_index, const struct chunk *chunk,
+	uint64_t limit, bool opens, bool *settled)
+{
+	const struct segment *segment = &scan->journal->segments.items[segment_index];
+	int error = 0;
+
+	for (int64_t i = 0; i < chunk->got && error == 0; i++) {
+		const uint8_t *data = chunk->data + i * USH_BLOCK_BYTES;
+
+		if (chunk->kinds[i] != BLOCK_GOOD) {
+			*settled = true;
+			/* What follows is looked at on this thread. */
+			readahead_end(scan->ra);
+			return settle_bad(scan, segment_index, chunk->kinds[i], limit);
+		}
+		if (opens && scan->at == segment->first)
+			error = check_open(scan, segment, data);
+		if (error == 0)
+			error = accept_block(scan, segment, data);
+	}
+	return error;
+}
+
 static int scan_segment(struct scan *scan, uint32_t segment_index, uint64_t limit, bool opens)
 {
 	struct ush_journal *journal = scan->journal;
 	const struct segment *segment = &journal->segments.items[segment_index];
 	uint64_t stop = ush_min64(segment->first + journal->segment_blocks, limit);
 	int file = journal->disk->open(journal->disk->context, segment->name, false);
+	bool settled = true;
 	int error = 0;
 
 	if (file < 0)
 		return disk_error(scan, segment, file);
 	error = check_size(scan, segment, file);
 	while (scan->at < stop && error == 0 && !scan->ended) {
-		uint64_t want = ush_min64(READ_BYTES / USH_BLOCK_BYTES, stop - scan->at);
-		int64_t got = segment_read(journal, file, scan->at - segment->first, want);
-		if (got < 0)
-			error = disk_error(scan, segment, (int)got);
-		else if (got == 0)
-			error = disk_error(scan, segment, -USH_ESHORT);
-		for (int64_t i = 0; i < got && error == 0 && !scan->ended; i++) {
-			const uint8_t *data = journal->read_buffer + i * USH_BLOCK_BYTES;
-			enum block_kind kind = block_classify(
-				data, (uint32_t)journal->box.box, segment->epoch, scan->at);
-			if (kind != BLOCK_GOOD) {
-				error = settle_bad(scan, segment_index, kind, limit);
-				break;
-			}
-			if (opens && scan->at == segment->first)
-				error = check_open(scan, segment, data);
-			if (error == 0)
-				error = accept_block(scan, segment, data);
+		const struct chunk *chunk;
+
+		/* At the beginning, and where a block was not good: read anew from there. */
+		if (settled) {
+			readahead_end(scan->ra);
+			readahead_begin(scan->ra, segment, file, scan->at, stop);
+			settled = false;
 		}
+		chunk = readahead_next(scan->ra);
+		if (chunk->got <= 0)
+			error = disk_error(
+				scan, segment, chunk->got < 0 ? (int)chunk->got : -USH_ESHORT);
+		else
+			error = take_chunk(scan, segment_index, chunk, limit, opens, &settled);
 	}
+	readahead_end(scan->ra);
 	journal->disk->close(journal->disk->context, file);
 	return error;
 }
@@ -388,6 +412,34 @@ static void take_point(struct scan *scan, const struct ush_snapshot_point *point
 	memcpy(scan->journal->chain_value, point->chain, USH_CHAIN_BYTES);
 }
 
+static int scan_epochs(struct scan *scan, uint32_t from)
+{
+	const struct ush_journal *journal = scan->journal;
+	const struct segment_list *list = &journal->segments;
+
+	while (from < list->count) {
+		uint32_t to = from;
+		uint64_t limit = UINT64_MAX;
+		int error;
+
+		while (to < list->count && list->items[to].epoch == list->items[from].epoch)
+			to++;
+		if (to < list->count)
+			limit = list->items[to].first;
+		/* The box file knows where the newest epoch began. If only the first of its
+		 * segments is gone, this epoch must not seem to go on up to the second, and to have
+		 * rotted. */
+		if (to < list->count && list->items[to].epoch == journal->box.epoch &&
+			journal->box.first_block != UINT32_MAX)
+			limit = ush_min64(limit, journal->box.first_block);
+		error = scan_epoch(scan, from, to, limit);
+		if (error != 0)
+			return error;
+		from = to;
+	}
+	return 0;
+}
+
 int ush_journal_recover_from(struct ush_journal *journal, const struct ush_snapshot_point *point,
 	ush_journal_apply *apply, void *context, struct ush_journal_report *report,
 	struct ush_message *message)
@@ -404,6 +456,7 @@ int ush_journal_recover_from(struct ush_journal *journal, const struct ush_snaps
 		.continued_epoch = point != NULL ? point->epoch : 0,
 	};
 	uint32_t from = 0;
+	int error;
 
 	USH_ASSERT(!journal->recovered);
 	*report = (struct ush_journal_report){.segments = list->count};
@@ -417,26 +470,15 @@ int ush_journal_recover_from(struct ush_journal *journal, const struct ush_snaps
 			journal->directory, list->items[list->count - 1].name, journal->box.epoch);
 		return -USH_ECORRUPT;
 	}
-	while (from < list->count) {
-		uint32_t to = from;
-		uint64_t limit = UINT64_MAX;
-		int error;
-
-		while (to < list->count && list->items[to].epoch == list->items[from].epoch)
-			to++;
-		if (to < list->count)
-			limit = list->items[to].first;
-		/* The box file knows where the newest epoch began. If only the first of its
-		 * segments is gone, this epoch must not seem to go on up to the second, and to have
-		 * rotted. */
-		if (to < list->count && list->items[to].epoch == journal->box.epoch &&
-			journal->box.first_block != UINT32_MAX)
-			limit = ush_min64(limit, journal->box.first_block);
-		error = scan_epoch(&scan, from, to, limit);
-		if (error != 0)
-			return error;
-		from = to;
+	scan.ra = readahead_open(journal, journal->config.read_ahead);
+	if (scan.ra == NULL) {
+		ush_message_set(message, "journal %s: no memory to read it", journal->directory);
+		return -USH_ENOMEM;
 	}
+	error = scan_epochs(&scan, from);
+	readahead_close(scan.ra);
+	if (error != 0)
+		return error;
 	if (scan.at < journal->box.first_block) {
 		ush_message_set(message,
 			"journal %s: ends before block %" PRIu64

@@ -55,4 +55,9 @@ struct ush_state {
 int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message);
 
+/* Brings near what applying these records will touch: users' and holds' lines. They need not be
+ * whole runs. by: as ush_apply. cost: some 10 ns a record when all is far. */
+void ush_apply_ahead(
+	const struct ush_state *state, const struct ush_record *records, uint32_t count);
+
 #endif /* USH_APPLY_H */

@@ -181,6 +181,12 @@ int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records
 	return ush_apply(&engine->state, records, n, message);
 }
 
+void ush_engine_ahead(
+	const struct ush_engine *engine, const struct ush_record *records, uint32_t count)
+{
+	ush_apply_ahead(&engine->state, records, count);
+}
+
 void ush_engine_replayed(
 	struct ush_engine *engine, uint64_t now_ns, struct ush_engine_resume *resume)
 {

@@ -83,6 +83,10 @@ struct ush_loop *ush_engine_loop(struct ush_engine *engine, uint32_t index);
 int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records, uint32_t count,
 	struct ush_message *message);
 
+/* Brings near what applying these records will touch; see ush_apply_ahead. */
+void ush_engine_ahead(
+	const struct ush_engine *engine, const struct ush_record *records, uint32_t count);
+
 /* Takes an entry of a section (USH_STATE_SECTION_*). ret: 0 or an error, which ends the saving. */
 typedef int ush_engine_put(void *context, uint32_t section, const void *entry, size_t bytes);
 /* Gives a section's next entry. ret: 1; 0: there is no more. */

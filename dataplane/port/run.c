@@ -148,6 +148,16 @@ static int apply_run(void *context, const struct ush_record *records, uint32_t c
 	return ush_engine_apply(context, records, count, message);
 }
 
+/* A block that is about to be applied. */
+static void ahead(void *context, const char *segment, uint64_t block,
+	const struct ush_block_header *header, const void *data)
+{
+	(void)segment;
+	(void)block;
+	(void)header;
+	ush_engine_ahead(context, (const struct ush_record *)data + 1, USH_BLOCK_SLOTS - 1);
+}
+
 static int open_journal(struct usherd *u, struct ush_message *message)
 {
 	const struct ush_config *c = u->config;
@@ -158,6 +168,7 @@ static int open_journal(struct usherd *u, struct ush_message *message)
 		.recycle = (enum ush_recycle)c->journal_recycle,
 		.reuse_max = c->journal_reuse,
 		.depth = c->journal_depth,
+		.read_ahead = true,
 		.write_bytes_max = c->journal_write_kb << 10,
 	};
 	struct timespec t;
@@ -256,6 +267,7 @@ static int replay(struct usherd *u, struct ush_message *message)
 					 "read instead; remove the file"));
 	if (error == 0 && snapshot != NULL)
 		error = ush_snapshot_load(snapshot, &state, message);
+	ush_journal_watch(u->journal, ahead, u->engine);
 	if (error == 0)
 		error = ush_journal_recover_from(u->journal,
 			snapshot != NULL ? ush_snapshot_point(snapshot) : NULL, apply_run,

@@ -9,6 +9,9 @@
 
 #include "Vusher_filter.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 #include "hw/sim/filter.h"
 
@@ -228,6 +231,9 @@ void ush_filter_destroy(struct ush_filter *filter)
 	if (filter == nullptr)
 		return;
 	filter->top.final();
+#if VM_COVERAGE
+	filter->context.coveragep()->write(getenv("USH_COVERAGE"));
+#endif
 	delete filter;
 }
 

@@ -42,10 +42,13 @@ static struct ush_admit_limit limit(struct draw *d)
 
 void draw_config(struct draw *d, struct ush_admit_config *c)
 {
-	bool wide = draw_one_in(d, 8);
+	bool wide = draw_one_in(d, 4);
+	/* More than a table holds, who come once; or so many that they come back to a table that
+	 * has lost some. */
+	uint32_t many = draw_one_in(d, 4) ? 100000 : 3000;
 
-	d->sources = wide ? 100000 : 20;
-	d->users = wide ? 100000 : 6;
+	d->sources = wide ? many : 20;
+	d->users = wide ? many : 6;
 	c->checks = draw_one_in(d, 2) ? 255 : (uint32_t)draw_below(d, 256);
 	c->checks &= ~(uint32_t)USH_ADMISSION_CHECK_MAC;
 	c->udp_port = draw_one_in(d, 4) ? (uint32_t)draw_below(d, 65536) : USH_UDP_PORT;
@@ -99,6 +102,9 @@ static uint32_t extensions(
 {
 	uint32_t size = 64, at;
 
+	/* Two beats: as close behind one another as requests can come. */
+	if (draw_one_in(d, 4))
+		return size;
 	if (!draw_one_in(d, 8)) {
 		at = size;
 		size = add(p, size, USH_EXTENSION_TOKEN,

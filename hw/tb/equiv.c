@@ -3,11 +3,13 @@
  * The filter against the golden function: every frame that it judges, every byte that comes out,
  * every counter. Ends with a line of JSON.
  *
- * usage: hw-equiv [--packets N] [--seed N] [--easy]
+ * usage: hw-equiv [--packets N] [--seed N] [--easy | --speed BYTES]
  *
  *   --packets N  frames, default 100000
  *   --seed N     default 1
- *   --easy       a beat a clock, no errors: what the simulation can do
+ *   --easy       a beat a clock, no errors
+ *   --speed N    only the simulation: STATUS requests of N bytes in bursts of 64, nothing is
+ * compared
  *
  * Exit status 0 only if nothing differs and, from 200,000 frames on, every verdict was met.
  */
@@ -21,6 +23,7 @@
 #include "admit/golden.h"
 #include "hw/sim/filter.h"
 #include "hw/tb/draw.h"
+#include "hw/tb/frames.h"
 
 #define BURST 64u
 #define BURSTS_PER_CONFIG 64u
@@ -228,26 +231,24 @@ static double cpu_seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-int main(int argc, char **argv)
+/* Frames of one size that pass, as fast as they can be simulated. */
+static void run_speed(struct ush_filter *filter, uint64_t wanted, uint32_t bytes)
 {
-	uint64_t wanted = 100000, seed = 1;
-	struct ush_filter *filter;
-	double began;
+	static struct build b;
 
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--easy") == 0)
-			easy = true;
-		else if (strcmp(argv[i], "--packets") == 0 && i + 1 < argc)
-			wanted = strtoull(argv[++i], NULL, 0);
-		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
-			seed = strtoull(argv[++i], NULL, 0);
-		else
-			return printf("hw-equiv: what is %s?\n", argv[i]), 2;
+	build_4(&b, USH_OP_STATUS, 0, 0, 0);
+	build_resize(&b, bytes - b.payload);
+	for (uint32_t i = 0; i < BURST; i++)
+		frames[i] = (struct ush_filter_frame){
+			.data = b.frame, .length = b.length, .out = out[i]};
+	for (; packets < wanted; packets += BURST) {
+		ush_filter_burst(filter, frames, BURST, NULL);
+		equal("passed", frames[BURST - 1].passed, 1);
 	}
-	filter = ush_filter_create();
-	USH_ASSERT(filter != NULL);
-	start(filter, seed);
-	began = cpu_seconds();
+}
+
+static void run_equivalence(struct ush_filter *filter, uint64_t wanted)
+{
 	for (uint64_t i = 0; packets < wanted && mismatches < 1000; i++) {
 		if (i % BURSTS_PER_CONFIG == 0) {
 			if (i != 0)
@@ -263,6 +264,36 @@ int main(int argc, char **argv)
 		if (wanted >= 200000 && !mac && verdicts[v] == 0)
 			differs("count of a verdict", 0, 1);
 	}
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t wanted = 100000, seed = 1, speed = 0;
+	struct ush_filter *filter;
+	double began;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--easy") == 0)
+			easy = true;
+		else if (strcmp(argv[i], "--packets") == 0 && i + 1 < argc)
+			wanted = strtoull(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+			seed = strtoull(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--speed") == 0 && i + 1 < argc)
+			speed = strtoull(argv[++i], NULL, 0);
+		else
+			return printf("hw-equiv: what is %s?\n", argv[i]), 2;
+	}
+	if (speed != 0 && (speed < 106 || speed > 1450))
+		return printf("hw-equiv: --speed wants 106 to 1450 bytes\n"), 2;
+	filter = ush_filter_create();
+	USH_ASSERT(filter != NULL);
+	start(filter, seed);
+	began = cpu_seconds();
+	if (speed != 0)
+		run_speed(filter, wanted, (uint32_t)speed);
+	else
+		run_equivalence(filter, wanted);
 	printf("{\"packets\": %" PRIu64 ", \"mismatches\": %" PRIu64 ", \"packets_per_s\": %.0f, "
 	       "\"seed\": %" PRIu64 ", \"clocks\": %" PRIu64 "}\n",
 		packets, mismatches, (double)packets / (cpu_seconds() - began), seed,

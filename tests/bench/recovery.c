@@ -31,6 +31,8 @@ static struct ush_message message;
 static struct replay images;
 static const char *directory;
 static uint64_t records;
+/* Reading on a thread of its own, and lines brought near before they are needed. */
+static bool ahead_wanted = true;
 
 static void must(int error, const char *what)
 {
@@ -40,11 +42,11 @@ static void must(int error, const char *what)
 	exit(1);
 }
 
-static uint64_t clock_ns(void)
+static uint64_t clock_now_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
@@ -59,7 +61,9 @@ static void limits_of(struct ush_engine_limits *limits)
 
 static struct ush_journal *open_journal(bool read_only)
 {
-	const struct ush_journal_config config = {.directory = directory, .read_only = read_only};
+	const struct ush_journal_config config = {
+
+		.directory = directory, .read_ahead = ahead_wanted, .read_only = read_only};
 	struct ush_journal *journal;
 
 	must(ush_journal_open(&journal, &config, &disk, HARNESS_START, &message), "open");
@@ -74,6 +78,8 @@ static void open_engine(const struct ush_journal *journal)
 	h.memory = mmap(NULL, h.memory_bytes, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	must(h.memory == MAP_FAILED ? -USH_ENOMEM : 0, "memory");
+	/* As usherd does. */
+	(void)madvise(h.memory, h.memory_bytes, MADV_HUGEPAGE);
 	h.engine = ush_engine_init(h.memory, &h.limits, ush_journal_key(journal));
 	h.now_ns = HARNESS_START;
 }
@@ -179,10 +185,24 @@ static int load_state(void *state, ush_snapshot_get *get, void *context, struct 
 	return ush_engine_load(state, get, context, what);
 }
 
-/* One start. in: replay: with an engine. out: *took: ns, opening the directory included. */
-static struct ush_journal *begin(bool replay, bool snapshots, uint64_t *took)
+static uint64_t clock_ns(void)
 {
-	uint64_t begun = clock_ns();
+	return clock_now_ns(CLOCK_MONOTONIC);
+}
+
+static void ahead(void *context, const char *segment, uint64_t block,
+	const struct ush_block_header *header, const void *data)
+{
+	(void)segment;
+	(void)block;
+	(void)header;
+	ush_engine_ahead(context, (const struct ush_record *)data + 1, USH_BLOCK_SLOTS - 1);
+}
+
+/* One start. in: replay: with an engine. out: *took: ns, opening the directory included; *cpu. */
+static struct ush_journal *begin(bool replay, bool snapshots, uint64_t *took, uint64_t *cpu)
+{
+	uint64_t begun = clock_ns(), cpu_begun = clock_now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	struct ush_journal *journal = open_journal(true);
 	struct ush_snapshot *snapshot = NULL;
 	struct ush_journal_report report;
@@ -193,6 +213,8 @@ static struct ush_journal *begin(bool replay, bool snapshots, uint64_t *took)
 	ush_engine_set_image_find(h.engine, replay_find, &images);
 	state = (struct ush_snapshot_state){h.engine, save_state, load_state};
 	records = 0;
+	if (replay && ahead_wanted)
+		ush_journal_watch(journal, ahead, h.engine);
 	if (snapshots)
 		must(ush_snapshot_find(&snapshot, journal, &skipped, &message), "find");
 	if (snapshot != NULL)
@@ -203,6 +225,7 @@ static struct ush_journal *begin(bool replay, bool snapshots, uint64_t *took)
 		"recover");
 	ush_snapshot_free(snapshot);
 	*took = clock_ns() - begun;
+	*cpu = clock_now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_begun;
 	return journal;
 }
 
@@ -212,10 +235,29 @@ static void end(struct ush_journal *journal)
 	harness_close(&h);
 }
 
-static void print_rate(const char *name, uint64_t took)
+/* in: took: ns of the wall clock; cpu: of the processor, all threads. */
+static void print_rate(const char *name, uint64_t took, uint64_t cpu)
 {
-	printf("\"%s_ms\":%" PRIu64 ",\"%s_records_per_s\":%" PRIu64 ",", name, took / 1000000,
-		name, records * 1000000000 / took);
+	printf("\"%s_ms\":%" PRIu64 ",\"%s_records_per_s\":%" PRIu64 ",\"%s_cpu_ns\":%.1f,", name,
+		took / 1000000, name, records * 1000000000 / took, name,
+		(double)cpu / (double)records);
+}
+
+/* Beside the journal, where usherd looks for it: so that it can be started there. */
+static void write_image(void)
+{
+	const void *image = images.images[EVENT];
+	char path[1024];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/../events/%u-%016" PRIx64 ".ushv", directory, EVENT,
+		ush_engine_image_digest(image, images.image_bytes[EVENT]));
+	file = fopen(path, "wb");
+	if (file == NULL)
+		return;
+	if (fwrite(image, 1, images.image_bytes[EVENT], file) != images.image_bytes[EVENT])
+		must(-USH_EIO, path);
+	fclose(file);
 }
 
 int main(int argc, char **argv)
@@ -224,7 +266,7 @@ int main(int argc, char **argv)
 	struct ush_snapshot_point point = {.epoch = 1, .last_type = USH_RECORD_TYPE_CLOSE};
 	struct ush_journal_report report;
 	struct ush_journal *journal;
-	uint64_t took, bytes, begun, wanted;
+	uint64_t took, cpu, bytes, begun, wanted;
 	size_t image_bytes;
 
 	if (argc < 2) {
@@ -240,12 +282,18 @@ int main(int argc, char **argv)
 	wanted = argc > 2 ? strtoull(argv[2], NULL, 0) : 1000000;
 	if (wanted != 0)
 		write_journal(wanted);
-	journal = begin(false, false, &took);
+	write_image();
+	journal = begin(false, false, &took, &cpu);
 	printf("{\"records\":%" PRIu64 ",\"users\":%u,", records, USERS);
-	print_rate("read", took);
+	print_rate("read", took, cpu);
 	end(journal);
-	journal = begin(true, false, &took);
-	print_rate("start", took);
+	ahead_wanted = false;
+	journal = begin(true, false, &took, &cpu);
+	print_rate("plain_start", took, cpu);
+	end(journal);
+	ahead_wanted = true;
+	journal = begin(true, false, &took, &cpu);
+	print_rate("start", took, cpu);
 	ush_journal_close(journal);
 	/* The end of the journal, for the point; the chain is not looked at here. */
 	journal = open_journal(true);
@@ -259,7 +307,7 @@ int main(int argc, char **argv)
 	printf("\"snapshot_write_ms\":%" PRIu64 ",\"snapshot_bytes\":%" PRIu64 ",",
 		(clock_ns() - begun) / 1000000, bytes);
 	end(journal);
-	journal = begin(true, true, &took);
+	journal = begin(true, true, &took, &cpu);
 	printf("\"snapshot_start_ms\":%" PRIu64 ",\"snapshot_tail_records\":%" PRIu64 "}\n",
 		took / 1000000, records);
 	end(journal);

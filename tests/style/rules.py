@@ -34,6 +34,7 @@ INCLUDES = {
     "control/admission": ("admission", "admit/contract.h", *STAGE),
     "control/journal": ("journal", "log", *STAGE),
     "control/catalogue": ("catalogue", *STAGE),
+    "control/http": ("http", *STAGE),
     "control/room": ("room/draw_file.h", "room/merkle.h", "room/draw.h", *STAGE),
     "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "journal/follow.h",
               "journal/archive.h", "journal/position.h", "journal/recycle.h", "journal/snapshot.h", "catalogue/venue.h", "room/draw_file.h",

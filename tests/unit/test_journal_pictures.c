@@ -682,5 +682,10 @@ int main(void)
 	run_tail_pictures();
 	run_segment_pictures();
 	run_box_and_epoch_pictures();
+	/* All again, with reading on a thread of its own. */
+	rig_read_ahead = true;
+	run_tail_pictures();
+	run_segment_pictures();
+	run_box_and_epoch_pictures();
 	return tap_end();
 }
