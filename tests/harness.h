@@ -47,6 +47,8 @@ static inline void harness_limits_small(struct ush_engine_limits *limits)
 		.row_count = 4096,
 		.channel_row_count = 64,
 		.wait_count = 256,
+		.room_user_count = 512,
+		.room_device_count = 64,
 		.log_block_count = 256,
 		.ack_count = 4096,
 	};

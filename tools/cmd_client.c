@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "client_room.h"
 #include "client_stats.h"
 #include "client_udp.h"
 #include "names.h"
@@ -37,6 +38,9 @@ static const struct action actions[] = {
 		"hold places of an area: --event --user --id --seats --section"},
 	{"wait", USH_OP_WAIT_LIST, "eui",
 		"wait for seats: --event --user --id --seats [--tier] | --leave | --look"},
+	{"join", USH_OP_JOIN, "eu", "join a waiting room: --event --user [--tier] [--device]"},
+	{"position", USH_OP_POSITION, "eux", "how many are before: --event --user --ticket"},
+	{"exchange", USH_OP_EXCHANGE, "eux", "a ticket for a token: --event --user --ticket"},
 	{"release", USH_OP_RELEASE, "euih",
 		"give a hold back, or some seats: --event --user --id --hold [--row --mask --leg]"},
 	{"swap", USH_OP_SWAP, "euihrmg",
@@ -94,6 +98,9 @@ struct asked {
 	/* Seats to be given up. */
 	struct ush_leg give[USH_LEG_COUNT_MAX];
 	uint32_t give_count;
+	/* Waiting rooms. */
+	uint8_t ticket[CLIENT_TICKET_BYTES];
+	uint64_t device;
 	/* Letters of the options given. */
 	char given[32];
 };
@@ -115,7 +122,9 @@ static void print_help(void)
 	       "  -g, --give ROW:BITS   swap: seats to be given up; up to 8\n"
 	       "  -s, --section N       section, from 0\n"
 	       "  -n, --seats N         best, area, wait: how many\n"
-	       "      --tier N          best, wait: only of this price tier, from 0\n"
+	       "      --tier N          best, wait: only of this price tier, from 0; join: tier of the lobby\n"
+	       "      --ticket HEX      position, exchange: the ticket, as join prints it\n"
+	       "      --device N        join: fingerprint of the device\n"
 	       "      --leave           wait: leave the list\n"
 	       "      --look            wait: how one stands; an offer is a hold\n"
 	       "      --accessible N    best, area: wheelchair places among them\n"
@@ -256,6 +265,12 @@ static int take_wish(struct asked *asked, int letter, const char *name, const ch
 		return parse_give(asked, text);
 	case 'K':
 		return parse_key(asked, name, text);
+	case 'x':
+		return client_ticket_read(text, asked->ticket)
+			       ? 0
+			       : bad_option(name, text, "the 48 digits that join prints");
+	case 'D':
+		return parse_number(name, text, UINT64_MAX, &asked->device);
 	case 'N':
 		asked->message.request.arg = 1;
 		return 0;
@@ -347,6 +362,7 @@ static int parse(struct asked *asked, int argc, char **argv)
 		{"companion", required_argument, NULL, 'C'}, {"together", no_argument, NULL, 'O'},
 		{"channel", required_argument, NULL, 'c'}, {"key", required_argument, NULL, 'K'},
 		{"new", no_argument, NULL, 'N'}, {"leave", no_argument, NULL, 'L'},
+		{"ticket", required_argument, NULL, 'x'}, {"device", required_argument, NULL, 'D'},
 		{"look", no_argument, NULL, 'k'}, {"timeout", required_argument, NULL, 'T'},
 		{"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'H'},
 		{NULL, 0, NULL, 0}};
@@ -520,6 +536,7 @@ static void print_json(const struct asked *asked, uint8_t *bytes, size_t size)
 		printf(",\"fault\":\"%s\"", usher_name_fault(reply->detail));
 	print_rows(asked, bytes, size);
 	print_seats(asked, bytes, size);
+	client_room_print(reply, asked->message.request.user, true);
 	if (find_key(bytes, size) != NULL)
 		printf(",\"key\":\"%u:%s\"", reply->detail, find_key(bytes, size));
 	printf("}\n");
@@ -561,6 +578,7 @@ static void print_text(const struct asked *asked, uint8_t *bytes, size_t size)
 		printf("%-10s %llu\n", "sequence", (unsigned long long)reply->sequence);
 	print_rows(asked, bytes, size);
 	print_seats(asked, bytes, size);
+	client_room_print(reply, asked->message.request.user, false);
 	if (find_key(bytes, size) != NULL)
 		printf("%-10s %u:%s\n", "key", reply->detail, find_key(bytes, size));
 }
@@ -675,6 +693,17 @@ static void fill_rest(struct asked *asked)
 		request->section = (uint16_t)channel;
 	else if (request->op == USH_OP_BLOCK || request->op == USH_OP_UNBLOCK)
 		request->arg = channel;
+	if (request->op == USH_OP_JOIN)
+		request->arg = asked->tier;
+	if (request->op == USH_OP_JOIN && asked->device != 0) {
+		header = (struct ush_extension_header){.type = USH_EXTENSION_DEVICE, .size = 16};
+		append(message, &header, &asked->device);
+	}
+	if (request->op == USH_OP_EXCHANGE || request->op == USH_OP_POSITION) {
+		memcpy(&header, asked->ticket, sizeof(header));
+		header.size = CLIENT_TICKET_BYTES;
+		append(message, &header, asked->ticket + sizeof(header));
+	}
 	if (asked->give_count != 0) {
 		header = (struct ush_extension_header){.type = USH_EXTENSION_GIVE,
 			.size = (uint16_t)(8 + asked->give_count * sizeof(struct ush_leg)),

@@ -23,6 +23,7 @@ void ledger_close(struct ledger *ledger)
 	for (uint32_t i = 0; ledger->taken != NULL && i <= USH_EVENT_ID_MAX; i++)
 		free(ledger->taken[i]);
 	ledger_close_waits(ledger);
+	ledger_close_rooms(ledger);
 	free(ledger->times);
 	free(ledger->taken);
 	free(ledger->events);
@@ -515,6 +516,13 @@ int ledger_book(struct ledger *ledger, const struct ush_record *records, uint32_
 		for (uint32_t i = 0; i < count && error == 0; i++)
 			error = book_house(ledger, &records[i]);
 		return error;
+	case USH_RECORD_TYPE_ROOM_OPEN:
+	case USH_RECORD_TYPE_ROOM_JOIN:
+	case USH_RECORD_TYPE_ROOM_CLOSE:
+	case USH_RECORD_TYPE_ROOM_DRAW:
+	case USH_RECORD_TYPE_ROOM_SERVE:
+	case USH_RECORD_TYPE_ROOM_EXCHANGE:
+		return ledger_book_room(ledger, records, count);
 	default:
 		return 0;
 	}

@@ -69,6 +69,8 @@ struct ledger_list {
 	uint64_t *aside;
 };
 
+struct ledger_room;
+
 /* What EVENT and EVENT_CHANGE have said of an event. digest 0: nothing yet. */
 struct ledger_event {
 	uint64_t digest;
@@ -92,6 +94,8 @@ struct ledger {
 	struct ledger_event *events;
 	/* By event; NULL: nobody has waited. */
 	struct ledger_list *lists;
+	/* By event; NULL: no waiting room. */
+	struct ledger_room **rooms;
 	/* By event; 0: not told yet. */
 	uint8_t status[USH_EVENT_ID_MAX + 1u];
 	uint64_t seats_held;
@@ -143,6 +147,10 @@ void ledger_not_aside(struct ledger *ledger, const struct ush_record *r);
 bool ledger_is_aside(const struct ledger *ledger, const struct ush_record *r);
 
 void ledger_close_waits(struct ledger *ledger);
+
+/* ROOM_*. err: -USH_ENOMEM. */
+int ledger_book_room(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+void ledger_close_rooms(struct ledger *ledger);
 
 /* ret: what the entry's hold cost when it was made, by that record. in: entry: its leg 0. */
 uint64_t ledger_amount(const struct ledger_entry *entry);

@@ -15,6 +15,8 @@ const char *usher_name_status(uint32_t value);
 const char *usher_name_hold_state(uint32_t value);
 const char *usher_name_event_status(uint32_t value);
 const char *usher_name_fault(uint32_t value);
+const char *usher_name_room_phase(uint32_t value);
+const char *usher_name_room_limit(uint32_t value);
 const char *usher_name_op(uint32_t value);
 
 #endif /* USH_NAMES_H */

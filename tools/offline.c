@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "tools/offline.h"
+#include "room/merkle.h"
 
 #define HOLD_LINES_MAX (1u << USH_HOLD_INDEX_BITS)
 
@@ -201,6 +202,8 @@ int offline_engine(struct offline *offline, bool from_start, struct ush_message 
 	limits.row_count = 1u << 24;
 	limits.channel_row_count = 1u << 20;
 	limits.wait_count = 1u << 20;
+	limits.room_user_count = 1u << 27;
+	limits.room_device_count = 1u << 20;
 	limits.log_block_count = 256;
 	limits.ack_count = 64;
 	offline->memory_bytes = ush_engine_bytes(&limits, message);
@@ -215,6 +218,7 @@ int offline_engine(struct offline *offline, bool from_start, struct ush_message 
 	}
 	offline->memory = memory;
 	offline->engine = ush_engine_init(memory, &limits, ush_journal_key(offline->journal));
+	ush_engine_set_hash(offline->engine, ush_sha256);
 	if (offline->images_open)
 		ush_engine_set_image_find(offline->engine, ush_images_find, &offline->images);
 	state = offline_state(offline->engine);

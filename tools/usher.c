@@ -29,6 +29,7 @@ static const struct command commands[] = {
 	{"journal", cmd_journal, "look into a journal directory"},
 	{"verify", cmd_verify,
 		"audit a journal: no double sale, nothing acknowledged lost; or recompute a draw"},
+	{"room", cmd_room, "open, close, draw and run waiting rooms"},
 	{"token", cmd_token, "make and check access tokens"},
 	{"work", cmd_work, "solve a proof of work"},
 	{"version", cmd_version, "print the version"},

@@ -31,6 +31,7 @@ int cmd_client(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_journal(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_room(int argc, char **argv);
 int cmd_token(int argc, char **argv);
 int cmd_work(int argc, char **argv);
 

@@ -32,6 +32,10 @@ static const uint32_t known_bytes[SECTIONS] = {
 	[USH_STATE_SECTION_CHANNEL - 1] = sizeof(struct ush_state_channel),
 	[USH_STATE_SECTION_WAIT - 1] = sizeof(struct ush_state_wait),
 	[USH_STATE_SECTION_CHANGE - 1] = sizeof(struct ush_state_change),
+	[USH_STATE_SECTION_ROOM - 1] = sizeof(struct ush_state_room),
+	[USH_STATE_SECTION_ROOM_PLACE - 1] = sizeof(struct ush_state_room_place),
+	[USH_STATE_SECTION_ROOM_VISIT - 1] = sizeof(struct ush_state_room_visit),
+	[USH_STATE_SECTION_DEVICE - 1] = sizeof(struct ush_state_device),
 };
 
 /* ret: bytes of an entry of the section at `index`; numbers not given out have words. */
@@ -49,6 +53,8 @@ static const struct {
 	[USH_STATE_SECTION_ANSWER - 1] = {offsetof(struct ush_state_answer, reserved0), 6},
 	[USH_STATE_SECTION_CHANNEL - 1] = {offsetof(struct ush_state_channel, reserved0), 6},
 	[USH_STATE_SECTION_WAIT - 1] = {offsetof(struct ush_state_wait, reserved0), 4},
+	[USH_STATE_SECTION_ROOM - 1] = {offsetof(struct ush_state_room, reserved0), 1},
+	[USH_STATE_SECTION_ROOM_PLACE - 1] = {offsetof(struct ush_state_room_place, reserved0), 1},
 };
 
 static void snapshot_name(char *name, uint64_t sequence)

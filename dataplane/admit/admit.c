@@ -33,6 +33,9 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_QUERY_SECTION] = KNOWN | EVENT | ROW | SECTION | CHANNEL,
 	[USH_OP_RESERVE_BEST] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
 	[USH_OP_RESERVE_AREA] = KNOWN | EVENT | REQUEST_ID | USER | SECTION | HOLD_MS | ARG,
+	[USH_OP_JOIN] = KNOWN | EVENT | USER | ARG,
+	[USH_OP_EXCHANGE] = KNOWN | EVENT | USER,
+	[USH_OP_POSITION] = KNOWN | EVENT | USER,
 	[USH_OP_WAIT_LIST] = KNOWN | EVENT | REQUEST_ID | USER | ARG,
 	[USH_OP_EVENT_LOAD] = KNOWN | PRIVILEGED | EVENT,
 	[USH_OP_EVENT_CHANGE] = KNOWN | PRIVILEGED | EVENT,
@@ -42,6 +45,9 @@ static const uint16_t op_fields[256] = {
 	[USH_OP_UNBLOCK] = KNOWN | PRIVILEGED | EVENT | LEGS | ARG,
 	[USH_OP_CHANNEL_KEY] = KNOWN | PRIVILEGED | EVENT | SECTION | ARG,
 	[USH_OP_BOOKINGS] = KNOWN | PRIVILEGED | EVENT | ARG,
+	[USH_OP_ROOM_CONTROL] = KNOWN | PRIVILEGED | EVENT | ARG,
+	[USH_OP_ROOM_SHOW] = KNOWN | PRIVILEGED | EVENT,
+	[USH_OP_ROOM_PLACES] = KNOWN | PRIVILEGED | EVENT | ARG,
 	[USH_OP_KEY_ROTATE] = KNOWN | PRIVILEGED,
 	[USH_OP_STATS] = KNOWN | PRIVILEGED | ARG,
 	[USH_OP_PAY_BEGIN] = KNOWN | PRIVILEGED | EVENT | USER | HOLD | SECTION | HOLD_MS | ARG,
@@ -127,7 +133,12 @@ static uint32_t extension_body(uint8_t type)
 	case USH_EXTENSION_TICKET:
 		return 16;
 	case USH_EXTENSION_CHANNEL:
+	case USH_EXTENSION_DEVICE:
 		return 8;
+	case USH_EXTENSION_ROOM_OPEN:
+		return sizeof(struct ush_room_open);
+	case USH_EXTENSION_ROOM_DRAW:
+		return sizeof(struct ush_room_draw);
 	default:
 		return 0;
 	}
@@ -191,6 +202,15 @@ static enum ush_fault check_extension(
 		out->channel_key = e->value >> 8;
 		memcpy(&out->channel_tag, body, sizeof(out->channel_tag));
 		return USH_FAULT_NONE;
+	case USH_EXTENSION_DEVICE:
+		if (out->request.op != USH_OP_JOIN)
+			return USH_FAULT_EXTENSION;
+		return e->value == 0 ? USH_FAULT_NONE : USH_FAULT_RESERVED;
+	case USH_EXTENSION_ROOM_OPEN:
+	case USH_EXTENSION_ROOM_DRAW:
+		return out->request.op == USH_OP_ROOM_CONTROL && e->value == 1
+			       ? USH_FAULT_NONE
+			       : USH_FAULT_EXTENSION;
 	case USH_EXTENSION_GIVE:
 		return check_give(e, body, out);
 	case USH_EXTENSION_PAD:

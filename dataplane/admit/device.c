@@ -38,7 +38,8 @@ static uint64_t hash_of(const struct ush_devices *devices, uint32_t event, uint6
 
 static struct ush_device_set *set_of(const struct ush_devices *devices, uint64_t hash)
 {
-	return &devices->sets[hash & ((1ull << devices->set_bits) - 1)];
+	/* The upper bits: they are all that an entry keeps of the hash. */
+	return &devices->sets[devices->set_bits == 0 ? 0 : hash >> (64 - devices->set_bits)];
 }
 
 /* ret: the entry of the device; or none, and *least the one with the fewest users. */
@@ -74,6 +75,15 @@ uint32_t ush_devices_join(struct ush_devices *devices, uint32_t event, uint64_t 
 	}
 	__atomic_store_n(entry, (hash >> 16) << 16 | count, __ATOMIC_RELAXED);
 	return (uint32_t)count;
+}
+
+void ush_devices_restore(struct ush_devices *devices, uint64_t entry)
+{
+	uint64_t *least = NULL;
+
+	find(set_of(devices, entry), entry, &least);
+	if ((entry & COUNT_MAX) > (*least & COUNT_MAX))
+		*least = entry;
 }
 
 uint32_t ush_devices_count(const struct ush_devices *devices, uint32_t event, uint64_t device)

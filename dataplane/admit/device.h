@@ -16,7 +16,7 @@
 
 #define USH_DEVICE_WAYS 8u
 
-/* tag: bits 63 to 16: upper bits of the hash; bits 15 to 0: users, 0: free. */
+/* Bits 63 to 16: upper bits of the hash, which say the set, too; bits 15 to 0: users, 0: free. */
 struct ush_device_set {
 	uint64_t entry[USH_DEVICE_WAYS];
 };
@@ -43,6 +43,9 @@ void ush_devices_init(struct ush_devices *devices, void *memory, uint32_t device
  * by:  any loop; two at once in the same set may count one for two. cost: one line.
  */
 uint32_t ush_devices_join(struct ush_devices *devices, uint32_t event, uint64_t device);
+
+/* Takes an entry of another table under the same key, of any size. by: replay, each entry once. */
+void ush_devices_restore(struct ush_devices *devices, uint64_t entry);
 
 /* ret: users of it so far. by: any thread. */
 uint32_t ush_devices_count(const struct ush_devices *devices, uint32_t event, uint64_t device);

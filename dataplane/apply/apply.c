@@ -664,7 +664,8 @@ static bool has_legs(uint8_t type)
 	       type == USH_RECORD_TYPE_OFFER || type == USH_RECORD_TYPE_WAIT_OPEN ||
 	       type == USH_RECORD_TYPE_BLOCK || type == USH_RECORD_TYPE_UNBLOCK ||
 	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_REFUND_BEGIN ||
-	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP;
+	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
+	       type == USH_RECORD_TYPE_ROOM_OPEN || type == USH_RECORD_TYPE_ROOM_DRAW;
 }
 
 static bool gives_back(uint8_t type)
@@ -688,7 +689,6 @@ static int check_run(const struct ush_record *records, uint32_t count, uint32_t 
 	own -= *timed;
 	*priced = own > 1 && records[own - 1].type == USH_RECORD_TYPE_PRICES;
 	own -= *priced;
-
 	if (r->type == 0 || r->type >= USH_RECORD_TYPE_COUNT)
 		return bad(r, message, "unknown record type");
 	for (uint32_t i = 0; i < count; i++) {
@@ -765,7 +765,7 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 	case USH_RECORD_TYPE_WAIT_OPEN:
 		return apply_waiting(state, records, count, message);
 	default:
-		return bad(r, message, "unknown record type");
+		return apply_room(state, records, count, message);
 	}
 }
 

@@ -10,9 +10,11 @@
 #ifndef USH_APPLY_H
 #define USH_APPLY_H
 
+#include "admit/device.h"
 #include "base/base.h"
 #include "claim/claim.h"
 #include "hold/hold.h"
+#include "room/queue.h"
 #include "user/user.h"
 #include "wait/wait.h"
 #include "wire/wire.h"
@@ -27,6 +29,8 @@ struct ush_state {
 	struct ush_users *users;
 	struct ush_channels *channels;
 	struct ush_waits *waits;
+	struct ush_rooms *rooms;
+	struct ush_devices *devices;
 	ush_apply_image *image_find;
 	void *image_context;
 	/* KEEP records of the run at hand, and the seats in them that none was given back for yet.

@@ -89,6 +89,10 @@ int ush_apply_channel(
 int apply_wait(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message);
 
+/* ROOM_OPEN and all that is about a waiting room; refuses all other types. */
+int apply_room(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	struct ush_message *message);
+
 /* Checks that an OFFER goes to whose turn it is, and takes the user off the list. */
 int apply_wait_offer(struct ush_state *state, const struct ush_event *event,
 	const struct ush_record *records, uint32_t count, struct ush_message *message);

@@ -41,6 +41,8 @@ static_assert(sizeof(struct ush_row) == USH_CACHE_LINE, "a row block is one cach
 struct ush_tally {
 	_Alignas(USH_CACHE_LINE) _Atomic uint64_t taken;
 	_Atomic uint64_t returned;
+	/* Holds made by this loop: not after a restart those before it. */
+	_Atomic uint64_t holds;
 };
 
 /* A price list: what the tiers cost. Read-only; an event's newest one is for new holds, and a hold
@@ -422,6 +424,12 @@ USH_INLINE void ush_tally_bump(_Atomic uint64_t *word, uint64_t by)
 USH_INLINE void ush_event_count_taken(struct ush_event *event, uint32_t loop, uint32_t seats)
 {
 	ush_tally_bump(&event->tally[loop].taken, seats);
+}
+
+/* Counts a hold made by loop `loop`. */
+USH_INLINE void ush_event_count_hold(struct ush_event *event, uint32_t loop)
+{
+	ush_tally_bump(&event->tally[loop].holds, 1);
 }
 
 /* Counts seats returned by loop `loop`. */

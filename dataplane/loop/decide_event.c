@@ -237,6 +237,36 @@ static void decide_money(
 	}
 }
 
+/* Where one waits. */
+static void decide_room(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted)
+{
+	switch (admitted->request.op) {
+	case USH_OP_JOIN:
+		decide_join(loop, packet, admitted);
+		break;
+	case USH_OP_EXCHANGE:
+		decide_exchange(loop, packet, admitted);
+		break;
+	case USH_OP_POSITION:
+		decide_position(loop, packet, admitted);
+		break;
+	case USH_OP_ROOM_CONTROL:
+		decide_room_control(loop, packet, admitted);
+		break;
+	case USH_OP_ROOM_SHOW:
+		decide_room_show(loop, packet, admitted);
+		break;
+	case USH_OP_ROOM_PLACES:
+		decide_room_places(loop, packet, admitted);
+		break;
+	default:
+		/* STATS is answered by the control port itself. */
+		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_OP, 0);
+		break;
+	}
+}
+
 void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitted *admitted)
 {
 	loop_make_room(loop);
@@ -300,8 +330,7 @@ void decide(struct ush_loop *loop, struct ush_packet *packet, struct ush_admitte
 		decide_channel_key(loop, packet, admitted);
 		break;
 	default:
-		/* STATS is answered by the control port itself. */
-		loop_refuse(loop, packet, admitted, USH_STATUS_BAD_OP, 0);
+		decide_room(loop, packet, admitted);
 		break;
 	}
 }

@@ -23,6 +23,7 @@ void ush_engine_limits_default(struct ush_engine_limits *limits)
 		.row_count = 1u << 20,
 		.channel_row_count = 4096,
 		.wait_count = 1u << 16,
+		.room_device_count = 1u << 16,
 		.log_block_count = 4096,
 		.ack_count = 1u << 15,
 	};
@@ -55,6 +56,9 @@ static int check_limits(const struct ush_engine_limits *l, struct ush_message *m
 			message, "channel_rows: %u is more than 2^24", l->channel_row_count);
 	else if (l->wait_count > 1u << 24)
 		ush_message_set(message, "waiting: %u is more than 2^24", l->wait_count);
+	else if (l->room_user_count > USH_ROOM_USERS_MAX || l->room_device_count > 1u << 26)
+		ush_message_set(message, "room_users: more than %u; room_devices: more than 2^26",
+			USH_ROOM_USERS_MAX);
 	else if (l->admit_source_count > 1u << 26 || l->admit_user_count > 1u << 26)
 		ush_message_set(message, "admit_sources, admit_users: more than 2^26");
 	else if (!is_pow2(l->log_block_count) || l->log_block_count > 1u << 20 ||
@@ -93,6 +97,14 @@ static size_t gate_bytes(const struct ush_engine_limits *l)
 	       page_up(ush_gate_bytes(l->admit_source_count, l->admit_user_count));
 }
 
+static size_t rooms_bytes(const struct ush_engine_limits *l)
+{
+	if (l->room_user_count == 0)
+		return 0;
+	return page_up(ush_rooms_bytes(l->room_user_count)) +
+	       page_up(ush_devices_bytes(l->room_device_count));
+}
+
 size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *message)
 {
 	if (check_limits(l, message) != 0)
@@ -100,7 +112,7 @@ size_t ush_engine_bytes(const struct ush_engine_limits *l, struct ush_message *m
 	return page_up(sizeof(struct ush_engine)) + loops_bytes(l) + acks_bytes(l) * l->loop_count +
 	       page_up(ush_inventory_bytes(l->row_count, l->loop_count)) +
 	       page_up(ush_channels_bytes(l->channel_row_count)) +
-	       page_up(ush_waits_bytes(l->wait_count)) + gate_bytes(l) +
+	       page_up(ush_waits_bytes(l->wait_count)) + rooms_bytes(l) + gate_bytes(l) +
 	       page_up(ush_holds_bytes(l->hold_count, l->loop_count)) +
 	       page_up(ush_users_bytes(l->user_count, l->answer_count, l->loop_count)) +
 	       (size_t)l->log_block_count * USH_BLOCK_BYTES;
@@ -138,6 +150,15 @@ struct ush_engine *ush_engine_init(
 		l->channel_row_count);
 	ush_waits_init(&engine->waits, carve(&at, ush_waits_bytes(l->wait_count)), l->wait_count,
 		l->loop_count);
+	if (l->room_user_count != 0) {
+		struct ush_key key = {ush_siphash_2(hold_key, 0x726f6f6d73, 1),
+			ush_siphash_2(hold_key, 0x726f6f6d73, 2)};
+		ush_rooms_init(&engine->rooms, carve(&at, ush_rooms_bytes(l->room_user_count)),
+			l->room_user_count, &key);
+		ush_devices_init(&engine->devices,
+			carve(&at, ush_devices_bytes(l->room_device_count)), l->room_device_count,
+			&key);
+	}
 	if (has_gate(l)) {
 		engine->gate = carve(&at, sizeof(*engine->gate));
 		ush_gate_init(engine->gate,
@@ -160,6 +181,8 @@ struct ush_engine *ush_engine_init(
 		.users = &engine->users,
 		.channels = &engine->channels,
 		.waits = &engine->waits,
+		.rooms = &engine->rooms,
+		.devices = &engine->devices,
 	};
 	return engine;
 }
@@ -194,6 +217,7 @@ void ush_engine_replayed(
 
 	USH_ASSERT(live == engine->state.live_holds);
 	match_replayed(engine);
+	rooms_replayed(engine);
 	for (uint32_t id = 1; engine->gate != NULL && id <= USH_EVENT_ID_MAX; id++) {
 		if (ush_inventory_event(&engine->inventory, id) != NULL)
 			ush_gate_event(engine->gate, id);
@@ -320,6 +344,16 @@ void ush_engine_set_image_find(
 {
 	engine->state.image_find = find;
 	engine->state.image_context = context;
+}
+
+void ush_engine_set_hash(struct ush_engine *engine, ush_engine_hash *hash)
+{
+	engine->rooms.hash = hash;
+}
+
+uint32_t ush_engine_rooms(const struct ush_engine *engine)
+{
+	return ush_rooms_count(&engine->rooms);
 }
 
 void ush_loop_counters_read(const struct ush_loop *loop, struct ush_loop_counters *counters)

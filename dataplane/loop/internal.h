@@ -11,6 +11,7 @@
 
 #include "ack/ack.h"
 #include "admit/admit.h"
+#include "admit/device.h"
 #include "admit/gate.h"
 #include "apply/apply.h"
 #include "claim/best.h"
@@ -18,6 +19,7 @@
 #include "claim/claim.h"
 #include "hold/hold.h"
 #include "loop/loop.h"
+#include "room/queue.h"
 #include "user/user.h"
 #include "wait/wait.h"
 
@@ -74,6 +76,15 @@ enum act_kind {
 	ACT_WAIT_LEAVE,
 	ACT_WAIT_TURN,
 	ACT_WAIT_OPEN,
+	/* Of a waiting room. */
+	ACT_ROOM_OPEN,
+	ACT_ROOM_JOIN,
+	ACT_ROOM_CLOSE,
+	ACT_ROOM_DRAW,
+	ACT_ROOM_SERVE,
+	ACT_ROOM_EXCHANGE,
+	ACT_ROOM_SET,
+	ACT_ROOM_KEY,
 	ACT_TICK,
 };
 
@@ -105,6 +116,8 @@ struct act {
 	struct ush_accepted *answer;
 	/* Entry of a wait-list that the act is about. */
 	struct ush_wait *wait;
+	/* Waiting room that it is about; JOIN: `hold` is the place in its table. */
+	struct ush_queue *queue;
 	/* With has_reply: the request, where it stays until the batch is flushed. */
 	struct ush_packet *packet;
 	struct ush_reply reply;
@@ -147,6 +160,12 @@ struct ush_loop {
 	uint32_t load_full;
 };
 
+/* What of a loop was seen when the rooms' pace was set last. */
+struct ush_loop_seen {
+	uint64_t packets;
+	uint64_t turns;
+};
+
 struct ush_engine {
 	struct ush_engine_limits limits;
 	struct ush_log log;
@@ -155,10 +174,15 @@ struct ush_engine {
 	struct ush_users users;
 	struct ush_channels channels;
 	struct ush_waits waits;
+	struct ush_rooms rooms;
+	struct ush_devices devices;
 	struct ush_state state;
 	/* Admission, NULL: without. */
 	struct ush_gate *gate;
 	struct ush_loop *loops;
+	/* Whoever keeps the pace of the waiting rooms. */
+	uint64_t rooms_step_ns;
+	struct ush_loop_seen seen[USH_LOOP_COUNT_MAX];
 };
 
 /* One writer, many readers. */
@@ -177,6 +201,11 @@ USH_INLINE void count_by(uint64_t *counter, uint64_t by)
 /* Makes one act visible, whose last record of its own stands at `last`, reserved and written:
  * holds, users, counts, rows; lets the user go. */
 void loop_show(struct ush_loop *loop, struct act *act, uint64_t last);
+
+/* ---- show_room.c ---- */
+
+/* Acts of waiting rooms. */
+void show_room(struct ush_loop *loop, struct act *act, uint64_t last);
 
 /* ---- admission.c ---- */
 
@@ -573,6 +602,45 @@ bool match_free(struct ush_event *event, uint32_t tier, uint32_t seats, struct u
 
 /* After replay: all lists are to be looked at. */
 void match_replayed(struct ush_engine *engine);
+
+/* ---- decide_room.c, decide_room_control.c ---- */
+
+void decide_join(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_exchange(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_position(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_room_control(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_room_show(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+void decide_room_places(
+	struct ush_loop *loop, struct ush_packet *packet, const struct ush_admitted *admitted);
+
+/* ret: the body of the extension of a request that ush_admit passed, or NULL. out: *value. */
+const uint8_t *decide_extension(
+	const uint8_t *payload, const struct ush_request *request, uint8_t type, uint32_t *value);
+
+/* An act of a waiting room with `records` zeroed records of a type. */
+struct act *decide_room_act(struct ush_loop *loop, struct ush_queue *queue, enum act_kind kind,
+	uint8_t type, uint32_t records);
+
+/* Calls what the pace allows, in the rooms that are this loop's. by: once a turn. */
+void room_serve(struct ush_loop *loop);
+
+/* ---- room_step.c ---- */
+
+/* After replay: rooms go to their loops. */
+void rooms_replayed(struct ush_engine *engine);
+
+/* ---- state_room.c ---- */
+
+/* As ush_engine_save and ush_engine_load, of what is about waiting rooms. err: load: -USH_ECORRUPT
+ * or -USH_EFULL with a message. */
+int rooms_save(const struct ush_engine *engine, ush_engine_put *put, void *context);
+int rooms_load(
+	struct ush_engine *engine, ush_engine_get *get, void *context, struct ush_message *message);
 
 /* Whether the request's window goes with its id: RESERVE*, RELEASE, EXTEND, SWAP, WAIT_LIST. */
 USH_INLINE bool decide_has_window(uint8_t op)

@@ -44,6 +44,10 @@ struct ush_engine_limits {
 	uint32_t channel_row_count;
 	/* Entries of wait-lists, 128 bytes each; 0: no wait-lists. */
 	uint32_t wait_count;
+	/* Users of all waiting rooms together, 20 bytes each; 0: no waiting rooms. Devices whose
+	 * users are counted, 8 bytes each. */
+	uint32_t room_user_count;
+	uint32_t room_device_count;
 	/* Buckets of admission by address and by user, 16 bytes each, rounded up to powers of two;
 	 * 0 of both: no admission. */
 	uint32_t admit_source_count;
@@ -166,6 +170,25 @@ typedef int ush_engine_image_find(void *context, uint32_t event_id, uint64_t dig
 	const void **image, size_t *image_bytes, struct ush_message *message);
 void ush_engine_set_image_find(
 	struct ush_engine *engine, ush_engine_image_find *find, void *context);
+
+/* Sets SHA-256, which the draw of a waiting room needs, at replay too. by: the starting thread. */
+typedef void ush_engine_hash(const void *data, size_t size, uint8_t digest[32]);
+void ush_engine_set_hash(struct ush_engine *engine, ush_engine_hash *hash);
+
+/*
+ * What a ROOM_CONTROL request needs before a loop decides it: makes the tables of a draw. The
+ * request then goes to the loop of its event, whatever came of this.
+ * in: payload: a request that ush_admit passed. by: the housekeeping thread. cost: a draw of ten
+ * million: 10 ms (guess).
+ */
+void ush_engine_room_prepare(struct ush_engine *engine, const uint8_t *payload, size_t size);
+
+/* Keeps the pace of all waiting rooms: how far they may call. by: one thread, each 100 ms or so,
+ * while the loops run. */
+void ush_engine_rooms_step(struct ush_engine *engine, uint64_t now_ns);
+
+/* ret: waiting rooms that were opened. by: any thread. */
+uint32_t ush_engine_rooms(const struct ush_engine *engine);
 
 /* What ush_engine_audit counted. */
 struct ush_engine_audit {

@@ -33,6 +33,7 @@ static void show_hold(struct ush_loop *loop, struct act *act, uint64_t last)
 			act->event, ush_event_row(act->event, record->row), record->mask);
 		ush_best_note(act->event, record->row);
 	}
+	ush_event_count_hold(act->event, loop->index);
 	first->sequence = last;
 	set_state(first, USH_HOLD_STATE_HELD, true);
 	ush_wheel_add(loop->pool, act->hold);
@@ -462,6 +463,9 @@ static void show_kind(struct ush_loop *loop, struct act *act, uint64_t last)
 		break;
 	case ACT_WAIT_TURN:
 	case ACT_TICK:
+		break;
+	default:
+		show_room(loop, act, last);
 		break;
 	}
 }

@@ -297,6 +297,8 @@ int ush_engine_save(const struct ush_engine *engine, ush_engine_put *put_entry, 
 		if (event != NULL)
 			error = save_waits(engine, id, event, &out);
 	}
+	if (error == 0)
+		error = rooms_save(engine, put_entry, context);
 	return error;
 }
 
@@ -628,6 +630,7 @@ int ush_engine_load(struct ush_engine *engine, ush_engine_get *get_entry, void *
 	struct ush_state *state = &engine->state;
 	struct ush_state_total total;
 	uint32_t i = 0;
+	int error;
 
 	if (get(&in, USH_STATE_SECTION_TOTAL, &total, sizeof(total)) != 1)
 		return bad(&in, "no sums", 0, 0);
@@ -638,5 +641,6 @@ int ush_engine_load(struct ush_engine *engine, ush_engine_get *get_entry, void *
 		i++;
 	if (next_change(&in) != 0)
 		return bad(&in, "changes of events", 0, 0);
-	return load_entries(&in);
+	error = load_entries(&in);
+	return error != 0 ? error : rooms_load(engine, get_entry, context, message);
 }

@@ -316,8 +316,17 @@ USH_INLINE const struct ush_user *fetch_row(
 		return NULL;
 	/* After the last seat most of those who ask never had a line. */
 	bool chosen = request->op == USH_OP_RESERVE_BEST || request->op == USH_OP_RESERVE_AREA;
-	if ((chosen || request->op == USH_OP_RESERVE) && ush_event_is_full(event)) {
-		USH_PREFETCH(ush_user_known_word(users, hash));
+	if (chosen || request->op == USH_OP_RESERVE) {
+		if (ush_event_is_full(event)) {
+			USH_PREFETCH(ush_user_known_word(users, hash));
+			return NULL;
+		}
+	} else if (request->op == USH_OP_JOIN) {
+		const struct ush_queue *queue =
+			ush_rooms_find(&loop->engine->rooms, request->event);
+		if (queue != NULL)
+			USH_PREFETCH_WRITE(
+				ush_room_home(&queue->room, ush_queue_hash(queue, request->user)));
 		return NULL;
 	}
 	if (!chosen && request->row < ush_event_row_count(event))
@@ -377,6 +386,8 @@ uint32_t ush_loop_turn(struct ush_loop *loop, const struct ush_net *net,
 		admission_load(loop, packet_count);
 	ush_hold_homecoming(loop->pool);
 	work = decide_expiry(loop);
+	if (ush_unlikely(ush_rooms_count(&loop->engine->rooms) != 0))
+		room_serve(loop);
 	take_burst(loop, packets, packet_count);
 	loop_flush(loop);
 	work += match_lists(loop);

@@ -72,6 +72,8 @@ void ush_config_default(struct ush_config *config, const char *state, const char
 	config->row_count = limits.row_count;
 	config->channel_row_count = limits.channel_row_count;
 	config->wait_count = limits.wait_count;
+	config->room_user_count = limits.room_user_count;
+	config->room_device_count = limits.room_device_count;
 	config->log_block_count = limits.log_block_count;
 	config->ack_count = limits.ack_count;
 	config->admit_source_count = 1u << 18;
@@ -429,6 +431,8 @@ void ush_config_limits(const struct ush_config *config, struct ush_engine_limits
 	limits->row_count = config->row_count;
 	limits->channel_row_count = config->channel_row_count;
 	limits->wait_count = config->wait_count;
+	limits->room_user_count = config->room_user_count;
+	limits->room_device_count = config->room_device_count;
 	limits->log_block_count = config->log_block_count;
 	limits->ack_count = config->ack_count;
 	limits->admit_source_count =

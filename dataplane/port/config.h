@@ -140,6 +140,8 @@ struct ush_config {
 	uint32_t row_count;
 	uint32_t channel_row_count;
 	uint32_t wait_count;
+	uint32_t room_user_count;
+	uint32_t room_device_count;
 	uint32_t log_block_count;
 	uint32_t ack_count;
 	uint32_t admit_source_count;

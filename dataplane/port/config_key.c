@@ -59,6 +59,8 @@ const struct ush_config_key ush_config_keys[] = {
 	NUMBER("limits", "answers", OF(answer_count), 64, 1u << 28),
 	NUMBER("limits", "channel_rows", OF(channel_row_count), 0, 1u << 24),
 	NUMBER("limits", "waiting", OF(wait_count), 0, 1u << 24),
+	NUMBER("limits", "room_users", OF(room_user_count), 0, 1u << 27),
+	NUMBER("limits", "room_devices", OF(room_device_count), 8, 1u << 26),
 	NUMBER("limits", "rows", OF(row_count), 64, 1u << 26),
 	NUMBER("limits", "log_blocks", OF(log_block_count), 16, 1u << 20),
 	NUMBER("limits", "acks", OF(ack_count), 256, 1u << 20),

@@ -224,8 +224,12 @@ static bool message_take(struct ush_control *control, struct client *client,
 		answer_stats(control, message);
 	else if (ours && admitted.request.op == USH_OP_KEY_ROTATE)
 		control_rotate(control, message);
-	else
+	else {
+		if (ours && admitted.request.op == USH_OP_ROOM_CONTROL)
+			ush_engine_room_prepare(
+				control->config.engine, message->data, message->size);
 		control_pass(control, message);
+	}
 	return true;
 }
 

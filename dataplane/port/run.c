@@ -15,6 +15,7 @@
 #include "port/run.h"
 #include "admission/admission_file.h"
 #include "journal/snapshot.h"
+#include "room/merkle.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -230,6 +231,7 @@ static int make_engine(struct usherd *u, struct ush_message *message)
 		return -USH_ENOMEM;
 	u->engine = ush_engine_init(memory, &limits, ush_journal_key(u->journal));
 	ush_engine_set_image_find(u->engine, ush_images_find, &u->images);
+	ush_engine_set_hash(u->engine, ush_sha256);
 	return start_admission(u, message);
 }
 
@@ -519,6 +521,8 @@ static void serve(struct usherd *u)
 
 		ush_control_poll(u->control, 100);
 		now = monotonic_ns();
+		if (ush_engine_rooms(u->engine) != 0)
+			ush_engine_rooms_step(u->engine, now_ns(u));
 		if (now - second_ns >= 1000000000ull) {
 			ush_clock_correct(&u->clock);
 			second_ns = now;

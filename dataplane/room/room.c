@@ -18,11 +18,11 @@
 #define NUMBER_MASK ((1u << TIER_SHIFT) - 1)
 static_assert(USH_ROOM_TIER_FIFO << TIER_SHIFT < SHOWN, "a place fits its word");
 
-/* Five places a line, 68 % of them filled at the limit; never fewer lines than a search looks at,
+/* Five places a line, 72 % of them filled at the limit; never fewer lines than a search looks at,
  * so that a search meets no line twice. */
 static uint32_t lines_of(uint32_t limit)
 {
-	uint64_t lines = ((uint64_t)limit * 5 + 16) / 17;
+	uint64_t lines = ((uint64_t)limit * 5 + 17) / 18;
 
 	return (uint32_t)ush_max64(lines, USH_ROOM_PROBE_LINES);
 }
@@ -290,12 +290,40 @@ int ush_room_replay_close(struct ush_room *room, const uint32_t counts[USH_ROOM_
 	return 0;
 }
 
+int ush_room_replay_next(
+	struct ush_room *room, const uint32_t next[USH_ROOM_TIERS + 1], bool closed)
+{
+	for (uint32_t tier = 0; tier <= USH_ROOM_TIERS; tier++) {
+		bool shut = tier == USH_ROOM_TIER_FIFO ? !closed : closed;
+
+		if (next[tier] > NUMBER_MASK + 1)
+			return -USH_EINVAL;
+		atomic_store_explicit(
+			&room->next[tier], next[tier] | (shut ? CLOSED : 0), memory_order_relaxed);
+	}
+	return 0;
+}
+
 void ush_room_replayed(struct ush_room *room)
 {
 	uint32_t counts[USH_ROOM_TIERS + 1];
 
 	atomic_fetch_add_explicit(
 		&room->lobby_void, ush_room_counts(room, counts), memory_order_release);
+}
+
+uint64_t ush_room_at(
+	const struct ush_room *room, uint32_t line, uint32_t at, struct ush_room_place *place)
+{
+	const struct ush_room_line *found = &room->lines[line];
+	uint32_t word = atomic_load_explicit(&found->place[at], memory_order_acquire);
+
+	if ((word & SHOWN) == 0)
+		return 0;
+	*place = (struct ush_room_place){.number = word & NUMBER_MASK,
+		.tier = (word & ~SHOWN) >> TIER_SHIFT,
+		.slot = line * USH_ROOM_LINE_PLACES + at};
+	return atomic_load_explicit(&found->user[at], memory_order_relaxed);
 }
 
 uint32_t ush_room_list(const struct ush_room *room, uint32_t tier, uint64_t *users, uint32_t count)

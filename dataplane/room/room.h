@@ -29,8 +29,9 @@
 /* A number has 28 bits; as many loops as there are may pass the limit by one each. */
 #define USH_ROOM_USERS_MAX ((1u << 28) - 64u)
 #define USH_ROOM_LINE_PLACES 5u
-/* Lines that a search looks at; more would be full. At the 68 % that ush_room_bytes allows, the
- * Chernoff bound for so many full lines in a row is 10^-18. */
+/* Lines that a search looks at; more would be full. At the 72 % that ush_room_bytes allows, the
+ * Chernoff bound for so many full lines in a row is 10^-13 (640 places, 461 users expected), 10^-7
+ * for any of the two million beginnings in a room of ten million. */
 #define USH_ROOM_PROBE_LINES 128u
 
 struct ush_room_line {
@@ -77,7 +78,7 @@ enum ush_room_result {
 	USH_ROOM_ABSENT,
 };
 
-/* in: limit: users, 1 to USH_ROOM_USERS_MAX. ret: bytes, a multiple of 64: 18.9 a user. */
+/* in: limit: users, 1 to USH_ROOM_USERS_MAX. ret: bytes, a multiple of 64: 17.8 a user. */
 size_t ush_room_bytes(uint32_t limit);
 
 /* An empty room with an open lobby. in: memory: ush_room_bytes(limit) zeroed bytes, aligned to 64,
@@ -138,6 +139,12 @@ int ush_room_replay_join(struct ush_room *room, uint64_t user, const struct ush_
  * already, or a place beyond the counts is taken. by: replay. */
 int ush_room_replay_close(struct ush_room *room, const uint32_t counts[USH_ROOM_TIERS]);
 
+/* Sets how many places of each tier were given, FIFO last, in place of joins and a close: for a
+ * snapshot. in: closed: of the lobby. err: -USH_EINVAL more than there can be. by: replay, before
+ * the joins. */
+int ush_room_replay_next(
+	struct ush_room *room, const uint32_t next[USH_ROOM_TIERS + 1], bool closed);
+
 /* The end of replay: places of the lobby that were given and that no record names are void. */
 void ush_room_replayed(struct ush_room *room);
 
@@ -145,5 +152,10 @@ void ush_room_replayed(struct ush_room *room);
  * users: `count` words. ret: users written. by: any thread; sees each shown place or not. cost: all
  * lines, guess: a second for ten million users: not for loops. */
 uint32_t ush_room_list(const struct ush_room *room, uint32_t tier, uint64_t *users, uint32_t count);
+
+/* ret: the user in a place of the table, or 0: none that is shown. in: line: below line_count. at:
+ * below USH_ROOM_LINE_PLACES. out: place. by: any thread. */
+uint64_t ush_room_at(
+	const struct ush_room *room, uint32_t line, uint32_t at, struct ush_room_place *place);
 
 #endif /* USH_ROOM_H */

@@ -159,6 +159,15 @@
 /* Greatest difficulty that is demanded of a proof of work. [bits] */
 #define USH_ADMIT_WORK_BITS_MAX 40u
 
+/* Tiers of a lobby: 0, drawn first, to 6. Tier 7: who came when the lobby was closed. [tiers] */
+#define USH_ROOM_TIER_COUNT 7u
+
+/* Name of a beacon. [bytes] */
+#define USH_ROOM_SOURCE_BYTES 128u
+
+/* The operator of a waiting room sets no bound on its rate. */
+#define USH_ROOM_NO_CAP 4294967295u
+
 /* First register of the hardware filter: 'USHF'. */
 #define USH_FILTER_ID 1179145045u
 
@@ -203,6 +212,12 @@ enum ush_op {
 	USH_OP_RESERVE_AREA = 8,
 	/* A hold gives some seats up and takes others, all or nothing. */
 	USH_OP_SWAP = 9,
+	/* Join the waiting room of an event; who has joined gets the same place again. */
+	USH_OP_JOIN = 10,
+	/* A queue ticket whose turn has come for an access token. */
+	USH_OP_EXCHANGE = 11,
+	/* How many are before a queue ticket. */
+	USH_OP_POSITION = 12,
 	/* Join the wait-list of an event, leave it, or ask how one stands. */
 	USH_OP_WAIT_LIST = 13,
 	/* Load an event from a venue image passed as a file descriptor. Control port only. */
@@ -225,6 +240,8 @@ enum ush_op {
 	USH_OP_REFUND_BEGIN = 72,
 	/* A sold hold becomes another user's. Control port only. */
 	USH_OP_TRANSFER = 73,
+	/* Opens the waiting room of an event, closes its lobby, draws, or changes how it serves. Control port only. */
+	USH_OP_ROOM_CONTROL = 74,
 	/* Admission's file is read again: keys, policies, events. Control port only. */
 	USH_OP_KEY_ROTATE = 75,
 	/* How the refund ended; the seats of an accepted one are on sale again. Control port only. */
@@ -237,8 +254,12 @@ enum ush_op {
 	USH_OP_EVENT_CHANGE = 80,
 	/* A page of an event's bookings. Control port only. */
 	USH_OP_BOOKINGS = 81,
+	/* How the waiting room of an event stands. Control port only. */
+	USH_OP_ROOM_SHOW = 82,
+	/* A page of the places of a waiting room. Control port only. */
+	USH_OP_ROOM_PLACES = 83,
 };
-#define USH_OP_COUNT 82u
+#define USH_OP_COUNT 84u
 /* X(name, value) for each member. */
 #define USH_OP_EACH(X) \
 	X(STATUS, 1) \
@@ -250,6 +271,9 @@ enum ush_op {
 	X(RESERVE_BEST, 7) \
 	X(RESERVE_AREA, 8) \
 	X(SWAP, 9) \
+	X(JOIN, 10) \
+	X(EXCHANGE, 11) \
+	X(POSITION, 12) \
 	X(WAIT_LIST, 13) \
 	X(EVENT_LOAD, 64) \
 	X(EVENT_STATUS, 65) \
@@ -261,12 +285,15 @@ enum ush_op {
 	X(PAY_END, 71) \
 	X(REFUND_BEGIN, 72) \
 	X(TRANSFER, 73) \
+	X(ROOM_CONTROL, 74) \
 	X(KEY_ROTATE, 75) \
 	X(REFUND_END, 76) \
 	X(CHANNEL_KEY, 78) \
 	X(PAY_LATE, 79) \
 	X(EVENT_CHANGE, 80) \
-	X(BOOKINGS, 81)
+	X(BOOKINGS, 81) \
+	X(ROOM_SHOW, 82) \
+	X(ROOM_PLACES, 83)
 
 /* How a request ended. Exactly one per reply. `done` says whether the request id is used up: a done request is never executed again and the same id gets the same status; a status that is not done changed nothing and the same id may be sent again. */
 enum ush_status {
@@ -326,6 +353,8 @@ enum ush_status {
 	USH_STATUS_MAC = 36,
 	/* A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done. */
 	USH_STATUS_PROOF_OF_WORK = 37,
+	/* The ticket's turn has not come. `amount` is how many are before it, coarse from far away; `deadline_ns` when its turn is expected, 0: not known. */
+	USH_STATUS_WAITING = 38,
 	/* A hold of the user ended unsold a moment ago: no new one yet. `detail` is how many ms are left. */
 	USH_STATUS_COOL_DOWN = 40,
 	/* The event does not allow a single free seat to be left between taken ones. `detail` is the leg, `hold` the mask of the seats that would be. */
@@ -344,8 +373,16 @@ enum ush_status {
 	USH_STATUS_IMAGE_DIFFERS = 49,
 	/* The user is not on the wait-list of this event. */
 	USH_STATUS_NOT_ON_LIST = 47,
+	/* The event has no waiting room. */
+	USH_STATUS_NO_ROOM = 60,
+	/* The queue ticket is missing or not good. `detail` is the fault (enum ticket_fault). JOIN gives a good one. */
+	USH_STATUS_TICKET = 61,
+	/* The waiting room is not in the phase that this needs. `detail` is its phase (enum room_phase). */
+	USH_STATUS_ROOM_PHASE = 62,
+	/* As many have joined as the waiting room was opened for; or the box has no room to open one for so many. */
+	USH_STATUS_ROOM_FULL = 63,
 };
-#define USH_STATUS_COUNT 50u
+#define USH_STATUS_COUNT 64u
 /* X(name, value) for each member. */
 #define USH_STATUS_EACH(X) \
 	X(OK, 0) \
@@ -376,6 +413,7 @@ enum ush_status {
 	X(TOKEN, 35) \
 	X(MAC, 36) \
 	X(PROOF_OF_WORK, 37) \
+	X(WAITING, 38) \
 	X(COOL_DOWN, 40) \
 	X(ORPHAN, 41) \
 	X(WRONG_STATUS, 48) \
@@ -384,7 +422,11 @@ enum ush_status {
 	X(NOT_SOLD_OUT, 45) \
 	X(ON_LIST, 46) \
 	X(IMAGE_DIFFERS, 49) \
-	X(NOT_ON_LIST, 47)
+	X(NOT_ON_LIST, 47) \
+	X(NO_ROOM, 60) \
+	X(TICKET, 61) \
+	X(ROOM_PHASE, 62) \
+	X(ROOM_FULL, 63)
 
 /* What was wrong in a BAD_REQUEST. */
 enum ush_fault {
@@ -446,22 +488,32 @@ enum ush_extension {
 	USH_EXTENSION_PAD = 5,
 	/* Proof of work. value = difficulty in bits; u64 challenge time; u64 nonce. Where admission is on: before all others but TOKEN. See docs/admission.md. */
 	USH_EXTENSION_WORK = 6,
-	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this version. */
+	/* Queue ticket. value = tier | key id << 8; u64 number; u64 tag. EXCHANGE, POSITION; carried by others. See docs/draw.md. */
 	USH_EXTENSION_TICKET = 7,
 	/* RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel | key number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0. */
 	USH_EXTENSION_CHANNEL = 8,
 	/* SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`. */
 	USH_EXTENSION_GIVE = 9,
+	/* JOIN: what the user's device is known by. value = 0; u64 fingerprint, opaque, 0: none. */
+	USH_EXTENSION_DEVICE = 12,
 	/* Free seats. value = first row (counted within the event); then one u64 mask per row, bit i = seat i is free. */
 	USH_EXTENSION_ROWS = 16,
 	/* Seats of a hold that the box chose. value = number of legs (1 to 8); then so many `leg`, in row order. */
 	USH_EXTENSION_SEATS = 18,
 	/* Bookings. value = number of entries; then so many `booking`, those of one hold together, its legs in order. */
 	USH_EXTENSION_BOOKINGS = 19,
+	/* How a waiting room stands. value = 1; then a `room_status`. */
+	USH_EXTENSION_ROOM = 24,
+	/* Places of a waiting room. value = number of entries; then so many `room_entry`. */
+	USH_EXTENSION_PLACES = 25,
+	/* What a waiting room was opened with. value = 1; then a `room_open`. */
+	USH_EXTENSION_ROOM_OPEN = 26,
+	/* What it was drawn with. value = 1; then a `room_draw`. */
+	USH_EXTENSION_ROOM_DRAW = 27,
 	/* UTF-8 text. value = length in bytes; padded with zeros. */
 	USH_EXTENSION_TEXT = 17,
 };
-#define USH_EXTENSION_COUNT 20u
+#define USH_EXTENSION_COUNT 28u
 /* X(name, value) for each member. */
 #define USH_EXTENSION_EACH(X) \
 	X(LEGS, 1) \
@@ -473,9 +525,14 @@ enum ush_extension {
 	X(TICKET, 7) \
 	X(CHANNEL, 8) \
 	X(GIVE, 9) \
+	X(DEVICE, 12) \
 	X(ROWS, 16) \
 	X(SEATS, 18) \
 	X(BOOKINGS, 19) \
+	X(ROOM, 24) \
+	X(PLACES, 25) \
+	X(ROOM_OPEN, 26) \
+	X(ROOM_DRAW, 27) \
 	X(TEXT, 17)
 
 /* Which of the places that fit is best. */
@@ -668,6 +725,88 @@ enum ush_wait_entry {
 	X(WAITING, 2) \
 	X(ASIDE, 3)
 
+/* Where a waiting room is in its life. */
+enum ush_room_phase {
+	/* There is none. */
+	USH_ROOM_PHASE_NONE = 0,
+	/* Users join; nobody has a number. */
+	USH_ROOM_PHASE_LOBBY = 1,
+	/* The lobby is closed; its order is still to be drawn. Who joins now comes after all of the lobby. */
+	USH_ROOM_PHASE_DRAW = 2,
+	/* Every place has a number; tickets whose turn has come are exchanged. */
+	USH_ROOM_PHASE_SERVING = 3,
+};
+#define USH_ROOM_PHASE_COUNT 4u
+/* X(name, value) for each member. */
+#define USH_ROOM_PHASE_EACH(X) \
+	X(NONE, 0) \
+	X(LOBBY, 1) \
+	X(DRAW, 2) \
+	X(SERVING, 3)
+
+/* What ROOM_CONTROL does. */
+enum ush_room_action {
+	/* A waiting room with an open lobby; needs ROOM_OPEN. */
+	USH_ROOM_ACTION_OPEN = 1,
+	/* Closes the lobby. With nobody in it the room serves at once. */
+	USH_ROOM_ACTION_CLOSE = 2,
+	/* Draws the order of the lobby; needs ROOM_DRAW. */
+	USH_ROOM_ACTION_DRAW = 3,
+	/* Sets the operator's cap on the rate, or pauses and resumes. */
+	USH_ROOM_ACTION_SET = 4,
+	/* New tickets have the next key; those of the key before stay good. */
+	USH_ROOM_ACTION_KEY = 5,
+};
+#define USH_ROOM_ACTION_COUNT 6u
+/* X(name, value) for each member. */
+#define USH_ROOM_ACTION_EACH(X) \
+	X(OPEN, 1) \
+	X(CLOSE, 2) \
+	X(DRAW, 3) \
+	X(SET, 4) \
+	X(KEY, 5)
+
+/* What keeps a waiting room from calling more. */
+enum ush_room_limit {
+	/* Nobody waits who was not called. */
+	USH_ROOM_LIMIT_EVERYBODY = 0,
+	/* The operator, or the event is not on sale. */
+	USH_ROOM_LIMIT_PAUSED = 1,
+	/* Nothing is left. */
+	USH_ROOM_LIMIT_SOLD_OUT = 2,
+	/* Seats: those inside may take all of them. */
+	USH_ROOM_LIMIT_SEATS = 3,
+	/* The operator's cap. */
+	USH_ROOM_LIMIT_CAP = 4,
+	/* What the box's load allows. */
+	USH_ROOM_LIMIT_LOAD = 5,
+};
+#define USH_ROOM_LIMIT_COUNT 6u
+/* X(name, value) for each member. */
+#define USH_ROOM_LIMIT_EACH(X) \
+	X(EVERYBODY, 0) \
+	X(PAUSED, 1) \
+	X(SOLD_OUT, 2) \
+	X(SEATS, 3) \
+	X(CAP, 4) \
+	X(LOAD, 5)
+
+/* What is wrong with a queue ticket. */
+enum ush_ticket_fault {
+	/* There is none. */
+	USH_TICKET_FAULT_MISSING = 1,
+	/* Made with a key that is gone, or never was. */
+	USH_TICKET_FAULT_KEY = 2,
+	/* Another user's, of another event, or changed. */
+	USH_TICKET_FAULT_FORGED = 3,
+};
+#define USH_TICKET_FAULT_COUNT 4u
+/* X(name, value) for each member. */
+#define USH_TICKET_FAULT_EACH(X) \
+	X(MISSING, 1) \
+	X(KEY, 2) \
+	X(FORGED, 3)
+
 /* Sections of a snapshot. */
 enum ush_state_section {
 	/* Sums: one state_total. */
@@ -690,8 +829,16 @@ enum ush_state_section {
 	USH_STATE_SECTION_CHANGE = 21,
 	/* Wait-lists and the seats set aside for them: state_wait. */
 	USH_STATE_SECTION_WAIT = 20,
+	/* Waiting rooms: state_room. */
+	USH_STATE_SECTION_ROOM = 25,
+	/* Places of waiting rooms: state_room_place. */
+	USH_STATE_SECTION_ROOM_PLACE = 26,
+	/* Numbers whose ticket was exchanged, or is slow: state_room_visit. */
+	USH_STATE_SECTION_ROOM_VISIT = 27,
+	/* Users of devices: state_device. */
+	USH_STATE_SECTION_DEVICE = 28,
 };
-#define USH_STATE_SECTION_COUNT 22u
+#define USH_STATE_SECTION_COUNT 29u
 /* X(name, value) for each member. */
 #define USH_STATE_SECTION_EACH(X) \
 	X(TOTAL, 1) \
@@ -703,7 +850,11 @@ enum ush_state_section {
 	X(ANSWER, 7) \
 	X(CHANNEL, 9) \
 	X(CHANGE, 21) \
-	X(WAIT, 20)
+	X(WAIT, 20) \
+	X(ROOM, 25) \
+	X(ROOM_PLACE, 26) \
+	X(ROOM_VISIT, 27) \
+	X(DEVICE, 28)
 
 /* Kinds of journal record. */
 enum ush_record_type {
@@ -771,8 +922,24 @@ enum ush_record_type {
 	USH_RECORD_TYPE_EVENT_CHANGE = 34,
 	/* Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list that the hold keeps for its life. Without it: list 0, that of the image the event was loaded with. */
 	USH_RECORD_TYPE_PRICES = 35,
+	/* A waiting room with an open lobby. A run of four; bytes 16 to 63 of each, one behind the other, are a room_open. */
+	USH_RECORD_TYPE_ROOM_OPEN = 44,
+	/* A user has joined. state = tier | 128 in the slow queue, amount = index of the place in its tier, hold = fingerprint of the device, deadline_ns = time. */
+	USH_RECORD_TYPE_ROOM_JOIN = 45,
+	/* The lobby is closed. Bytes 16 to 63 are a room_close. */
+	USH_RECORD_TYPE_ROOM_CLOSE = 46,
+	/* The order of the lobby is drawn. A run of three; bytes 16 to 63 of each, one behind the other, are a room_draw. */
+	USH_RECORD_TYPE_ROOM_DRAW = 47,
+	/* Numbers below mask are called from here. deadline_ns = time. */
+	USH_RECORD_TYPE_ROOM_SERVE = 48,
+	/* A ticket was exchanged. state = tier, amount = index of the place, mask = its number, deadline_ns = when the access token expires. */
+	USH_RECORD_TYPE_ROOM_EXCHANGE = 49,
+	/* The operator's cap and pause. amount = people a minute, ROOM_NO_CAP: none; state 1: paused. */
+	USH_RECORD_TYPE_ROOM_SET = 50,
+	/* Tickets are made with another key. state = its id, one more than before; 0 follows 255. */
+	USH_RECORD_TYPE_ROOM_KEY = 51,
 };
-#define USH_RECORD_TYPE_COUNT 36u
+#define USH_RECORD_TYPE_COUNT 52u
 /* X(name, value) for each member. */
 #define USH_RECORD_TYPE_EACH(X) \
 	X(PAD, 1) \
@@ -806,7 +973,15 @@ enum ush_record_type {
 	X(WAIT_TURN, 31) \
 	X(WAIT_OPEN, 32) \
 	X(EVENT_CHANGE, 34) \
-	X(PRICES, 35)
+	X(PRICES, 35) \
+	X(ROOM_OPEN, 44) \
+	X(ROOM_JOIN, 45) \
+	X(ROOM_CLOSE, 46) \
+	X(ROOM_DRAW, 47) \
+	X(ROOM_SERVE, 48) \
+	X(ROOM_EXCHANGE, 49) \
+	X(ROOM_SET, 50) \
+	X(ROOM_KEY, 51)
 
 /* Why a received packet got no reply. Each dropped packet counts under exactly one reason. */
 enum ush_drop {
@@ -1173,7 +1348,7 @@ struct ush_request {
 	uint32_t hold_ms;
 	/* 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH. */
 	uint64_t cookie;
-	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero. */
+	/* 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. JOIN: the tier. ROOM_CONTROL, ROOM_PLACES: see there. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero. */
 	uint64_t arg;
 };
 static_assert(sizeof(struct ush_request) == 64, "ush_request size");
@@ -1222,7 +1397,7 @@ struct ush_reply {
 	uint64_t sequence;
 	/* 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. BOOKINGS: holds in this page. WAIT_LIST: see there. [minor units] */
 	uint64_t amount;
-	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
+	/* 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS, ROOM_PLACES: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before. */
 	uint32_t detail;
 	/* 60: State of the hold now. */
 	uint8_t state;
@@ -1324,6 +1499,128 @@ static_assert(offsetof(struct ush_booking, leg) == 41, "ush_booking.leg");
 static_assert(offsetof(struct ush_booking, legs) == 42, "ush_booking.legs");
 static_assert(offsetof(struct ush_booking, reserved0) == 43, "ush_booking.reserved0");
 static_assert(offsetof(struct ush_booking, reserved1) == 44, "ush_booking.reserved1");
+
+/* A place in a waiting room. */
+struct ush_room_entry {
+	/* 0: User. */
+	uint64_t user;
+	/* 8: Index in the tier, in order of joining. */
+	uint32_t number;
+	/* 12: Tier; 7: joined after the lobby. */
+	uint8_t tier;
+	/* 13: Zero. */
+	uint8_t reserved0[3];
+};
+static_assert(sizeof(struct ush_room_entry) == 16, "ush_room_entry size");
+static_assert(offsetof(struct ush_room_entry, user) == 0, "ush_room_entry.user");
+static_assert(offsetof(struct ush_room_entry, number) == 8, "ush_room_entry.number");
+static_assert(offsetof(struct ush_room_entry, tier) == 12, "ush_room_entry.tier");
+static_assert(offsetof(struct ush_room_entry, reserved0) == 13, "ush_room_entry.reserved0");
+
+/* What a waiting room is opened with. */
+struct ush_room_open {
+	/* 0: Hash of the seed of the draw (docs/draw.md). */
+	uint8_t seed_hash[32];
+	/* 32: Round of the beacon, 0 if it has none. */
+	uint64_t round;
+	/* 40: How many may join. [users] */
+	uint32_t users;
+	/* 44: Further users of one device join the slow queue; 0: nobody does. [users] */
+	uint32_t device_users;
+	/* 48: Who joins the slow queue after the lobby waits until so many behind are called, or all. */
+	uint32_t slow_places;
+	/* 52: Operator's cap: people a minute; ROOM_NO_CAP: none. */
+	uint32_t cap;
+	/* 56: Length of source, at most 127. [bytes] */
+	uint8_t source_bytes;
+	/* 57: Zero. */
+	uint8_t reserved0[7];
+	/* 64: Which beacon, UTF-8, filled with zeros. */
+	uint8_t source[128];
+};
+static_assert(sizeof(struct ush_room_open) == 192, "ush_room_open size");
+static_assert(offsetof(struct ush_room_open, seed_hash) == 0, "ush_room_open.seed_hash");
+static_assert(offsetof(struct ush_room_open, round) == 32, "ush_room_open.round");
+static_assert(offsetof(struct ush_room_open, users) == 40, "ush_room_open.users");
+static_assert(offsetof(struct ush_room_open, device_users) == 44, "ush_room_open.device_users");
+static_assert(offsetof(struct ush_room_open, slow_places) == 48, "ush_room_open.slow_places");
+static_assert(offsetof(struct ush_room_open, cap) == 52, "ush_room_open.cap");
+static_assert(offsetof(struct ush_room_open, source_bytes) == 56, "ush_room_open.source_bytes");
+static_assert(offsetof(struct ush_room_open, reserved0) == 57, "ush_room_open.reserved0");
+static_assert(offsetof(struct ush_room_open, source) == 64, "ush_room_open.source");
+
+/* What the order of a lobby is drawn with (docs/draw.md). */
+struct ush_room_draw {
+	/* 0: Seed. */
+	uint8_t seed[32];
+	/* 32: Root of the Merkle tree over the places. */
+	uint8_t root[32];
+	/* 64: Value of the beacon, filled with zeros. */
+	uint8_t beacon[64];
+	/* 128: Its length, 16 to 64. [bytes] */
+	uint8_t beacon_bytes;
+	/* 129: Zero. */
+	uint8_t reserved0[15];
+};
+static_assert(sizeof(struct ush_room_draw) == 144, "ush_room_draw size");
+static_assert(offsetof(struct ush_room_draw, seed) == 0, "ush_room_draw.seed");
+static_assert(offsetof(struct ush_room_draw, root) == 32, "ush_room_draw.root");
+static_assert(offsetof(struct ush_room_draw, beacon) == 64, "ush_room_draw.beacon");
+static_assert(offsetof(struct ush_room_draw, beacon_bytes) == 128, "ush_room_draw.beacon_bytes");
+static_assert(offsetof(struct ush_room_draw, reserved0) == 129, "ush_room_draw.reserved0");
+
+/* How a waiting room stands. */
+struct ush_room_status {
+	/* 0: Numbers below are called. */
+	uint64_t serving;
+	/* 8: Numbers given: no ticket has this one or a higher one. */
+	uint64_t end;
+	/* 16: Users who exchanged their tickets, each once. [users] */
+	uint64_t exchanged;
+	/* 24: Moving estimate of the time from one number to the next, 0: not known. [ns] */
+	uint64_t wait_ns;
+	/* 32: Places given in each tier; last those after the lobby. [places] */
+	uint32_t counts[8];
+	/* 64: Places of the lobby that are being entered at this moment: the list of places is whole when it is 0. [places] */
+	uint32_t unsettled;
+	/* 68: People called in the last minute. */
+	uint32_t rate;
+	/* 72: Operator's cap: people a minute; ROOM_NO_CAP: none. */
+	uint32_t cap;
+	/* 76: Free seats of the event. [seats] */
+	uint32_t seats_free;
+	/* 80: Users on the wait-list of the event. [users] */
+	uint32_t waiting;
+	/* 84: Phase. */
+	uint8_t phase;
+	/* 85: 1: paused by the operator. */
+	uint8_t paused;
+	/* 86: What keeps it from calling more. */
+	uint8_t limit;
+	/* 87: Key of new tickets. */
+	uint8_t key_id;
+	/* 88: Status of the event, as STATUS answers it. */
+	uint8_t event_status;
+	/* 89: Zero. */
+	uint8_t reserved0[7];
+};
+static_assert(sizeof(struct ush_room_status) == 96, "ush_room_status size");
+static_assert(offsetof(struct ush_room_status, serving) == 0, "ush_room_status.serving");
+static_assert(offsetof(struct ush_room_status, end) == 8, "ush_room_status.end");
+static_assert(offsetof(struct ush_room_status, exchanged) == 16, "ush_room_status.exchanged");
+static_assert(offsetof(struct ush_room_status, wait_ns) == 24, "ush_room_status.wait_ns");
+static_assert(offsetof(struct ush_room_status, counts) == 32, "ush_room_status.counts");
+static_assert(offsetof(struct ush_room_status, unsettled) == 64, "ush_room_status.unsettled");
+static_assert(offsetof(struct ush_room_status, rate) == 68, "ush_room_status.rate");
+static_assert(offsetof(struct ush_room_status, cap) == 72, "ush_room_status.cap");
+static_assert(offsetof(struct ush_room_status, seats_free) == 76, "ush_room_status.seats_free");
+static_assert(offsetof(struct ush_room_status, waiting) == 80, "ush_room_status.waiting");
+static_assert(offsetof(struct ush_room_status, phase) == 84, "ush_room_status.phase");
+static_assert(offsetof(struct ush_room_status, paused) == 85, "ush_room_status.paused");
+static_assert(offsetof(struct ush_room_status, limit) == 86, "ush_room_status.limit");
+static_assert(offsetof(struct ush_room_status, key_id) == 87, "ush_room_status.key_id");
+static_assert(offsetof(struct ush_room_status, event_status) == 88, "ush_room_status.event_status");
+static_assert(offsetof(struct ush_room_status, reserved0) == 89, "ush_room_status.reserved0");
 
 /* One journal record. A change is one record or a run of them; a run never crosses a block. */
 struct ush_record {
@@ -1807,6 +2104,106 @@ static_assert(offsetof(struct ush_state_wait, tier) == 32, "ush_state_wait.tier"
 static_assert(offsetof(struct ush_state_wait, seats) == 34, "ush_state_wait.seats");
 static_assert(offsetof(struct ush_state_wait, kind) == 35, "ush_state_wait.kind");
 static_assert(offsetof(struct ush_state_wait, reserved0) == 36, "ush_state_wait.reserved0");
+
+/* In the record ROOM_CLOSE, from byte 16 on. */
+struct ush_room_close {
+	/* 0: Places of each tier of the lobby. [places] */
+	uint32_t counts[7];
+	/* 28: Zero. */
+	uint32_t reserved0;
+	/* 32: Zero. */
+	uint64_t reserved1;
+	/* 40: When, Unix time. [ns] */
+	uint64_t time_ns;
+};
+static_assert(sizeof(struct ush_room_close) == 48, "ush_room_close size");
+static_assert(offsetof(struct ush_room_close, counts) == 0, "ush_room_close.counts");
+static_assert(offsetof(struct ush_room_close, reserved0) == 28, "ush_room_close.reserved0");
+static_assert(offsetof(struct ush_room_close, reserved1) == 32, "ush_room_close.reserved1");
+static_assert(offsetof(struct ush_room_close, time_ns) == 40, "ush_room_close.time_ns");
+
+/* Snapshot section ROOM: a waiting room, in the order of opening. */
+struct ush_state_room {
+	/* 0: Event. */
+	uint32_t event;
+	/* 4: Phase (enum room_phase). */
+	uint32_t phase;
+	/* 8: Places given in each tier; last those after the lobby. [places] */
+	uint32_t next[8];
+	/* 40: Numbers below are called. */
+	uint64_t serving;
+	/* 48: Users who exchanged their tickets, each once. [users] */
+	uint64_t exchanged;
+	/* 56: Operator's cap. */
+	uint32_t cap;
+	/* 60: 1: paused by the operator. */
+	uint8_t paused;
+	/* 61: Key of new tickets. */
+	uint8_t key_id;
+	/* 62: Keys that are good: 1 or 2. */
+	uint8_t key_live;
+	/* 63: Zero. */
+	uint8_t reserved0;
+	/* 64: A room_open. */
+	uint8_t opened[192];
+	/* 256: A room_draw, zero before the draw. */
+	uint8_t drawn[144];
+};
+static_assert(sizeof(struct ush_state_room) == 400, "ush_state_room size");
+static_assert(offsetof(struct ush_state_room, event) == 0, "ush_state_room.event");
+static_assert(offsetof(struct ush_state_room, phase) == 4, "ush_state_room.phase");
+static_assert(offsetof(struct ush_state_room, next) == 8, "ush_state_room.next");
+static_assert(offsetof(struct ush_state_room, serving) == 40, "ush_state_room.serving");
+static_assert(offsetof(struct ush_state_room, exchanged) == 48, "ush_state_room.exchanged");
+static_assert(offsetof(struct ush_state_room, cap) == 56, "ush_state_room.cap");
+static_assert(offsetof(struct ush_state_room, paused) == 60, "ush_state_room.paused");
+static_assert(offsetof(struct ush_state_room, key_id) == 61, "ush_state_room.key_id");
+static_assert(offsetof(struct ush_state_room, key_live) == 62, "ush_state_room.key_live");
+static_assert(offsetof(struct ush_state_room, reserved0) == 63, "ush_state_room.reserved0");
+static_assert(offsetof(struct ush_state_room, opened) == 64, "ush_state_room.opened");
+static_assert(offsetof(struct ush_state_room, drawn) == 256, "ush_state_room.drawn");
+
+/* Snapshot section ROOM_PLACE: who has joined, by event, tier and index. */
+struct ush_state_room_place {
+	/* 0: User. */
+	uint64_t user;
+	/* 8: Index in the tier. */
+	uint32_t number;
+	/* 12: Event. */
+	uint16_t event;
+	/* 14: Tier. */
+	uint8_t tier;
+	/* 15: Zero. */
+	uint8_t reserved0;
+};
+static_assert(sizeof(struct ush_state_room_place) == 16, "ush_state_room_place size");
+static_assert(offsetof(struct ush_state_room_place, user) == 0, "ush_state_room_place.user");
+static_assert(offsetof(struct ush_state_room_place, number) == 8, "ush_state_room_place.number");
+static_assert(offsetof(struct ush_state_room_place, event) == 12, "ush_state_room_place.event");
+static_assert(offsetof(struct ush_state_room_place, tier) == 14, "ush_state_room_place.tier");
+static_assert(offsetof(struct ush_state_room_place, reserved0) == 15, "ush_state_room_place.reserved0");
+
+/* Snapshot section ROOM_VISIT: what is known of a number. */
+struct ush_state_room_visit {
+	/* 0: Number. */
+	uint32_t number;
+	/* 4: Event. */
+	uint16_t event;
+	/* 6: 1: in the slow queue; from 0x8000 on: exchanged, and when the token expires: see room/queue.h. */
+	uint16_t word;
+};
+static_assert(sizeof(struct ush_state_room_visit) == 8, "ush_state_room_visit size");
+static_assert(offsetof(struct ush_state_room_visit, number) == 0, "ush_state_room_visit.number");
+static_assert(offsetof(struct ush_state_room_visit, event) == 4, "ush_state_room_visit.event");
+static_assert(offsetof(struct ush_state_room_visit, word) == 6, "ush_state_room_visit.word");
+
+/* Snapshot section DEVICE: a device that users joined from. */
+struct ush_state_device {
+	/* 0: Bits 16 to 63: upper bits of the keyed hash of event and device; below: users. */
+	uint64_t entry;
+};
+static_assert(sizeof(struct ush_state_device) == 8, "ush_state_device size");
+static_assert(offsetof(struct ush_state_device, entry) == 0, "ush_state_device.entry");
 
 /* Snapshot section CHANGE: a change of an event. */
 struct ush_state_change {

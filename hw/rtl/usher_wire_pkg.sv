@@ -164,6 +164,15 @@ package usher_wire_pkg;
   // Greatest difficulty that is demanded of a proof of work. [bits]
   localparam logic [31:0] AdmitWorkBitsMax = 32'd40;
 
+  // Tiers of a lobby: 0, drawn first, to 6. Tier 7: who came when the lobby was closed. [tiers]
+  localparam logic [31:0] RoomTierCount = 32'd7;
+
+  // Name of a beacon. [bytes]
+  localparam logic [31:0] RoomSourceBytes = 32'd128;
+
+  // The operator of a waiting room sets no bound on its rate.
+  localparam logic [31:0] RoomNoCap = 32'd4294967295;
+
   // First register of the hardware filter: 'USHF'.
   localparam logic [31:0] FilterId = 32'd1179145045;
 
@@ -209,6 +218,12 @@ package usher_wire_pkg;
     OpReserveArea = 8'd8,
     // A hold gives some seats up and takes others, all or nothing.
     OpSwap = 8'd9,
+    // Join the waiting room of an event; who has joined gets the same place again.
+    OpJoin = 8'd10,
+    // A queue ticket whose turn has come for an access token.
+    OpExchange = 8'd11,
+    // How many are before a queue ticket.
+    OpPosition = 8'd12,
     // Join the wait-list of an event, leave it, or ask how one stands.
     OpWaitList = 8'd13,
     // Load an event from a venue image passed as a file descriptor. Control port only.
@@ -232,6 +247,9 @@ package usher_wire_pkg;
     OpRefundBegin = 8'd72,
     // A sold hold becomes another user's. Control port only.
     OpTransfer = 8'd73,
+    // Opens the waiting room of an event, closes its lobby, draws, or changes how it serves.
+    // Control port only.
+    OpRoomControl = 8'd74,
     // Admission's file is read again: keys, policies, events. Control port only.
     OpKeyRotate = 8'd75,
     // How the refund ended; the seats of an accepted one are on sale again. Control port only.
@@ -245,7 +263,11 @@ package usher_wire_pkg;
     // descriptor. Control port only.
     OpEventChange = 8'd80,
     // A page of an event's bookings. Control port only.
-    OpBookings = 8'd81
+    OpBookings = 8'd81,
+    // How the waiting room of an event stands. Control port only.
+    OpRoomShow = 8'd82,
+    // A page of the places of a waiting room. Control port only.
+    OpRoomPlaces = 8'd83
   } op_e;
 
   // How a request ended. Exactly one per reply. `done` says whether the request id is used up: a
@@ -315,6 +337,9 @@ package usher_wire_pkg;
     // A proof of work is demanded, or the one given is not good. `detail` is the verdict | bits
     // demanded << 8, `amount` the salt, `deadline_ns` the box's time. Nothing was done.
     StatusProofOfWork = 8'd37,
+    // The ticket's turn has not come. `amount` is how many are before it, coarse from far away;
+    // `deadline_ns` when its turn is expected, 0: not known.
+    StatusWaiting = 8'd38,
     // A hold of the user ended unsold a moment ago: no new one yet. `detail` is how many ms are
     // left.
     StatusCoolDown = 8'd40,
@@ -338,7 +363,18 @@ package usher_wire_pkg;
     // differs, 4294967295 when something else does; the TEXT extension says what.
     StatusImageDiffers = 8'd49,
     // The user is not on the wait-list of this event.
-    StatusNotOnList = 8'd47
+    StatusNotOnList = 8'd47,
+    // The event has no waiting room.
+    StatusNoRoom = 8'd60,
+    // The queue ticket is missing or not good. `detail` is the fault (enum ticket_fault). JOIN
+    // gives a good one.
+    StatusTicket = 8'd61,
+    // The waiting room is not in the phase that this needs. `detail` is its phase (enum
+    // room_phase).
+    StatusRoomPhase = 8'd62,
+    // As many have joined as the waiting room was opened for; or the box has no room to open one
+    // for so many.
+    StatusRoomFull = 8'd63
   } status_e;
 
   // What was wrong in a BAD_REQUEST.
@@ -395,14 +431,16 @@ package usher_wire_pkg;
     // Proof of work. value = difficulty in bits; u64 challenge time; u64 nonce. Where admission is
     // on: before all others but TOKEN. See docs/admission.md.
     ExtensionWork = 8'd6,
-    // Queue ticket. value = tier | key id << 8; u64 number; u64 tag. Carried, not used in this
-    // version.
+    // Queue ticket. value = tier | key id << 8; u64 number; u64 tag. EXCHANGE, POSITION; carried by
+    // others. See docs/draw.md.
     ExtensionTicket = 8'd7,
     // RESERVE, SWAP, QUERY_SECTION: seats of this channel count as on sale. value = channel | key
     // number << 8; u64 tag, see CHANNEL_KEY. In QUERY_SECTION the tag is that of user 0.
     ExtensionChannel = 8'd8,
     // SWAP: seats that the hold gives up. value = number of legs (1 to 8); then so many `leg`.
     ExtensionGive = 8'd9,
+    // JOIN: what the user's device is known by. value = 0; u64 fingerprint, opaque, 0: none.
+    ExtensionDevice = 8'd12,
     // Free seats. value = first row (counted within the event); then one u64 mask per row, bit i =
     // seat i is free.
     ExtensionRows = 8'd16,
@@ -412,6 +450,14 @@ package usher_wire_pkg;
     // Bookings. value = number of entries; then so many `booking`, those of one hold together, its
     // legs in order.
     ExtensionBookings = 8'd19,
+    // How a waiting room stands. value = 1; then a `room_status`.
+    ExtensionRoom = 8'd24,
+    // Places of a waiting room. value = number of entries; then so many `room_entry`.
+    ExtensionPlaces = 8'd25,
+    // What a waiting room was opened with. value = 1; then a `room_open`.
+    ExtensionRoomOpen = 8'd26,
+    // What it was drawn with. value = 1; then a `room_draw`.
+    ExtensionRoomDraw = 8'd27,
     // UTF-8 text. value = length in bytes; padded with zeros.
     ExtensionText = 8'd17
   } extension_e;
@@ -537,6 +583,59 @@ package usher_wire_pkg;
     WaitEntryAside = 8'd3
   } wait_entry_e;
 
+  // Where a waiting room is in its life.
+  typedef enum logic [7:0] {
+    // There is none.
+    RoomPhaseNone = 8'd0,
+    // Users join; nobody has a number.
+    RoomPhaseLobby = 8'd1,
+    // The lobby is closed; its order is still to be drawn. Who joins now comes after all of the
+    // lobby.
+    RoomPhaseDraw = 8'd2,
+    // Every place has a number; tickets whose turn has come are exchanged.
+    RoomPhaseServing = 8'd3
+  } room_phase_e;
+
+  // What ROOM_CONTROL does.
+  typedef enum logic [7:0] {
+    // A waiting room with an open lobby; needs ROOM_OPEN.
+    RoomActionOpen = 8'd1,
+    // Closes the lobby. With nobody in it the room serves at once.
+    RoomActionClose = 8'd2,
+    // Draws the order of the lobby; needs ROOM_DRAW.
+    RoomActionDraw = 8'd3,
+    // Sets the operator's cap on the rate, or pauses and resumes.
+    RoomActionSet = 8'd4,
+    // New tickets have the next key; those of the key before stay good.
+    RoomActionKey = 8'd5
+  } room_action_e;
+
+  // What keeps a waiting room from calling more.
+  typedef enum logic [7:0] {
+    // Nobody waits who was not called.
+    RoomLimitEverybody = 8'd0,
+    // The operator, or the event is not on sale.
+    RoomLimitPaused = 8'd1,
+    // Nothing is left.
+    RoomLimitSoldOut = 8'd2,
+    // Seats: those inside may take all of them.
+    RoomLimitSeats = 8'd3,
+    // The operator's cap.
+    RoomLimitCap = 8'd4,
+    // What the box's load allows.
+    RoomLimitLoad = 8'd5
+  } room_limit_e;
+
+  // What is wrong with a queue ticket.
+  typedef enum logic [7:0] {
+    // There is none.
+    TicketFaultMissing = 8'd1,
+    // Made with a key that is gone, or never was.
+    TicketFaultKey = 8'd2,
+    // Another user's, of another event, or changed.
+    TicketFaultForged = 8'd3
+  } ticket_fault_e;
+
   // Sections of a snapshot.
   typedef enum logic [31:0] {
     // Sums: one state_total.
@@ -559,7 +658,15 @@ package usher_wire_pkg;
     // event in theirs.
     StateSectionChange = 32'd21,
     // Wait-lists and the seats set aside for them: state_wait.
-    StateSectionWait = 32'd20
+    StateSectionWait = 32'd20,
+    // Waiting rooms: state_room.
+    StateSectionRoom = 32'd25,
+    // Places of waiting rooms: state_room_place.
+    StateSectionRoomPlace = 32'd26,
+    // Numbers whose ticket was exchanged, or is slow: state_room_visit.
+    StateSectionRoomVisit = 32'd27,
+    // Users of devices: state_device.
+    StateSectionDevice = 32'd28
   } state_section_e;
 
   // Kinds of journal record.
@@ -652,7 +759,27 @@ package usher_wire_pkg;
     // Behind the legs of a HOLD, OFFER or LATE, in the same run: row = the number of the price list
     // that the hold keeps for its life. Without it: list 0, that of the image the event was loaded
     // with.
-    RecordTypePrices = 8'd35
+    RecordTypePrices = 8'd35,
+    // A waiting room with an open lobby. A run of four; bytes 16 to 63 of each, one behind the
+    // other, are a room_open.
+    RecordTypeRoomOpen = 8'd44,
+    // A user has joined. state = tier | 128 in the slow queue, amount = index of the place in its
+    // tier, hold = fingerprint of the device, deadline_ns = time.
+    RecordTypeRoomJoin = 8'd45,
+    // The lobby is closed. Bytes 16 to 63 are a room_close.
+    RecordTypeRoomClose = 8'd46,
+    // The order of the lobby is drawn. A run of three; bytes 16 to 63 of each, one behind the
+    // other, are a room_draw.
+    RecordTypeRoomDraw = 8'd47,
+    // Numbers below mask are called from here. deadline_ns = time.
+    RecordTypeRoomServe = 8'd48,
+    // A ticket was exchanged. state = tier, amount = index of the place, mask = its number,
+    // deadline_ns = when the access token expires.
+    RecordTypeRoomExchange = 8'd49,
+    // The operator's cap and pause. amount = people a minute, ROOM_NO_CAP: none; state 1: paused.
+    RecordTypeRoomSet = 8'd50,
+    // Tickets are made with another key. state = its id, one more than before; 0 follows 255.
+    RecordTypeRoomKey = 8'd51
   } record_type_e;
 
   // Why a received packet got no reply. Each dropped packet counts under exactly one reason.
@@ -919,9 +1046,10 @@ package usher_wire_pkg;
   typedef struct packed {
     // 56: EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS:
     // where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was
-    // paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK,
-    // UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST,
-    // RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero.
+    // paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. JOIN: the
+    // tier. ROOM_CONTROL, ROOM_PLACES: see there. BLOCK, UNBLOCK: the channel, 0 = house seats.
+    // CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there.
+    // Otherwise zero.
     logic [63:0] arg;
     // 48: Opaque; echoed in the reply. Not part of the request's body for MISMATCH.
     logic [63:0] cookie;
@@ -1005,8 +1133,8 @@ package usher_wire_pkg;
     // 60: State of the hold now.
     logic [7:0] state;
     // 56: See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 =
-    // that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0
-    // = that was all. RESERVE OK: 1 = a repeat of an answer given before.
+    // that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS, ROOM_PLACES:
+    // where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before.
     logic [31:0] detail;
     // 48: Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the
     // section. BOOKINGS: holds in this page. WAIT_LIST: see there. [minor units]
@@ -1136,6 +1264,167 @@ package usher_wire_pkg;
     // 0: Hold id.
     logic [63:0] hold;
   } booking_t;
+
+  // A place in a waiting room.
+  localparam integer RoomEntrySizeBytes = 16;
+  localparam integer RoomEntryUserOffsetBytes = 0;
+  localparam integer RoomEntryUserWidthBits = 64;
+  localparam integer RoomEntryNumberOffsetBytes = 8;
+  localparam integer RoomEntryNumberWidthBits = 32;
+  localparam integer RoomEntryTierOffsetBytes = 12;
+  localparam integer RoomEntryTierWidthBits = 8;
+  localparam integer RoomEntryReserved0OffsetBytes = 13;
+  localparam integer RoomEntryReserved0WidthBits = 24;
+
+  typedef struct packed {
+    // 13: Zero.
+    logic [2:0][7:0] reserved0;
+    // 12: Tier; 7: joined after the lobby.
+    logic [7:0] tier;
+    // 8: Index in the tier, in order of joining.
+    logic [31:0] number;
+    // 0: User.
+    logic [63:0] user;
+  } room_entry_t;
+
+  // What a waiting room is opened with.
+  localparam integer RoomOpenSizeBytes = 192;
+  localparam integer RoomOpenSeedHashOffsetBytes = 0;
+  localparam integer RoomOpenSeedHashWidthBits = 256;
+  localparam integer RoomOpenRoundOffsetBytes = 32;
+  localparam integer RoomOpenRoundWidthBits = 64;
+  localparam integer RoomOpenUsersOffsetBytes = 40;
+  localparam integer RoomOpenUsersWidthBits = 32;
+  localparam integer RoomOpenDeviceUsersOffsetBytes = 44;
+  localparam integer RoomOpenDeviceUsersWidthBits = 32;
+  localparam integer RoomOpenSlowPlacesOffsetBytes = 48;
+  localparam integer RoomOpenSlowPlacesWidthBits = 32;
+  localparam integer RoomOpenCapOffsetBytes = 52;
+  localparam integer RoomOpenCapWidthBits = 32;
+  localparam integer RoomOpenSourceBytesOffsetBytes = 56;
+  localparam integer RoomOpenSourceBytesWidthBits = 8;
+  localparam integer RoomOpenReserved0OffsetBytes = 57;
+  localparam integer RoomOpenReserved0WidthBits = 56;
+  localparam integer RoomOpenSourceOffsetBytes = 64;
+  localparam integer RoomOpenSourceWidthBits = 1024;
+
+  typedef struct packed {
+    // 64: Which beacon, UTF-8, filled with zeros.
+    logic [127:0][7:0] source;
+    // 57: Zero.
+    logic [6:0][7:0] reserved0;
+    // 56: Length of source, at most 127. [bytes]
+    logic [7:0] source_bytes;
+    // 52: Operator's cap: people a minute; ROOM_NO_CAP: none.
+    logic [31:0] cap;
+    // 48: Who joins the slow queue after the lobby waits until so many behind are called, or all.
+    logic [31:0] slow_places;
+    // 44: Further users of one device join the slow queue; 0: nobody does. [users]
+    logic [31:0] device_users;
+    // 40: How many may join. [users]
+    logic [31:0] users;
+    // 32: Round of the beacon, 0 if it has none.
+    logic [63:0] round;
+    // 0: Hash of the seed of the draw (docs/draw.md).
+    logic [31:0][7:0] seed_hash;
+  } room_open_t;
+
+  // What the order of a lobby is drawn with (docs/draw.md).
+  localparam integer RoomDrawSizeBytes = 144;
+  localparam integer RoomDrawSeedOffsetBytes = 0;
+  localparam integer RoomDrawSeedWidthBits = 256;
+  localparam integer RoomDrawRootOffsetBytes = 32;
+  localparam integer RoomDrawRootWidthBits = 256;
+  localparam integer RoomDrawBeaconOffsetBytes = 64;
+  localparam integer RoomDrawBeaconWidthBits = 512;
+  localparam integer RoomDrawBeaconBytesOffsetBytes = 128;
+  localparam integer RoomDrawBeaconBytesWidthBits = 8;
+  localparam integer RoomDrawReserved0OffsetBytes = 129;
+  localparam integer RoomDrawReserved0WidthBits = 120;
+
+  typedef struct packed {
+    // 129: Zero.
+    logic [14:0][7:0] reserved0;
+    // 128: Its length, 16 to 64. [bytes]
+    logic [7:0] beacon_bytes;
+    // 64: Value of the beacon, filled with zeros.
+    logic [63:0][7:0] beacon;
+    // 32: Root of the Merkle tree over the places.
+    logic [31:0][7:0] root;
+    // 0: Seed.
+    logic [31:0][7:0] seed;
+  } room_draw_t;
+
+  // How a waiting room stands.
+  localparam integer RoomStatusSizeBytes = 96;
+  localparam integer RoomStatusServingOffsetBytes = 0;
+  localparam integer RoomStatusServingWidthBits = 64;
+  localparam integer RoomStatusEndOffsetBytes = 8;
+  localparam integer RoomStatusEndWidthBits = 64;
+  localparam integer RoomStatusExchangedOffsetBytes = 16;
+  localparam integer RoomStatusExchangedWidthBits = 64;
+  localparam integer RoomStatusWaitNsOffsetBytes = 24;
+  localparam integer RoomStatusWaitNsWidthBits = 64;
+  localparam integer RoomStatusCountsOffsetBytes = 32;
+  localparam integer RoomStatusCountsWidthBits = 256;
+  localparam integer RoomStatusUnsettledOffsetBytes = 64;
+  localparam integer RoomStatusUnsettledWidthBits = 32;
+  localparam integer RoomStatusRateOffsetBytes = 68;
+  localparam integer RoomStatusRateWidthBits = 32;
+  localparam integer RoomStatusCapOffsetBytes = 72;
+  localparam integer RoomStatusCapWidthBits = 32;
+  localparam integer RoomStatusSeatsFreeOffsetBytes = 76;
+  localparam integer RoomStatusSeatsFreeWidthBits = 32;
+  localparam integer RoomStatusWaitingOffsetBytes = 80;
+  localparam integer RoomStatusWaitingWidthBits = 32;
+  localparam integer RoomStatusPhaseOffsetBytes = 84;
+  localparam integer RoomStatusPhaseWidthBits = 8;
+  localparam integer RoomStatusPausedOffsetBytes = 85;
+  localparam integer RoomStatusPausedWidthBits = 8;
+  localparam integer RoomStatusLimitOffsetBytes = 86;
+  localparam integer RoomStatusLimitWidthBits = 8;
+  localparam integer RoomStatusKeyIdOffsetBytes = 87;
+  localparam integer RoomStatusKeyIdWidthBits = 8;
+  localparam integer RoomStatusEventStatusOffsetBytes = 88;
+  localparam integer RoomStatusEventStatusWidthBits = 8;
+  localparam integer RoomStatusReserved0OffsetBytes = 89;
+  localparam integer RoomStatusReserved0WidthBits = 56;
+
+  typedef struct packed {
+    // 89: Zero.
+    logic [6:0][7:0] reserved0;
+    // 88: Status of the event, as STATUS answers it.
+    logic [7:0] event_status;
+    // 87: Key of new tickets.
+    logic [7:0] key_id;
+    // 86: What keeps it from calling more.
+    logic [7:0] limit;
+    // 85: 1: paused by the operator.
+    logic [7:0] paused;
+    // 84: Phase.
+    logic [7:0] phase;
+    // 80: Users on the wait-list of the event. [users]
+    logic [31:0] waiting;
+    // 76: Free seats of the event. [seats]
+    logic [31:0] seats_free;
+    // 72: Operator's cap: people a minute; ROOM_NO_CAP: none.
+    logic [31:0] cap;
+    // 68: People called in the last minute.
+    logic [31:0] rate;
+    // 64: Places of the lobby that are being entered at this moment: the list of places is whole
+    // when it is 0. [places]
+    logic [31:0] unsettled;
+    // 32: Places given in each tier; last those after the lobby. [places]
+    logic [7:0][31:0] counts;
+    // 24: Moving estimate of the time from one number to the next, 0: not known. [ns]
+    logic [63:0] wait_ns;
+    // 16: Users who exchanged their tickets, each once. [users]
+    logic [63:0] exchanged;
+    // 8: Numbers given: no ticket has this one or a higher one.
+    logic [63:0] end_;
+    // 0: Numbers below are called.
+    logic [63:0] serving;
+  } room_status_t;
 
   // One journal record. A change is one record or a run of them; a run never crosses a block.
   localparam integer RecordSizeBytes = 64;
@@ -1777,6 +2066,137 @@ package usher_wire_pkg;
     // 0: See enum wait_entry.
     logic [63:0] user;
   } state_wait_t;
+
+  // In the record ROOM_CLOSE, from byte 16 on.
+  localparam integer RoomCloseSizeBytes = 48;
+  localparam integer RoomCloseCountsOffsetBytes = 0;
+  localparam integer RoomCloseCountsWidthBits = 224;
+  localparam integer RoomCloseReserved0OffsetBytes = 28;
+  localparam integer RoomCloseReserved0WidthBits = 32;
+  localparam integer RoomCloseReserved1OffsetBytes = 32;
+  localparam integer RoomCloseReserved1WidthBits = 64;
+  localparam integer RoomCloseTimeNsOffsetBytes = 40;
+  localparam integer RoomCloseTimeNsWidthBits = 64;
+
+  typedef struct packed {
+    // 40: When, Unix time. [ns]
+    logic [63:0] time_ns;
+    // 32: Zero.
+    logic [63:0] reserved1;
+    // 28: Zero.
+    logic [31:0] reserved0;
+    // 0: Places of each tier of the lobby. [places]
+    logic [6:0][31:0] counts;
+  } room_close_t;
+
+  // Snapshot section ROOM: a waiting room, in the order of opening.
+  localparam integer StateRoomSizeBytes = 400;
+  localparam integer StateRoomEventOffsetBytes = 0;
+  localparam integer StateRoomEventWidthBits = 32;
+  localparam integer StateRoomPhaseOffsetBytes = 4;
+  localparam integer StateRoomPhaseWidthBits = 32;
+  localparam integer StateRoomNextOffsetBytes = 8;
+  localparam integer StateRoomNextWidthBits = 256;
+  localparam integer StateRoomServingOffsetBytes = 40;
+  localparam integer StateRoomServingWidthBits = 64;
+  localparam integer StateRoomExchangedOffsetBytes = 48;
+  localparam integer StateRoomExchangedWidthBits = 64;
+  localparam integer StateRoomCapOffsetBytes = 56;
+  localparam integer StateRoomCapWidthBits = 32;
+  localparam integer StateRoomPausedOffsetBytes = 60;
+  localparam integer StateRoomPausedWidthBits = 8;
+  localparam integer StateRoomKeyIdOffsetBytes = 61;
+  localparam integer StateRoomKeyIdWidthBits = 8;
+  localparam integer StateRoomKeyLiveOffsetBytes = 62;
+  localparam integer StateRoomKeyLiveWidthBits = 8;
+  localparam integer StateRoomReserved0OffsetBytes = 63;
+  localparam integer StateRoomReserved0WidthBits = 8;
+  localparam integer StateRoomOpenedOffsetBytes = 64;
+  localparam integer StateRoomOpenedWidthBits = 1536;
+  localparam integer StateRoomDrawnOffsetBytes = 256;
+  localparam integer StateRoomDrawnWidthBits = 1152;
+
+  typedef struct packed {
+    // 256: A room_draw, zero before the draw.
+    logic [143:0][7:0] drawn;
+    // 64: A room_open.
+    logic [191:0][7:0] opened;
+    // 63: Zero.
+    logic [7:0] reserved0;
+    // 62: Keys that are good: 1 or 2.
+    logic [7:0] key_live;
+    // 61: Key of new tickets.
+    logic [7:0] key_id;
+    // 60: 1: paused by the operator.
+    logic [7:0] paused;
+    // 56: Operator's cap.
+    logic [31:0] cap;
+    // 48: Users who exchanged their tickets, each once. [users]
+    logic [63:0] exchanged;
+    // 40: Numbers below are called.
+    logic [63:0] serving;
+    // 8: Places given in each tier; last those after the lobby. [places]
+    logic [7:0][31:0] next;
+    // 4: Phase (enum room_phase).
+    logic [31:0] phase;
+    // 0: Event.
+    logic [31:0] event_;
+  } state_room_t;
+
+  // Snapshot section ROOM_PLACE: who has joined, by event, tier and index.
+  localparam integer StateRoomPlaceSizeBytes = 16;
+  localparam integer StateRoomPlaceUserOffsetBytes = 0;
+  localparam integer StateRoomPlaceUserWidthBits = 64;
+  localparam integer StateRoomPlaceNumberOffsetBytes = 8;
+  localparam integer StateRoomPlaceNumberWidthBits = 32;
+  localparam integer StateRoomPlaceEventOffsetBytes = 12;
+  localparam integer StateRoomPlaceEventWidthBits = 16;
+  localparam integer StateRoomPlaceTierOffsetBytes = 14;
+  localparam integer StateRoomPlaceTierWidthBits = 8;
+  localparam integer StateRoomPlaceReserved0OffsetBytes = 15;
+  localparam integer StateRoomPlaceReserved0WidthBits = 8;
+
+  typedef struct packed {
+    // 15: Zero.
+    logic [7:0] reserved0;
+    // 14: Tier.
+    logic [7:0] tier;
+    // 12: Event.
+    logic [15:0] event_;
+    // 8: Index in the tier.
+    logic [31:0] number;
+    // 0: User.
+    logic [63:0] user;
+  } state_room_place_t;
+
+  // Snapshot section ROOM_VISIT: what is known of a number.
+  localparam integer StateRoomVisitSizeBytes = 8;
+  localparam integer StateRoomVisitNumberOffsetBytes = 0;
+  localparam integer StateRoomVisitNumberWidthBits = 32;
+  localparam integer StateRoomVisitEventOffsetBytes = 4;
+  localparam integer StateRoomVisitEventWidthBits = 16;
+  localparam integer StateRoomVisitWordOffsetBytes = 6;
+  localparam integer StateRoomVisitWordWidthBits = 16;
+
+  typedef struct packed {
+    // 6: 1: in the slow queue; from 0x8000 on: exchanged, and when the token expires: see
+    // room/queue.h.
+    logic [15:0] word;
+    // 4: Event.
+    logic [15:0] event_;
+    // 0: Number.
+    logic [31:0] number;
+  } state_room_visit_t;
+
+  // Snapshot section DEVICE: a device that users joined from.
+  localparam integer StateDeviceSizeBytes = 8;
+  localparam integer StateDeviceEntryOffsetBytes = 0;
+  localparam integer StateDeviceEntryWidthBits = 64;
+
+  typedef struct packed {
+    // 0: Bits 16 to 63: upper bits of the keyed hash of event and device; below: users.
+    logic [63:0] entry;
+  } state_device_t;
 
   // Snapshot section CHANGE: a change of an event.
   localparam integer StateChangeSizeBytes = 40;

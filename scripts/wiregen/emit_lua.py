@@ -4,7 +4,8 @@ from . import contract as contracts
 from .table import TableError, field_bytes, split_type
 from .template import fill
 
-STRUCTS = ("request", "reply", "extension_header", "leg", "booking")
+STRUCTS = ("request", "reply", "extension_header", "leg", "booking", "room_entry", "room_open", "room_draw",
+           "room_status")
 # Fields that read better in hexadecimal: magic numbers, masks and opaque words.
 HEX = {"magic", "hold", "mask", "cookie", "tag", "nonce"}
 
@@ -17,9 +18,9 @@ def entry(field: dict) -> str:
     base, count = split_type(field["type"])
     parts = [f"at = {field['at']}", f"bytes = {field_bytes(field)}", f"name = {quote(field['name'])}"]
     if count:
-        if (base, count, field["name"]) != ("u8", 16, "address"):
-            raise TableError(f"lua: no way to show {field['name']}")
-        parts.append('type = "address"')
+        # Words of an array are shown as they stand.
+        shown = "address" if (base, count, field["name"]) == ("u8", 16, "address") else "bytes"
+        parts.append(f'type = "{shown}"')
     else:
         parts += [f"type = {quote(base)}", f"base = base.{'HEX' if field['name'] in HEX else 'DEC'}"]
     if "enum" in field:

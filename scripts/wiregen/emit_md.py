@@ -86,6 +86,10 @@ class Markdown:
         repeat = {
             "leg": ["16 x value", "leg[]", "legs", "", "Structure leg, `value` times."],
             "booking": ["48 x value", "booking[]", "bookings", "", "Structure booking, `value` times."],
+            "room_entry": ["16 x value", "room_entry[]", "places", "", "Structure room_entry, `value` times."],
+            "room_open": [192, "room_open", "opened", "", "Structure room_open."],
+            "room_draw": [144, "room_draw", "drawn", "", "Structure room_draw."],
+            "room_status": [96, "room_status", "room", "", "Structure room_status."],
             "u64": ["8 x rows", "u64[]", "masks", "", "One mask a row, to the end of the extension."],
             "zero": ["any", "u8[]", "zeros", "bytes", "Zero bytes, none or a multiple of 8."],
             "text": ["value", "u8[]", "text", "bytes", "UTF-8, no final zero; then 0 to 7 zero bytes up to a multiple of 8."],

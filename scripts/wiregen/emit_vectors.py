@@ -26,6 +26,7 @@ IMAGE_KEY = (0x7573686572696D67, 0x6469676573743031)
 # Where the journal of the examples starts: the second segment of 256 MiB.
 FIRST = (256 << 20) // 64
 BOX = 0x8C3A51D2E4F60719
+ROOM_SEED = bytes(range(32))
 IMAGE_LABELS = b'{"sections":["Stalls"],"rows":["A","B"]}'
 
 
@@ -110,11 +111,12 @@ class Encoder:
         return b"".join(self.pack_field(f, fields[f["name"]]) for f in self.structs[name]["fields"])
 
     def pack_extension(self, extension: dict) -> bytes:
-        """Header and body; `extension` has type, value, and fields, legs, bookings, masks, text or zeros."""
+        """Header and body; `extension` has type, value, and fields, legs, bookings, structs, masks, text or zeros."""
         body = self.bodies[extension["type"]]
         data = b"".join(self.pack_field(f, extension["fields"][f["name"]]) for f in body["fields"])
         data += b"".join(self.pack("leg", leg) for leg in extension.get("legs", []))
         data += b"".join(self.pack("booking", entry) for entry in extension.get("bookings", []))
+        data += b"".join(self.pack(body["repeat"], entry) for entry in extension.get("structs", []))
         data += b"".join(packing.pack("<Q", mask) for mask in extension.get("masks", []))
         data += extension.get("text", "").encode() + bytes(extension.get("zeros", 0))
         data += bytes(-len(data) % 8)
@@ -169,6 +171,10 @@ def rows(first: int, *masks: int) -> dict:
 
 def bookings(*entries: dict) -> dict:
     return {"type": "BOOKINGS", "value": len(entries), "bookings": list(entries)}
+
+
+def structs(kind: str, *entries: dict) -> dict:
+    return {"type": kind, "value": len(entries), "structs": list(entries)}
 
 
 def text(content: str) -> dict:
@@ -519,6 +525,70 @@ def bookings_vectors(e: Encoder) -> list:
     ]
 
 
+def room_open() -> dict:
+    source = b"drand quicknet"
+    return {"seed_hash": hashlib.sha256(b"usher/draw/seed1" + (1).to_bytes(4, "little") + ROOM_SEED).digest(),
+            "round": 4_711, "users": 1_000_000, "device_users": 4, "slow_places": 1_000, "cap": 6_000,
+            "source_bytes": len(source), "source": source.ljust(128, b"\0")}
+
+
+def room_draw() -> dict:
+    return {"seed": ROOM_SEED, "root": hashlib.sha256(b"root").digest(), "beacon": bytes(range(32)).ljust(64, b"\0"),
+            "beacon_bytes": 32}
+
+
+def room_vectors(e: Encoder) -> list:
+    join = {"op": "JOIN", "event": 1, "user": 21, "cookie": 0xF1}
+    trade = {"op": "EXCHANGE", "event": 1, "user": 21, "cookie": 0xF2}
+    look = {"op": "POSITION", "event": 1, "user": 21, "cookie": 0xF3}
+    ask = {"op": "ROOM_CONTROL", "event": 1, "cookie": 0xF4}
+    show = {"op": "ROOM_SHOW", "event": 1, "cookie": 0xF5}
+    page = {"op": "ROOM_PLACES", "event": 1, "cookie": 0xF6}
+    ticket = {"type": "TICKET", "value": 2 | 1 << 8, "fields": {"number": 77, "tag": 0x8877665544332211}}
+    device = {"type": "DEVICE", "value": 0, "fields": {"fingerprint": 0xD0D1D2D3D4D5D6D7}}
+    ticket_reply = {"hold": 0x8877665544332211, "amount": 77, "sequence": 70_060}
+    standing = {"serving": 1_200, "end": 1_000_000, "exchanged": 900, "wait_ns": 10_000_000, "counts": [0, 0, 999_990, 0, 0, 0, 0, 10],
+                "rate": 6_000, "cap": 6_000, "seats_free": 20_000, "phase": "SERVING", "limit": "CAP", "key_id": 1,
+                "event_status": "ON_SALE"}
+    return [
+        e.message("join_request", "request", [device], arg=2, **join),
+        e.message("join_request_plain", "request", [], request_id=1, **join),
+        e.message("join_reply_ok", "reply", [], detail=2 | 1 << 8, **ticket_reply, **{k: v for k, v in join.items() if k != "user"}),
+        e.message("join_reply_repeat", "reply", [], detail=2 | 1 << 8 | 1 << 16, **ticket_reply, **{k: v for k, v in join.items() if k != "user"}),
+        e.message("join_reply_full", "reply", [], op="JOIN", event=1, status="ROOM_FULL", detail=1_000_000),
+        e.message("exchange_request", "request", [ticket], **trade),
+        e.message("exchange_request_numbered", "request", [ticket], request_id=2, **trade),
+        e.message("exchange_reply_ok", "reply", [], op="EXCHANGE", event=1, cookie=0xF2, hold=0x1122334455667788, sequence=70_061,
+                  deadline_ns=TIME_NS + 300 * SECOND_NS, detail=2 | 5 << 8 | 1 << 16),
+        e.message("exchange_reply_waiting", "reply", [], op="EXCHANGE", event=1, cookie=0xF2, status="WAITING", amount=1_024,
+                  deadline_ns=TIME_NS + 600 * SECOND_NS),
+        e.message("exchange_reply_ticket", "reply", [], op="EXCHANGE", event=1, cookie=0xF2, status="TICKET", detail=3),
+        e.message("position_request", "request", [ticket], **look),
+        e.message("position_request_numbered", "request", [ticket], request_id=3, **look),
+        e.message("position_reply_waiting", "reply", [], op="POSITION", event=1, cookie=0xF3, status="WAITING", amount=12,
+                  deadline_ns=TIME_NS + SECOND_NS),
+        e.message("position_reply_phase", "reply", [], op="POSITION", event=1, cookie=0xF3, status="ROOM_PHASE", detail=1),
+        e.message("position_reply_none", "reply", [], op="POSITION", event=1, cookie=0xF3, status="NO_ROOM"),
+        e.message("room_control_request_open", "request", [structs("ROOM_OPEN", room_open())], arg=1, **ask),
+        e.message("room_control_request_draw", "request", [structs("ROOM_DRAW", room_draw())], arg=3, **ask),
+        e.message("room_control_request_set", "request", [], arg=4 | 1 << 8 | 1 << 9 | 6_000 << 32, **ask),
+        e.message("room_control_reply_ok", "reply", [], sequence=70_062, **ask),
+        e.message("room_control_reply_closed", "reply", [], sequence=70_063, amount=999_990, detail=2, **ask),
+        e.message("room_show_request", "request", [], **show),
+        e.message("room_show_request_numbered", "request", [], request_id=4, **show),
+        e.message("room_show_reply", "reply", [structs("ROOM", standing), structs("ROOM_OPEN", room_open())],
+                  sequence=70_064, **show),
+        e.message("room_show_reply_drawn", "reply", [structs("ROOM", standing), structs("ROOM_OPEN", room_open()),
+                                                     structs("ROOM_DRAW", room_draw())], sequence=70_065, **show),
+        e.message("room_places_request", "request", [], **page),
+        e.message("room_places_request_next", "request", [], arg=512, **page),
+        e.message("room_places_reply", "reply", [structs("PLACES", {"user": 21, "number": 77, "tier": 2},
+                                                         {"user": 22, "number": 3, "tier": 7})],
+                  sequence=70_066, amount=2, detail=512, **page),
+        e.message("room_places_reply_last", "reply", [], sequence=70_067, **page),
+    ]
+
+
 def other_vectors(e: Encoder) -> list:
     counters = "usher_status_OK 120345\nusher_drop_MAGIC 2\n"
     return [
@@ -542,7 +612,16 @@ def digest(request: dict) -> int:
     return crc32c(data[24:48] + data[72:72 + 16 * count] + (data[56:64] if data[3] == 13 else b""), data[3])
 
 
-def story(by_name: dict) -> list:
+def pieces(name: str, kind: str, content: bytes) -> list:
+    """A struct in bytes 16 to 63 of the records of a run."""
+    names = ("user", "hold", "mask", "request_id", "digest", "row", "version", "amount", "deadline_ns")
+    count = len(content) // 48
+    return [(name if count == 1 else f"{name}_{i}",
+             {"type": kind, "event": 1, "run_index": i, "run_count": count,
+              **dict(zip(names, packing.unpack_from("<QQQIIHHIQ", content, 48 * i)))}) for i in range(count)]
+
+
+def story(e: Encoder, by_name: dict) -> list:
     """(vector name, record fields): an epoch small enough for one block."""
     hold_c = {"event": 1, "user": 9, "hold": HOLD_C, "deadline_ns": TIME_NS + SECOND_NS}
     two_rows = {"event": 1, "user": 7, "request_id": 10,
@@ -587,6 +666,17 @@ def story(by_name: dict) -> list:
                                  "version": 4, "row": 0, "mask": 0x1, "amount": 4_500, "deadline_ns": DEADLINE_NS}),
         ("record_refund_end", {"type": "REFUND_END", "state": 9, "event": 1, "user": 18, "hold": HOLD_B,
                                "version": 5, "row": 0, "mask": 0x1, "amount": 0, "deadline_ns": DEADLINE_NS}),
+        *pieces("record_room_open", "ROOM_OPEN", e.pack("room_open", e.complete("room_open", room_open()))),
+        ("record_room_join", {"type": "ROOM_JOIN", "state": 2, "event": 1, "user": 21, "hold": 0xD0D1D2D3D4D5D6D7, "amount": 77,
+                              "deadline_ns": TIME_NS + 3}),
+        *pieces("record_room_close", "ROOM_CLOSE", e.pack("room_close", e.complete("room_close", {
+            "counts": [0, 0, 999_990, 0, 0, 0, 0], "time_ns": TIME_NS + 4}))),
+        *pieces("record_room_draw", "ROOM_DRAW", e.pack("room_draw", e.complete("room_draw", room_draw()))),
+        ("record_room_serve", {"type": "ROOM_SERVE", "event": 1, "mask": 1_200, "deadline_ns": TIME_NS + 5}),
+        ("record_room_exchange", {"type": "ROOM_EXCHANGE", "state": 2, "event": 1, "user": 21, "amount": 77, "mask": 1_199,
+                                  "deadline_ns": TIME_NS + 300 * SECOND_NS}),
+        ("record_room_set", {"type": "ROOM_SET", "state": 1, "event": 1, "amount": 6_000, "deadline_ns": TIME_NS + 6}),
+        ("record_room_key", {"type": "ROOM_KEY", "state": 2, "event": 1, "deadline_ns": TIME_NS + 7}),
         ("record_late", {"type": "LATE", "state": 4, "event": 1, "user": 7, "hold": HOLD_B + (1 << 24), "row": 0,
                          "version": 1, "mask": 0x1, "amount": 4_500, "deadline_ns": TIME_NS + 2,
                          "request_id": HOLD_A & 0xFFFFFFFF, "digest": HOLD_A >> 32}),
@@ -633,7 +723,7 @@ def journal_vectors(e: Encoder, by_name: dict) -> list:
     """Records of each type, a whole block of them, its header and the box file."""
     first = FIRST
     records = []
-    for place, (name, fields) in enumerate(story(by_name), start=1):
+    for place, (name, fields) in enumerate(story(e, by_name), start=1):
         records.append(e.plain(name, "record", **{"run_count": 1, "sequence": first + place} | fields))
     slots = e.constants["BLOCK_SLOTS"]
     pads = [e.plain(f"pad_{place}", "record", sequence=first + place, type="PAD", run_count=1)
@@ -692,18 +782,19 @@ def ack_vectors(e: Encoder) -> list:
 
 
 def pattern_vectors(e: Encoder) -> list:
-    """Structs of files with a different byte at every offset: no field can hide in another's place."""
+    """Structs of files with a different byte at every offset (of 251): no field can hide in another's place."""
     vectors = []
     for name in ("record", "block_header", "box_file", "venue_header", "venue_tier", "venue_section",
                  "venue_row", "ack_entry", "snapshot_header", "snapshot_section",
                  "archive_header", "reader_position", "state_total",
                  "state_event", "state_row", "state_hold", "state_user", "state_answer",
-                 "state_channel", "state_wait", "state_change"):
+                 "state_channel", "state_wait", "room_close", "state_room", "state_room_place", "state_room_visit",
+                 "state_device", "state_change"):
         fields = {}
         for field in e.structs[name]["fields"]:
             base, count = split_type(field["type"])
             size = SIZES[base]
-            data = bytes(range(field["at"] + 1, field["at"] + 1 + size * (count or 1)))
+            data = bytes((field["at"] + 1 + i) % 251 for i in range(size * (count or 1)))
             words = [int.from_bytes(data[at:at + size], "little") for at in range(0, len(data), size)]
             if not field["name"].startswith("reserved") and "enum" not in field:
                 fields[field["name"]] = data if base == "u8" and count else words if count else words[0]
@@ -735,7 +826,8 @@ def check(wire: dict, contract: dict, vectors: list) -> None:
             allowed = {*contract["envelope"], *operation["uses"], *operation["optional"]}
             if wrong := [name for name in fields if fields[name] and name not in allowed]:
                 raise TableError(f"vector {vector['name']}: {wrong} unused by {operation['name']}")
-    wanted = [("struct", s["name"], 1) for s in wire["struct"] if s["name"] not in ("extension_header", "leg", "booking")]
+    inside = ("extension_header", "leg", "booking", "room_entry", "room_open", "room_draw", "room_status")
+    wanted = [("struct", s["name"], 1) for s in wire["struct"] if s["name"] not in inside]
     wanted += [(kind, op, 2) for op in op_of.values() for kind in ("request", "reply")]
     wanted += [("extension", name, 1) for name in contracts.names_of(wire, "extension")]
     wanted += [("status", value, 1) for value in contracts.names_of(wire, "status").values()]
@@ -753,7 +845,7 @@ def build(wire: dict) -> list:
     vectors = []
     for make in (status_vectors, reserve_requests, reserve_replies, best_vectors, key_vectors, release_vectors, query_vectors,
                  wait_vectors, event_vectors, confirm_vectors, money_vectors, house_vectors, bookings_vectors,
-                 other_vectors, venue_vectors):
+                 room_vectors, other_vectors, venue_vectors):
         vectors += make(encoder)
     vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
     vectors += ack_vectors(encoder)
@@ -790,6 +882,10 @@ def json_extension(encoder: Encoder, extension: dict) -> dict:
         fields = encoder.structs["booking"]["fields"]
         result["bookings"] = [json_fields(encoder, fields, encoder.complete("booking", entry))
                               for entry in extension["bookings"]]
+    if "structs" in extension:
+        name = encoder.bodies[extension["type"]]["repeat"]
+        result["structs"] = [json_fields(encoder, encoder.structs[name]["fields"], encoder.complete(name, entry))
+                             for entry in extension["structs"]]
     if "masks" in extension:
         result["masks"] = [f"{mask:#018x}" for mask in extension["masks"]]
     return result | {key: extension[key] for key in ("text", "zeros") if key in extension}

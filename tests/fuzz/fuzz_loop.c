@@ -38,6 +38,7 @@ struct fuzz {
 	uint32_t given;
 	uint32_t returned;
 	/* For requests that go on where others left off. */
+	struct ush_reply ticket[4];
 	uint64_t hold[8];
 	uint32_t hold_count;
 	struct ush_packet burst[8];
@@ -88,6 +89,8 @@ static void collect(struct fuzz *f)
 			USH_ASSERT(packet->size == packet->payload_at + USH_REPLY_BYTES);
 		else if ((packet->flags & USH_PACKET_CONTROL) == 0)
 			USH_ASSERT(packet->size <= ush_max64((uintptr_t)packet->handle, 60));
+		if (reply.status == USH_STATUS_OK && reply.op == USH_OP_JOIN)
+			f->ticket[reply.cookie % 4] = reply;
 		if (reply.status == USH_STATUS_OK && reply.op == USH_OP_RESERVE)
 			f->hold[f->hold_count++ % 8] = reply.hold;
 	}
@@ -224,6 +227,54 @@ static void give_request(struct fuzz *f, bool control)
 			USH_PACKET_L4_CHECKSUM_GOOD);
 }
 
+/* Something about the waiting room of the event, if it has one. */
+static void give_room(struct fuzz *f)
+{
+	static const uint8_t ops[] = {USH_OP_JOIN, USH_OP_JOIN, USH_OP_EXCHANGE, USH_OP_POSITION,
+		USH_OP_ROOM_CONTROL, USH_OP_ROOM_SHOW, USH_OP_ROOM_PLACES};
+	uint32_t how = (uint32_t)take(&f->in, 2), size = 64;
+	struct ush_request r = {.magic = USH_REQUEST_MAGIC, .version = USH_VERSION, .event = 1};
+	struct {
+		struct ush_extension_header header;
+		uint64_t words[2];
+	} extra = {0};
+	uint8_t payload[64 + sizeof(extra)], frame[256];
+
+	r.op = ops[how % sizeof(ops)];
+	if (r.op < 64) {
+		r.user = 1 + (how >> 8) % 4;
+		r.cookie = (how >> 8) % 4;
+	}
+	if (r.op == USH_OP_JOIN) {
+		r.arg = (how >> 10) % 8;
+		extra.header = (struct ush_extension_header){USH_EXTENSION_DEVICE, 0, 16, 0};
+		extra.words[0] = (how >> 13) % 3;
+	} else if (r.op < 64) {
+		const struct ush_reply *ticket = &f->ticket[(how >> 10) % 4];
+		extra.header = (struct ush_extension_header){
+			USH_EXTENSION_TICKET, 0, 24, ticket->detail & 0xffff};
+		extra.words[0] = ticket->amount;
+		extra.words[1] = ticket->hold;
+		if ((how & 0x8000) != 0)
+			((uint8_t *)&extra)[take(&f->in, 1) % 24] ^= (uint8_t)take(&f->in, 1);
+	} else if (r.op == USH_OP_ROOM_CONTROL) {
+		/* CLOSE, SET, KEY, and what there is not. */
+		r.arg = (how >> 8) % 8 | (uint64_t)take(&f->in, 1) << 8 | take(&f->in, 1) << 32;
+	}
+	if (r.op < 64 && (how & 0x4000) == 0) {
+		memcpy(payload + 64, &extra, extra.header.size < 24 ? 16 : 24);
+		size += r.op == USH_OP_JOIN ? 16 : 24;
+		r.extension_count = 1;
+	}
+	r.size = (uint16_t)size;
+	memcpy(payload, &r, sizeof(r));
+	if (r.op >= 64)
+		give(f, payload, size, USH_PACKET_CONTROL);
+	else
+		give(f, frame, put_frame(frame, &f->h.net, payload, size),
+			USH_PACKET_L4_CHECKSUM_GOOD);
+}
+
 static void *make_image(const struct fuzz *f, size_t *bytes)
 {
 	struct ush_venue_tier tier = {.price = f->price};
@@ -279,7 +330,7 @@ static void step(struct fuzz *f)
 {
 	uint8_t what = (uint8_t)take(&f->in, 1);
 
-	switch (what % 13) {
+	switch (what % 14) {
 	case 0:
 		give_raw(f, false);
 		break;
@@ -298,6 +349,13 @@ static void step(struct fuzz *f)
 		break;
 	case 8:
 		f->h.now_ns += take(&f->in, 2) << 10;
+		break;
+	case 12:
+		if ((what & 0x80) != 0) {
+			f->h.now_ns += HARNESS_SECOND;
+			ush_engine_rooms_step(f->h.engine, f->h.now_ns);
+		}
+		give_room(f);
 		break;
 	case 9:
 		durable(f);
@@ -332,6 +390,20 @@ static void check_counters(const struct fuzz *f)
 	}
 }
 
+static void open_room(struct fuzz *f)
+{
+	struct ush_request request = {
+		.op = USH_OP_ROOM_CONTROL, .event = 1, .arg = USH_ROOM_ACTION_OPEN};
+	struct {
+		struct ush_extension_header header;
+		struct ush_room_open body;
+	} extra = {{USH_EXTENSION_ROOM_OPEN, 0, sizeof(extra), 1},
+		{.users = 3, .device_users = 1, .slow_places = 1, .cap = 60}};
+
+	USH_ASSERT(harness_ask_with(&f->h, &request, &extra, sizeof(extra), NULL).status ==
+		   USH_STATUS_OK);
+}
+
 static void start(struct fuzz *f, const uint8_t *data, size_t size)
 {
 	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1}, ipv4[4] = {10, 0, 0, 1};
@@ -363,6 +435,9 @@ static void start(struct fuzz *f, const uint8_t *data, size_t size)
 	image = make_image(f, &bytes);
 	harness_event_of(&f->h, 1, image, bytes);
 	replay_image(&f->replay, 1, image, bytes);
+	memset(f->ticket, 0, sizeof(f->ticket));
+	if (size != 0 && (data[0] & 1) != 0)
+		open_room(f);
 }
 
 /* Everything comes back; then the state against itself and against its log. */

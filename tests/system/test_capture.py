@@ -324,6 +324,10 @@ def hold_session(udp, control):
              extensions=[uc.pad(2)])
     udp.call(Op.WAIT_LIST, event=EVENT, user=user + 2, request_id=4, arg=1)
     udp.call(Op.WAIT_LIST, event=EVENT, user=user + 2, request_id=5, arg=2 << 32)
+    udp.call(Op.JOIN, event=EVENT, user=user, arg=2, extensions=[uc.device(77)])
+    for op in (Op.EXCHANGE, Op.POSITION):
+        udp.call(op, event=EVENT, user=user, extensions=[uc.ticket(1, 1, 5, 6)])
+    control.call(Op.ROOM_SHOW, event=EVENT)
     udp.query_section(EVENT, 0, rows=5)
     udp.call(Op.QUERY_SECTION, event=EVENT, section=9)
     for op in uc.CONTROL_OPS:

@@ -27,7 +27,7 @@ VERSION = 1
 MALFORMED = {"magic", "size", "extension"}
 EXTENSION = {"LEGS": 1, "CLIENT": 2, "TOKEN": 3, "MAC": 4, "PAD": 5, "WORK": 6, "TICKET": 7, "CHANNEL": 8,
              "GIVE": 9, "ROWS": 16, "TEXT": 17, "SEATS": 18,
-             "BOOKINGS": 19}
+             "BOOKINGS": 19, "DEVICE": 12, "ROOM": 24, "PLACES": 25, "ROOM_OPEN": 26, "ROOM_DRAW": 27}
 # How the header's value divides: (name, shift, bits).
 VALUE_PARTS = {
     "TOKEN": [("tier", 0, 8), ("key_id", 8, 8), ("event", 16, 16)],
@@ -93,6 +93,8 @@ def read_value(name: str, show: str, value: str):
         return bytes.fromhex(show.replace(":", ""))
     if name.endswith(".address"):
         return ipaddress.ip_address(show).packed
+    if ":" in show:
+        return bytes.fromhex(show.replace(":", ""))
     return int(show, 0)
 
 
@@ -130,6 +132,13 @@ def number(value) -> int:
     return int(value, 16) if isinstance(value, str) else value
 
 
+def array(value):
+    """A field that may be one of bytes (digits) or words (a list), shown as bytes."""
+    if isinstance(value, list):
+        return struct.pack(f"<{len(value)}I", *value)
+    return bytes.fromhex(value) if isinstance(value, str) and not value.startswith("0x") else number(value)
+
+
 def expected_extension(extension: dict, size: int) -> list[tuple]:
     kind, value = extension["type"], extension["value"]
     prefix = f"usher.{kind.lower()}."
@@ -143,6 +152,9 @@ def expected_extension(extension: dict, size: int) -> list[tuple]:
                    ("usher.leg.mask", number(leg["mask"]))]
     for entry in extension.get("bookings", []):
         result += [("usher.booking." + name, number(field)) for name, field in entry.items()]
+    struct_of = {"ROOM": "room_status", "PLACES": "room_entry", "ROOM_OPEN": "room_open", "ROOM_DRAW": "room_draw"}
+    for entry in extension.get("structs", []):
+        result += [(f"usher.{struct_of[kind]}.{name}", array(field)) for name, field in entry.items()]
     result += [("usher.rows.mask", number(mask)) for mask in extension.get("masks", [])]
     if extension.get("text"):
         result.append(("usher.text", extension["text"]))

@@ -566,7 +566,9 @@ GOOD = {Op.STATUS: dict(event=EVENT), Op.RESERVE: dict(event=EVENT, user=1, requ
         Op.PAY_LATE: dict(event=EVENT, user=1, hold=5, mask=1, arg=1),
         Op.TRANSFER: dict(event=EVENT, user=1, hold=5, arg=2),
         Op.CHANNEL_KEY: dict(event=EVENT, section=1), Op.BOOKINGS: dict(event=EVENT),
-        Op.EVENT_CHANGE: dict(event=EVENT)}
+        Op.EVENT_CHANGE: dict(event=EVENT),
+        Op.JOIN: dict(event=EVENT, user=1), Op.EXCHANGE: dict(event=EVENT, user=1), Op.POSITION: dict(event=EVENT, user=1),
+        Op.ROOM_CONTROL: dict(event=EVENT, arg=2), Op.ROOM_SHOW: dict(event=EVENT), Op.ROOM_PLACES: dict(event=EVENT)}
 ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold section arg",
         Op.RELEASE: "section hold_ms arg", Op.EXTEND: "mask row section arg", Op.SWAP: "section hold_ms arg",
         Op.PAY_BEGIN: "mask row", Op.PAY_END: "mask row hold_ms", Op.PAY_LATE: "hold_ms", Op.REFUND_BEGIN: "hold_ms arg",
@@ -582,7 +584,10 @@ ZERO = {Op.STATUS: "user hold mask row section hold_ms arg", Op.RESERVE: "hold s
         Op.STATS: "event user hold mask row section hold_ms",
         Op.KEY_ROTATE: "event user hold mask row section hold_ms arg",
         Op.CHANNEL_KEY: "user hold mask row hold_ms",
-        Op.BOOKINGS: "user hold mask row section hold_ms"}
+        Op.BOOKINGS: "user hold mask row section hold_ms",
+        Op.JOIN: "hold mask row section hold_ms", Op.EXCHANGE: "hold mask row section hold_ms arg",
+        Op.POSITION: "hold mask row section hold_ms arg", Op.ROOM_CONTROL: "user hold mask row section hold_ms",
+        Op.ROOM_SHOW: "user hold mask row section hold_ms arg", Op.ROOM_PLACES: "user hold mask row section hold_ms"}
 
 
 def bad_extensions():
@@ -613,6 +618,10 @@ def bad_extensions():
         yield f"{name} too long", [e(kind, 0, bytes(32))], None
     yield "channel without a body", [e(8, 1)], None
     yield "channel too long", [e(8, 1, bytes(16))], None
+    yield "device without a body", [e(12, 0)], None
+    yield "room_open too short", [e(26, 1, bytes(184))], None
+    yield "room_draw too long", [e(27, 1, bytes(152))], None
+    yield "two room_draws in one", [e(27, 2, bytes(144))], None
 
 
 # Goal: each fault by its name, and nothing else changes.
@@ -648,6 +657,16 @@ def test_bad_request(device):
             bad(Fault.EXTENSION, op, extensions=[uc.legs([(1, 1)])])
         if op != Op.SWAP:
             bad(Fault.EXTENSION, op, extensions=[uc.giving([(1, 1)])])
+        if op != Op.JOIN:
+            bad(Fault.EXTENSION, op, extensions=[uc.device(5)])
+        if op != Op.ROOM_CONTROL:
+            bad(Fault.EXTENSION, op, extensions=[uc.room_open(bytes(32), 1)])
+            bad(Fault.EXTENSION, op, extensions=[uc.room_draw(bytes(32), bytes(32), bytes(16))])
+    bad(Fault.RESERVED, Op.JOIN, extensions=[uc.extension(12, 1, bytes(8))])
+    for arg in (7, 1 << 32):
+        bad(Fault.ARGUMENT, Op.JOIN, arg=arg)
+    for arg in (0, 6, 1 | 1 << 8, 2 | 1 << 32):
+        bad(Fault.ARGUMENT, Op.ROOM_CONTROL, arg=arg)
     give = uc.extension(9, 1, uc._LEG.pack(1, 0, 0, 1))
     for fault, extensions in (
             (Fault.EXTENSION, []), (Fault.LEG_COUNT, [uc.giving([])]),
@@ -662,7 +681,7 @@ def test_bad_request(device):
         bad(Fault.REQUEST_ID, op, request_id=0)
     for arg in (0, 9, 1 << 8, 1 | 1 << 16, 1 | 2 << 24, 1 | 255 << 16 | 1 << 24, 1 << 32 | 1, 3 << 32, 1 << 63):
         bad(Fault.ARGUMENT, Op.WAIT_LIST, arg=arg)
-    for op in (Op.RESERVE, Op.RELEASE, Op.QUERY_HOLD, Op.CONFIRM, Op.WAIT_LIST):
+    for op in (Op.RESERVE, Op.RELEASE, Op.QUERY_HOLD, Op.CONFIRM, Op.WAIT_LIST, Op.JOIN, Op.EXCHANGE, Op.POSITION):
         bad(Fault.USER, op, user=0)
     for op in (Op.BLOCK, Op.UNBLOCK):
         for channel in (16, 1 << 63):

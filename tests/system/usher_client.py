@@ -29,9 +29,11 @@ assert _REQUEST.size == _REPLY.size == BASE_BYTES and _HEADER.size == 8 and _LEG
 
 Op = enum.IntEnum("Op", dict(STATUS=1, RESERVE=2, RELEASE=3, QUERY_HOLD=4, QUERY_SECTION=5,
                              EXTEND=6, RESERVE_BEST=7, RESERVE_AREA=8, SWAP=9, WAIT_LIST=13,
+                             JOIN=10, EXCHANGE=11, POSITION=12,
                              EVENT_LOAD=64, EVENT_STATUS=65, CONFIRM=66, BLOCK=67,
                              UNBLOCK=68, STATS=69, KEY_ROTATE=75, PAY_BEGIN=70, PAY_END=71, REFUND_BEGIN=72,
-                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, PAY_LATE=79, EVENT_CHANGE=80, BOOKINGS=81))
+                             TRANSFER=73, REFUND_END=76, CHANNEL_KEY=78, PAY_LATE=79, EVENT_CHANGE=80, BOOKINGS=81,
+                             ROOM_CONTROL=74, ROOM_SHOW=82, ROOM_PLACES=83))
 CONTROL_OPS = [op for op in Op if op >= 64]
 _STATUS = (
     "OK TAKEN TAKEN_NOW LIMIT SOLD_OUT NOT_ON_SALE UNKNOWN_EVENT NO_SUCH_SEAT NO_HOLD WRONG_STATE "
@@ -41,7 +43,8 @@ Status = enum.IntEnum("Status", dict(
     {name: value for value, name in enumerate(_STATUS.split())}, CONTENDED=32, NONE=33, RATE=34, TOKEN=35, MAC=36,
     PROOF_OF_WORK=37, COOL_DOWN=40, ORPHAN=41,
     CHANNEL=43, HOLD_BUDGET=44, NOT_SOLD_OUT=45, ON_LIST=46, NOT_ON_LIST=47, WRONG_STATUS=48,
-    IMAGE_DIFFERS=49))
+    IMAGE_DIFFERS=49,
+    WAITING=38, NO_ROOM=60, TICKET=61, ROOM_PHASE=62, ROOM_FULL=63))
 DONE = {Status.CONTENDED, Status.NONE, Status.OK, Status.TAKEN, Status.TAKEN_NOW, Status.LIMIT,
         Status.WRONG_STATE, Status.EXPIRED}
 AGAIN = {Status.RETRY, Status.BUSY}
@@ -52,8 +55,19 @@ EventStatus = enum.IntEnum("EventStatus", "NONE DRAFT ON_SALE PAUSED SOLD_OUT CO
 HoldState = enum.IntEnum("HoldState", "FREE NEW HELD BUSY SOLD RELEASED EXPIRED PAYING "
                          "REFUNDING REFUNDED", start=0)
 Extension = enum.IntEnum("Extension", dict(LEGS=1, CLIENT=2, TOKEN=3, MAC=4, PAD=5, WORK=6,
-                                           TICKET=7, CHANNEL=8, GIVE=9,
-                                           ROWS=16, TEXT=17, SEATS=18, BOOKINGS=19))
+                                           TICKET=7, CHANNEL=8, GIVE=9, DEVICE=12,
+                                           ROWS=16, TEXT=17, SEATS=18, BOOKINGS=19,
+                                           ROOM=24, PLACES=25, ROOM_OPEN=26, ROOM_DRAW=27))
+Phase = enum.IntEnum("Phase", "NONE LOBBY DRAW SERVING", start=0)
+RoomAction = enum.IntEnum("RoomAction", "OPEN CLOSE DRAW SET KEY")
+RoomLimit = enum.IntEnum("RoomLimit", "EVERYBODY PAUSED SOLD_OUT SEATS CAP LOAD", start=0)
+TicketFault = enum.IntEnum("TicketFault", "MISSING KEY FORGED")
+ROOM_NO_CAP = 0xffffffff
+_ROOM_OPEN = struct.Struct("<32sQIIIIB7s128s")
+_ROOM_DRAW = struct.Struct("<32s32s64sB15s")
+_ROOM = struct.Struct("<QQQQ8IIIIIIBBBBB7x")
+_PLACE = struct.Struct("<QIB3x")
+assert (_ROOM_OPEN.size, _ROOM_DRAW.size, _ROOM.size, _PLACE.size) == (192, 144, 96, 16)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -97,6 +111,19 @@ def work(difficulty, challenge_time_ns, nonce):
 
 def ticket(tier, key_id, number, tag):
     return extension(Extension.TICKET, tier | key_id << 8, struct.pack("<QQ", number, tag))
+
+
+def device(fingerprint):
+    return extension(Extension.DEVICE, 0, struct.pack("<Q", fingerprint))
+
+
+def room_open(seed_hash, users, device_users=0, slow_places=0, cap=ROOM_NO_CAP, source=b"", beacon_round=0, reserved=bytes(7)):
+    return extension(Extension.ROOM_OPEN, 1, _ROOM_OPEN.pack(
+        seed_hash, beacon_round, users, device_users, slow_places, cap, len(source), reserved, source))
+
+
+def room_draw(seed, root, beacon, reserved=bytes(15)):
+    return extension(Extension.ROOM_DRAW, 1, _ROOM_DRAW.pack(seed, root, beacon, len(beacon), reserved))
 
 
 def siphash(key, data):
@@ -167,6 +194,26 @@ class Booking:
     state: int
     leg: int
     legs: int
+
+
+@dataclasses.dataclass
+class Room:
+    """A waiting room as ROOM_SHOW tells it."""
+    serving: int
+    end: int
+    exchanged: int
+    wait_ns: int
+    counts: list
+    unsettled: int
+    rate: int
+    cap: int
+    seats_free: int
+    waiting: int
+    phase: Phase
+    paused: int
+    limit: RoomLimit
+    key_id: int
+    event_status: EventStatus
 
 
 class Violation(Exception):
@@ -282,6 +329,20 @@ class Reply:
         return [Booking(*entry) for entry in _BOOKING.iter_unpack(found[1])] if found else []
 
     @property
+    def room(self):
+        found = self.body(Extension.ROOM)
+        if not found:
+            return None
+        v = _ROOM.unpack(found[1])
+        return Room(*v[:4], list(v[4:12]), *v[12:17], Phase(v[17]), v[18], RoomLimit(v[19]), v[20], EventStatus(v[21]))
+
+    @property
+    def places(self):
+        """[(user, tier, number)] of PLACES; none without it."""
+        found = self.body(Extension.PLACES)
+        return [(user, tier, number) for user, number, tier in _PLACE.iter_unpack(found[1])] if found else []
+
+    @property
     def text(self):
         found = self.body(Extension.TEXT)
         return found and found[1][:found[0]].decode()
@@ -322,6 +383,9 @@ def decode(data):
             need(value <= len(body) < value + 8 and not any(body[value:]), "text")
         if kind == Extension.SEATS:
             need(0 < value <= LEG_COUNT_MAX and len(body) == 16 * value, "seats")
+        if kind in (Extension.ROOM, Extension.PLACES, Extension.ROOM_OPEN, Extension.ROOM_DRAW):
+            entry = {Extension.ROOM: _ROOM, Extension.PLACES: _PLACE, Extension.ROOM_OPEN: _ROOM_OPEN}.get(kind, _ROOM_DRAW).size
+            need(0 < value and len(body) == entry * value and (kind == Extension.PLACES or value == 1), "room")
         if kind == Extension.BOOKINGS:
             need(0 < value and len(body) == _BOOKING.size * value, "bookings")
         need(kind not in list(Extension) or kind >= 16, "extension of requests")
@@ -506,6 +570,51 @@ class Client:
 
     def wait_look(self, event, user):
         return self.patient(Op.WAIT_LIST, event=event, user=user, request_id=1, arg=2 << 32)
+
+    def join(self, event, user, tier=0, fingerprint=0):
+        """The reply carries a ticket: see `ticket_of`."""
+        return self.patient(Op.JOIN, event=event, user=user, arg=tier, extensions=[device(fingerprint)] if fingerprint else [])
+
+    @staticmethod
+    def ticket_of(reply):
+        """The TICKET extension of a reply to JOIN."""
+        return ticket(reply.detail & 0xff, reply.detail >> 8 & 0xff, reply.amount, reply.hold)
+
+    @staticmethod
+    def token_of(reply, user):
+        """The TOKEN extension of a reply to EXCHANGE."""
+        return extension(Extension.TOKEN, reply.detail, struct.pack("<QQQ", user, reply.deadline_ns, reply.hold))
+
+    def exchange(self, event, user, joined):
+        return self.patient(Op.EXCHANGE, event=event, user=user, extensions=[self.ticket_of(joined)])
+
+    def position(self, event, user, joined):
+        return self.call(Op.POSITION, event=event, user=user, extensions=[self.ticket_of(joined)])
+
+    def room_control(self, event, action, more=0, extensions=()):
+        return self.patient(Op.ROOM_CONTROL, event=event, arg=action | more, extensions=list(extensions))
+
+    def room_set(self, event, cap=None, paused=None):
+        more = (cap is not None) << 8 | (cap or 0) << 32 | (paused is not None) << 9 | bool(paused) << 10
+        return self.room_control(event, RoomAction.SET, more)
+
+    def room(self, event):
+        return self.patient(Op.ROOM_SHOW, event=event).room
+
+    def room_places(self, event):
+        """{(tier, number): user} of a closed lobby and those behind it."""
+        found, at = {}, 0
+        while True:
+            reply = self.patient(Op.ROOM_PLACES, event=event, arg=at)
+            if len(reply.places) != reply.amount:
+                raise Violation("places")
+            for user, tier, number in reply.places:
+                if (tier, number) in found:
+                    raise Violation(f"place {number} of tier {tier} twice")
+                found[tier, number] = user
+            at = reply.detail
+            if at == 0:
+                return found
 
     def release(self, event, user, hold, request_id=None):
         request_id = request_id or self.next_id(user, event)

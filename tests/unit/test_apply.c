@@ -298,7 +298,8 @@ static void test_apply_type_or_run_wrong_is_refused(void)
 			type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
 			type == USH_RECORD_TYPE_LATE || type == USH_RECORD_TYPE_KEEP ||
 			type == USH_RECORD_TYPE_USER_TIME || type == USH_RECORD_TYPE_OFFER ||
-			type == USH_RECORD_TYPE_WAIT_OPEN || type == USH_RECORD_TYPE_PRICES)
+			type == USH_RECORD_TYPE_WAIT_OPEN || type == USH_RECORD_TYPE_ROOM_OPEN ||
+			type == USH_RECORD_TYPE_ROOM_DRAW || type == USH_RECORD_TYPE_PRICES)
 			continue;
 		legs[0] = legs[1] = (struct ush_record){.type = type, .event = EVENT};
 		CHECK(apply_run(legs, 2) == -USH_ECORRUPT);

@@ -123,6 +123,9 @@ def encode_body(document: Document, extension: dict) -> bytes:
             out += b"".join(encode_leg(document, leg) for leg in extension["legs"])
         elif row["type"] == "booking[]":
             out += b"".join(encode_struct(document, "booking", entry) for entry in extension["bookings"])
+        elif row["type"].startswith("room_"):
+            name = row["type"].removesuffix("[]")
+            out += b"".join(encode_struct(document, name, entry) for entry in extension["structs"])
         elif row["type"] == "u64[]":
             out += b"".join(to_bytes("u64", mask) for mask in extension["masks"])
         elif row["type"] == "u8[]":

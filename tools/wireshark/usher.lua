@@ -53,6 +53,9 @@ local CONSTANTS = {
 	ADMIT_GATEWAY_COUNT = 64,
 	ADMIT_WAYS = 4,
 	ADMIT_WORK_BITS_MAX = 40,
+	ROOM_TIER_COUNT = 7,
+	ROOM_SOURCE_BYTES = 128,
+	ROOM_NO_CAP = 4294967295,
 	FILTER_ID = 1179145045,
 	FILTER_INTERFACE = 1,
 	FILTER_EVENTS = 262144,
@@ -75,6 +78,9 @@ local ENUMS = {
 		[7] = "RESERVE_BEST",
 		[8] = "RESERVE_AREA",
 		[9] = "SWAP",
+		[10] = "JOIN",
+		[11] = "EXCHANGE",
+		[12] = "POSITION",
 		[13] = "WAIT_LIST",
 		[64] = "EVENT_LOAD",
 		[65] = "EVENT_STATUS",
@@ -86,12 +92,15 @@ local ENUMS = {
 		[71] = "PAY_END",
 		[72] = "REFUND_BEGIN",
 		[73] = "TRANSFER",
+		[74] = "ROOM_CONTROL",
 		[75] = "KEY_ROTATE",
 		[76] = "REFUND_END",
 		[78] = "CHANNEL_KEY",
 		[79] = "PAY_LATE",
 		[80] = "EVENT_CHANGE",
 		[81] = "BOOKINGS",
+		[82] = "ROOM_SHOW",
+		[83] = "ROOM_PLACES",
 	},
 	status = {
 		[0] = "OK",
@@ -122,6 +131,7 @@ local ENUMS = {
 		[35] = "TOKEN",
 		[36] = "MAC",
 		[37] = "PROOF_OF_WORK",
+		[38] = "WAITING",
 		[40] = "COOL_DOWN",
 		[41] = "ORPHAN",
 		[48] = "WRONG_STATUS",
@@ -131,6 +141,10 @@ local ENUMS = {
 		[46] = "ON_LIST",
 		[49] = "IMAGE_DIFFERS",
 		[47] = "NOT_ON_LIST",
+		[60] = "NO_ROOM",
+		[61] = "TICKET",
+		[62] = "ROOM_PHASE",
+		[63] = "ROOM_FULL",
 	},
 	fault = {
 		[0] = "NONE",
@@ -157,9 +171,14 @@ local ENUMS = {
 		[7] = "TICKET",
 		[8] = "CHANNEL",
 		[9] = "GIVE",
+		[12] = "DEVICE",
 		[16] = "ROWS",
 		[18] = "SEATS",
 		[19] = "BOOKINGS",
+		[24] = "ROOM",
+		[25] = "PLACES",
+		[26] = "ROOM_OPEN",
+		[27] = "ROOM_DRAW",
 		[17] = "TEXT",
 	},
 	best_objective = {
@@ -222,6 +241,32 @@ local ENUMS = {
 		[2] = "WAITING",
 		[3] = "ASIDE",
 	},
+	room_phase = {
+		[0] = "NONE",
+		[1] = "LOBBY",
+		[2] = "DRAW",
+		[3] = "SERVING",
+	},
+	room_action = {
+		[1] = "OPEN",
+		[2] = "CLOSE",
+		[3] = "DRAW",
+		[4] = "SET",
+		[5] = "KEY",
+	},
+	room_limit = {
+		[0] = "EVERYBODY",
+		[1] = "PAUSED",
+		[2] = "SOLD_OUT",
+		[3] = "SEATS",
+		[4] = "CAP",
+		[5] = "LOAD",
+	},
+	ticket_fault = {
+		[1] = "MISSING",
+		[2] = "KEY",
+		[3] = "FORGED",
+	},
 	state_section = {
 		[1] = "TOTAL",
 		[2] = "RECORDS",
@@ -233,6 +278,10 @@ local ENUMS = {
 		[9] = "CHANNEL",
 		[21] = "CHANGE",
 		[20] = "WAIT",
+		[25] = "ROOM",
+		[26] = "ROOM_PLACE",
+		[27] = "ROOM_VISIT",
+		[28] = "DEVICE",
 	},
 	record_type = {
 		[1] = "PAD",
@@ -267,6 +316,14 @@ local ENUMS = {
 		[32] = "WAIT_OPEN",
 		[34] = "EVENT_CHANGE",
 		[35] = "PRICES",
+		[44] = "ROOM_OPEN",
+		[45] = "ROOM_JOIN",
+		[46] = "ROOM_CLOSE",
+		[47] = "ROOM_DRAW",
+		[48] = "ROOM_SERVE",
+		[49] = "ROOM_EXCHANGE",
+		[50] = "ROOM_SET",
+		[51] = "ROOM_KEY",
 	},
 	drop = {
 		[0] = "FRAME_SHORT",
@@ -397,7 +454,7 @@ local STRUCTS = {
 		{at = 42, bytes = 2, name = "section", type = "u16", base = base.DEC, doc = "QUERY_SECTION, RESERVE_BEST, RESERVE_AREA: the section. CHANNEL_KEY: the channel. PAY_LATE: the channel, 0 = none. PAY_BEGIN, PAY_END, REFUND_BEGIN, REFUND_END, TRANSFER: the version of the hold that is meant."},
 		{at = 44, bytes = 4, name = "hold_ms", type = "u32", base = base.DEC, doc = "RESERVE, RESERVE_BEST, RESERVE_AREA: life of the hold wanted, 0 = the event's default. EXTEND: time wanted from now, 0 = the event's default. PAY_BEGIN: time to pay."},
 		{at = 48, bytes = 8, name = "cookie", type = "u64", base = base.HEX, doc = "Opaque; echoed in the reply. Not part of the request's body for MISMATCH."},
-		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero."},
+		{at = 56, bytes = 8, name = "arg", type = "u64", base = base.DEC, doc = "EVENT_STATUS: the new status. STATS: byte offset in the text to go on from. BOOKINGS: where to go on, and which. PAY_BEGIN: the amount to be paid. PAY_LATE: the amount that was paid. PAY_END, REFUND_END: the outcome (enum outcome). TRANSFER: the new user. JOIN: the tier. ROOM_CONTROL, ROOM_PLACES: see there. BLOCK, UNBLOCK: the channel, 0 = house seats. CHANNEL_KEY: 1 = a new key. RESERVE_BEST, RESERVE_AREA, WAIT_LIST: what is wanted, see there. Otherwise zero."},
 	}},
 	reply = {bytes = 64, fields = {
 		{at = 0, bytes = 2, name = "magic", type = "u16", base = base.HEX, doc = "REPLY_MAGIC."},
@@ -413,7 +470,7 @@ local STRUCTS = {
 		{at = 32, bytes = 8, name = "deadline_ns", type = "u64", base = base.DEC, doc = "When the hold expires, Unix time. 0 when there is none."},
 		{at = 40, bytes = 8, name = "sequence", type = "u64", base = base.DEC, doc = "Journal sequence that this answer rests on; durable before the reply left. 0: rests on none."},
 		{at = 48, bytes = 8, name = "amount", type = "u64", base = base.DEC, doc = "Price of the whole hold. STATUS of an event: free seats. QUERY_SECTION: rows in the section. BOOKINGS: holds in this page. WAIT_LIST: see there."},
-		{at = 56, bytes = 4, name = "detail", type = "u32", base = base.DEC, doc = "See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before."},
+		{at = 56, bytes = 4, name = "detail", type = "u32", base = base.DEC, doc = "See status. STATUS of an event: event status. QUERY_SECTION: next row to ask for, 0 = that was all. STATS: byte offset to go on from, 0 = that was all. BOOKINGS, ROOM_PLACES: where to go on, 0 = that was all. RESERVE OK: 1 = a repeat of an answer given before."},
 		{at = 60, bytes = 1, name = "state", type = "u8", base = base.DEC, enum = "hold_state", doc = "State of the hold now."},
 		{at = 61, bytes = 1, name = "reserved0", type = "u8", base = base.DEC, doc = "Zero."},
 		{at = 62, bytes = 2, name = "hold_version", type = "u16", base = base.DEC, doc = "Version of the hold now: 1 when it is made, one more with each change. 0: none, or not told."},
@@ -443,6 +500,48 @@ local STRUCTS = {
 		{at = 42, bytes = 1, name = "legs", type = "u8", base = base.DEC, doc = "Entries of this hold, all in this page."},
 		{at = 43, bytes = 1, name = "reserved0", type = "u8", base = base.DEC, doc = "Zero."},
 		{at = 44, bytes = 4, name = "reserved1", type = "u32", base = base.DEC, doc = "Zero."},
+	}},
+	room_entry = {bytes = 16, fields = {
+		{at = 0, bytes = 8, name = "user", type = "u64", base = base.DEC, doc = "User."},
+		{at = 8, bytes = 4, name = "number", type = "u32", base = base.DEC, doc = "Index in the tier, in order of joining."},
+		{at = 12, bytes = 1, name = "tier", type = "u8", base = base.DEC, doc = "Tier; 7: joined after the lobby."},
+		{at = 13, bytes = 3, name = "reserved0", type = "bytes", doc = "Zero."},
+	}},
+	room_open = {bytes = 192, fields = {
+		{at = 0, bytes = 32, name = "seed_hash", type = "bytes", doc = "Hash of the seed of the draw (docs/draw.md)."},
+		{at = 32, bytes = 8, name = "round", type = "u64", base = base.DEC, doc = "Round of the beacon, 0 if it has none."},
+		{at = 40, bytes = 4, name = "users", type = "u32", base = base.DEC, doc = "How many may join."},
+		{at = 44, bytes = 4, name = "device_users", type = "u32", base = base.DEC, doc = "Further users of one device join the slow queue; 0: nobody does."},
+		{at = 48, bytes = 4, name = "slow_places", type = "u32", base = base.DEC, doc = "Who joins the slow queue after the lobby waits until so many behind are called, or all."},
+		{at = 52, bytes = 4, name = "cap", type = "u32", base = base.DEC, doc = "Operator's cap: people a minute; ROOM_NO_CAP: none."},
+		{at = 56, bytes = 1, name = "source_bytes", type = "u8", base = base.DEC, doc = "Length of source, at most 127."},
+		{at = 57, bytes = 7, name = "reserved0", type = "bytes", doc = "Zero."},
+		{at = 64, bytes = 128, name = "source", type = "bytes", doc = "Which beacon, UTF-8, filled with zeros."},
+	}},
+	room_draw = {bytes = 144, fields = {
+		{at = 0, bytes = 32, name = "seed", type = "bytes", doc = "Seed."},
+		{at = 32, bytes = 32, name = "root", type = "bytes", doc = "Root of the Merkle tree over the places."},
+		{at = 64, bytes = 64, name = "beacon", type = "bytes", doc = "Value of the beacon, filled with zeros."},
+		{at = 128, bytes = 1, name = "beacon_bytes", type = "u8", base = base.DEC, doc = "Its length, 16 to 64."},
+		{at = 129, bytes = 15, name = "reserved0", type = "bytes", doc = "Zero."},
+	}},
+	room_status = {bytes = 96, fields = {
+		{at = 0, bytes = 8, name = "serving", type = "u64", base = base.DEC, doc = "Numbers below are called."},
+		{at = 8, bytes = 8, name = "end", type = "u64", base = base.DEC, doc = "Numbers given: no ticket has this one or a higher one."},
+		{at = 16, bytes = 8, name = "exchanged", type = "u64", base = base.DEC, doc = "Users who exchanged their tickets, each once."},
+		{at = 24, bytes = 8, name = "wait_ns", type = "u64", base = base.DEC, doc = "Moving estimate of the time from one number to the next, 0: not known."},
+		{at = 32, bytes = 32, name = "counts", type = "bytes", doc = "Places given in each tier; last those after the lobby."},
+		{at = 64, bytes = 4, name = "unsettled", type = "u32", base = base.DEC, doc = "Places of the lobby that are being entered at this moment: the list of places is whole when it is 0."},
+		{at = 68, bytes = 4, name = "rate", type = "u32", base = base.DEC, doc = "People called in the last minute."},
+		{at = 72, bytes = 4, name = "cap", type = "u32", base = base.DEC, doc = "Operator's cap: people a minute; ROOM_NO_CAP: none."},
+		{at = 76, bytes = 4, name = "seats_free", type = "u32", base = base.DEC, doc = "Free seats of the event."},
+		{at = 80, bytes = 4, name = "waiting", type = "u32", base = base.DEC, doc = "Users on the wait-list of the event."},
+		{at = 84, bytes = 1, name = "phase", type = "u8", base = base.DEC, enum = "room_phase", doc = "Phase."},
+		{at = 85, bytes = 1, name = "paused", type = "u8", base = base.DEC, doc = "1: paused by the operator."},
+		{at = 86, bytes = 1, name = "limit", type = "u8", base = base.DEC, enum = "room_limit", doc = "What keeps it from calling more."},
+		{at = 87, bytes = 1, name = "key_id", type = "u8", base = base.DEC, doc = "Key of new tickets."},
+		{at = 88, bytes = 1, name = "event_status", type = "u8", base = base.DEC, enum = "event_status", doc = "Status of the event, as STATUS answers it."},
+		{at = 89, bytes = 7, name = "reserved0", type = "bytes", doc = "Zero."},
 	}},
 }
 
@@ -528,6 +627,13 @@ local BODIES = {
 		},
 		fields = {
 		}},
+	[12] = {name = "DEVICE", direction = "request",
+		prefix = "usher.device.", bytes = 16,
+		value = {
+		},
+		fields = {
+			{at = 8, bytes = 8, name = "fingerprint", type = "u64", base = base.DEC, doc = "Opaque; 0: none."},
+		}},
 	[16] = {name = "ROWS", direction = "reply",
 		prefix = "usher.rows.", bytes = 8,
 		repeats = "u64",
@@ -545,6 +651,34 @@ local BODIES = {
 	[19] = {name = "BOOKINGS", direction = "reply",
 		prefix = "usher.bookings.", bytes = 8,
 		repeats = "booking",
+		value = {
+		},
+		fields = {
+		}},
+	[24] = {name = "ROOM", direction = "reply",
+		prefix = "usher.room.", bytes = 8,
+		repeats = "room_status",
+		value = {
+		},
+		fields = {
+		}},
+	[25] = {name = "PLACES", direction = "reply",
+		prefix = "usher.places.", bytes = 8,
+		repeats = "room_entry",
+		value = {
+		},
+		fields = {
+		}},
+	[26] = {name = "ROOM_OPEN", direction = "both",
+		prefix = "usher.room_open.", bytes = 8,
+		repeats = "room_open",
+		value = {
+		},
+		fields = {
+		}},
+	[27] = {name = "ROOM_DRAW", direction = "both",
+		prefix = "usher.room_draw.", bytes = 8,
+		repeats = "room_draw",
 		value = {
 		},
 		fields = {
@@ -569,6 +703,9 @@ local USES = {
 	[7] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true, user = true, hold_ms = true, section = true, arg = true},
 	[8] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true, user = true, hold_ms = true, section = true, arg = true},
 	[9] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true, user = true, hold = true, row = true, mask = true},
+	[10] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, arg = true, request_id = true},
+	[11] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, request_id = true},
+	[12] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, request_id = true},
 	[13] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true, user = true, arg = true},
 	[64] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true},
 	[65] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
@@ -580,12 +717,15 @@ local USES = {
 	[71] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
 	[72] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, row = true, mask = true, request_id = true},
 	[73] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, request_id = true},
+	[74] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
 	[75] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, request_id = true},
 	[76] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, arg = true, row = true, mask = true, request_id = true},
 	[78] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, section = true, arg = true, request_id = true},
 	[79] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, user = true, hold = true, section = true, row = true, mask = true, arg = true, request_id = true},
 	[80] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true},
 	[81] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
+	[82] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, request_id = true},
+	[83] = {magic = true, version = true, op = true, size = true, extension_count = true, cookie = true, event = true, arg = true, request_id = true},
 }
 
 -- ---------------------------------------------------------------------------------------------
@@ -646,6 +786,10 @@ local PREFIX = {
 	extension_header = "usher.extension.",
 	leg = "usher.leg.",
 	booking = "usher.booking.",
+	room_entry = "usher.room_entry.",
+	room_open = "usher.room_open.",
+	room_draw = "usher.room_draw.",
+	room_status = "usher.room_status.",
 }
 
 for name, struct in pairs(STRUCTS) do
@@ -731,8 +875,12 @@ end
 -- Adds one field to the tree. Returns its value and its tree item.
 local function add_field(tree, tvb, at, prefix, field)
 	local range = tvb(at + field.at, field.bytes)
-	if field.type == "address" then
-		return nil, tree:add(FIELDS[prefix .. field.name], range)
+	if field.type == "address" or field.type == "bytes" then
+		local item = tree:add(FIELDS[prefix .. field.name], range)
+		if field.name:match("^reserved") and range:bytes():tohex():match("[^0]") then
+			item:add_proto_expert_info(EXPERTS.reserved)
+		end
+		return nil, item
 	end
 	local value = READERS[field.type](range)
 	local item = tree:add_le(FIELDS[prefix .. field.name], range)
@@ -817,7 +965,24 @@ local function add_bookings(tree, tvb, at, header, state)
 	end
 end
 
-local REPEATS = {leg = add_legs, booking = add_bookings, u64 = add_rows, text = add_text, zero = add_pad}
+-- `value` structs, one behind the other.
+local function structs_adder(name, label)
+	return function(tree, tvb, at, header, state)
+		local bytes = STRUCTS[name].bytes
+		local count = (header.size - 8) / bytes
+		if count ~= header.value or count < 1 then
+			bad_extension(tree, "value is not the number of entries")
+		end
+		for index = 1, math.floor(count) do
+			local first = at + 8 + (index - 1) * bytes
+			add_struct(tree:add(usher, tvb(first, bytes), label), tvb, first, name)
+		end
+	end
+end
+
+local REPEATS = {leg = add_legs, booking = add_bookings, u64 = add_rows, text = add_text, zero = add_pad,
+	room_entry = structs_adder("room_entry", "Place"), room_open = structs_adder("room_open", "Opened with"),
+	room_draw = structs_adder("room_draw", "Drawn with"), room_status = structs_adder("room_status", "Waiting room")}
 
 -- Decodes the body of a known extension.
 local function add_body(tree, tvb, at, header, body, state)
