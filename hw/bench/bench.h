@@ -29,6 +29,9 @@ uint64_t bench_evicted(uint32_t table);
 
 #include <memory>
 #include <verilated.h>
+#if VM_COVERAGE
+#include <verilated_cov.h>
+#endif
 
 struct Random {
 	uint64_t state;

@@ -186,8 +186,23 @@ static void set_time(struct ush_filter *filter)
 		const struct ush_admit_set *set = &golden_sets[draw_below(&draw, 2)][draw_below(
 			&draw, 1u << golden.sources.set_bits)];
 		uint64_t until_ns = set->until_ns[draw_below(&draw, 4)];
-		if (until_ns < draw.now_ns + 10 * SECOND)
+		/* Far ahead now and then: much is full again then, and some of it from that moment
+		 * on. */
+		if (until_ns < draw.now_ns + 10 * SECOND || draw_one_in(&draw, 4))
 			draw.now_ns = ush_max64(draw.now_ns, until_ns);
+	}
+	/* Or the one that a set would give up next, while all of it is in debt. */
+	if (draw_one_in(&draw, 6)) {
+		uint32_t sets = 1u << golden.sources.set_bits;
+		uint64_t from = draw_below(&draw, sets);
+		for (uint32_t i = 0; i < sets; i++) {
+			const uint64_t *u = golden_sets[i & 1][(from + i) & (sets - 1)].until_ns;
+			uint64_t least = ush_min64(ush_min64(u[0], u[1]), ush_min64(u[2], u[3]));
+			if (least > draw.now_ns) {
+				draw.now_ns = least;
+				break;
+			}
+		}
 	}
 	ush_filter_set_time(filter, draw.now_ns);
 }
@@ -249,7 +264,7 @@ static void run_speed(struct ush_filter *filter, uint64_t wanted, uint32_t bytes
 
 static void run_equivalence(struct ush_filter *filter, uint64_t wanted)
 {
-	for (uint64_t i = 0; packets < wanted && mismatches < 1000; i++) {
+	for (uint64_t i = 0; packets < wanted && mismatches < 20; i++) {
 		if (i % BURSTS_PER_CONFIG == 0) {
 			if (i != 0)
 				check_counters(filter);

@@ -68,7 +68,7 @@ def cut(disk, box, load, dice, starting, sums):
     time.sleep(dice.uniform(0, 0.3 if starting else 0.6))
     shut_down(disk, way)
     try:
-        status = box.process.wait(20)
+        status = box.process.wait(60)
     except bad.subprocess.TimeoutExpired:
         raise AssertionError("usherd goes on without its disk") from None
     assert status in ((1, 3) if starting else (3,)), f"exit status {status} after {WAYS[way]}"
