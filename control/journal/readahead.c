@@ -83,6 +83,12 @@ static void *reader_main(void *argument)
 	return NULL;
 }
 
+/* Without a thread it is slower, and no worse. */
+static void reader_start(struct readahead *ra)
+{
+	ra->threaded = pthread_create(&ra->thread, NULL, reader_main, ra) == 0;
+}
+
 struct readahead *readahead_open(const struct ush_journal *journal, bool threaded)
 {
 	struct readahead *ra = calloc(1, sizeof(*ra));
@@ -98,9 +104,8 @@ struct readahead *readahead_open(const struct ush_journal *journal, bool threade
 		ra->chunks[i].data = aligned_alloc(USH_BLOCK_BYTES, READ_BYTES);
 		short_of_memory |= ra->chunks[i].data == NULL;
 	}
-	/* Without a thread it is slower, and no worse. */
 	if (!short_of_memory && threaded)
-		ra->threaded = pthread_create(&ra->thread, NULL, reader_main, ra) == 0;
+		reader_start(ra);
 	if (!short_of_memory)
 		return ra;
 	readahead_close(ra);

@@ -39,6 +39,7 @@ OPTIONAL = {
     "prefault_start": "pages come as they are touched",
     "ush_port_pool_make": "the other kind of pool serves",
     "fill_zero": "of a spare that housekeeping makes: said as journal_trouble, tried again",
+    "reader_start": "replay reads by itself",
 }
 CALLS_MAX = 400
 WORDS = ("memory", "cannot", "thread", "room", "buffers", "open")
