@@ -54,6 +54,8 @@ struct bench {
 	uint32_t row_seats;
 	uint32_t rows;
 	uint64_t user_base;
+	/* Begin only at a line from the standard input. */
+	bool wait;
 	/* A power of two: each claims seat after seat, far apart, one request after another. */
 	uint32_t claim_users;
 	uint32_t claim_users_bits;
@@ -298,13 +300,26 @@ static void open_port(struct bench *b)
 		rte_eth_tx_queue_setup(b->port, 0, 1024, (unsigned int)SOCKET_ID_ANY, NULL) != 0 ||
 		rte_eth_dev_start(b->port) != 0)
 		rte_exit(1, "bench-peer: cannot start the port\n");
-	for (int i = 0; i < 100; i++) {
+	/* 30 s: a memif server is there before the box. */
+	for (int i = 0; i < 1500; i++) {
 		rte_eth_link_get_nowait(b->port, &link);
 		if (link.link_status)
 			break;
 		rte_delay_us_sleep(20000);
 	}
 	rte_delay_us_sleep(200000);
+}
+
+/* Says that it has found the box, and begins when it is told to. */
+static void wait_for_word(void)
+{
+	int c;
+
+	printf("ready\n");
+	fflush(stdout);
+	do
+		c = getchar();
+	while (c != '\n' && c != EOF);
 }
 
 /* Any MAC will do for an echo; usherd wants its own, which ARP tells. */
@@ -345,7 +360,8 @@ static const char usage[] =
 	"usage: bench-peer [--mode claim|refuse|taken|mixed|hot|uniform] [--window N] [--ms N]\n"
 	"                  [--requests N]\n"
 	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N]\n"
-	"                  [--user-base N] [--claim-users N] [--echo] -- EAL-ARGUMENT...\n";
+	"                  [--user-base N] [--claim-users N] [--echo] [--wait]\n"
+	"                  -- EAL-ARGUMENT...\n";
 
 static enum mode parse_mode(const char *text)
 {
@@ -365,7 +381,7 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 		{"ms", 1, NULL, 't'}, {"requests", 1, NULL, 'n'}, {"event", 1, NULL, 'e'},
 		{"refuse-event", 1, NULL, 'f'}, {"rows", 1, NULL, 'r'}, {"row-seats", 1, NULL, 's'},
 		{"user-base", 1, NULL, 'u'}, {"claim-users", 1, NULL, 'c'}, {"echo", 0, NULL, 'E'},
-		{0}};
+		{"wait", 0, NULL, 'W'}, {0}};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -404,6 +420,9 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 		case 'E':
 			*echo = true;
 			break;
+		case 'W':
+			b->wait = true;
+			break;
 		default:
 			return false;
 		}
@@ -437,6 +456,8 @@ int main(int argc, char **argv)
 	if (!echo)
 		learn_mac(&b, mac);
 	template_init(&b, mac);
+	if (b.wait)
+		wait_for_word();
 	short_slices();
 	run(&b);
 	rte_eth_dev_stop(b.port);
