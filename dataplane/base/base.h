@@ -61,7 +61,9 @@ static inline __attribute__((always_inline)) void ush_touch(const void *p)
 	X(ESHORT, 15, "short read or write") \
 	X(ESYSTEM, 16, "system call failed") \
 	X(EPARSE, 17, "syntax error") \
-	X(EUNSUPPORTED, 18, "not supported")
+	X(EUNSUPPORTED, 18, "not supported") \
+	X(ESTOPPED, 19, "stopped before it was done") \
+	X(EUNKNOWN, 20, "may have been done or not")
 
 enum ush_error {
 #define X(name, value, text) USH_##name = (value),

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * People: buyers, promoters, operators; sessions and API keys; who makes a request.
+ *
+ * Owns:  the tables of accounts, sessions, keys, codes, audit; the filter that names who asks.
+ * Reads: nothing.
+ * Never: seats, money; personal data in logs.
+ */
+#ifndef USH_PEOPLE_H
+#define USH_PEOPLE_H
+
+#include "daemon/core.h"
+#include "db/db.h"
+#include "http/server.h"
+
+struct ush_people;
+
+enum ush_role {
+	USH_ROLE_NONE = 0, /* nobody signed in */
+	USH_ROLE_BUYER = 1,
+	USH_ROLE_PROMOTER = 2, /* its own events */
+	USH_ROLE_OPERATOR = 3, /* everything */
+	USH_ROLE_SERVICE = 4,  /* an API key of an integrator, with scopes */
+};
+
+/* Who asks, as the filter found out. */
+struct ush_who {
+	enum ush_role role;
+	/* The number usherd knows a buyer by (request.user); of others: their account's number.
+	 * Never 0. */
+	uint64_t user;
+	uint64_t promoter; /* of a promoter and its keys; otherwise 0 */
+	uint64_t verified; /* bits of enum ush_verified */
+	char account[24];  /* "u_..." as in the API */
+};
+enum ush_verified {
+	USH_VERIFIED_MAIL = 1,
+	USH_VERIFIED_PHONE = 2,
+	USH_VERIFIED_FAN = 4
+};
+
+/* Opens, adds the filter and the routes. err: as ush_db_open. */
+int ush_people_open(
+	struct ush_people **people, const struct ush_core *core, struct ush_message *message);
+void ush_people_close(struct ush_people *people);
+extern const struct ush_db_step ush_people_schema[];
+
+/* ret: who asks; NULL: nobody. */
+const struct ush_who *ush_who(const struct ush_http_request *request);
+/* ret: who asks, if they have one of the roles (bits 1 << enum ush_role); otherwise NULL, and 401
+ * or 403 was answered. */
+const struct ush_who *ush_who_must(struct ush_http_request *request, uint32_t roles);
+
+/* Within a job: an e-mail address of a user (malloced) or NULL. For mail alone. */
+char *ush_people_mail_of(struct ush_db_conn *conn, uint64_t user);
+/* Within a write job: one line of the audit log. text: what was done, without personal data. */
+void ush_people_audit(struct ush_db_conn *conn, const struct ush_who *who, const char *action,
+	const char *object, const char *text);
+
+#endif /* USH_PEOPLE_H */
