@@ -290,8 +290,10 @@ USH_INLINE uint32_t take_all(
 
 	for (uint32_t i = 0; i < packet_count; i++) {
 		loop->packets[passed] = packets[i];
-		if (i + 4 < packet_count)
-			USH_PREFETCH(packets[i + 4].data);
+		if (i + 8 < packet_count) {
+			USH_PREFETCH(packets[i + 8].data);
+			USH_PREFETCH(packets[i + 8].data + USH_CACHE_LINE);
+		}
 		if (take_frame(loop, &loop->packets[passed], &payload_bytes) &&
 			take_payload(loop, &loop->packets[passed], payload_bytes,
 				&loop->admitted[passed]))

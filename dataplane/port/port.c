@@ -152,6 +152,13 @@ static uint32_t into_buffers(
 		}
 		wanted = i;
 	}
+	/* Who took the last reply in a buffer may have its lines still. */
+	for (i = 0; i < wanted; i++) {
+		uint8_t *data = rte_pktmbuf_mtod(mbufs[i], uint8_t *);
+
+		USH_PREFETCH_WRITE(data);
+		USH_PREFETCH_WRITE(data + USH_CACHE_LINE);
+	}
 	for (i = 0; i < count; i++) {
 		struct ush_packet *packet = &packets[i];
 

@@ -188,6 +188,15 @@ static void fill(struct bench *b, struct rte_mbuf *m)
 	b->made++;
 }
 
+/* The box has, or had, the lines of the buffer: brings them all here at once. */
+static void fetch(struct rte_mbuf *m)
+{
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
+
+	USH_PREFETCH_WRITE(data);
+	USH_PREFETCH_WRITE(data + USH_CACHE_LINE);
+}
+
 /* Sends a burst. What the ring has no room for is kept, and goes before anything new is made: a
  * full ring costs the generator nothing. */
 static void send_burst(struct bench *b)
@@ -197,6 +206,8 @@ static void send_burst(struct bench *b)
 	if (b->unsent_first == b->unsent_end) {
 		if (rte_pktmbuf_alloc_bulk(b->pool, b->unsent, BURST) != 0)
 			return;
+		for (uint32_t i = 0; i < BURST; i++)
+			fetch(b->unsent[i]);
 		for (uint32_t i = 0; i < BURST; i++)
 			fill(b, b->unsent[i]);
 		b->unsent_first = 0;
@@ -213,6 +224,8 @@ static uint32_t receive_burst(struct bench *b)
 	struct rte_mbuf *m[BURST];
 	uint16_t count = rte_eth_rx_burst(b->port, 0, m, BURST);
 
+	for (uint32_t i = 0; i < count; i++)
+		fetch(m[i]);
 	for (uint32_t i = 0; i < count; i++) {
 		const uint8_t *data = rte_pktmbuf_mtod(m[i], const uint8_t *);
 		b->status[data[PAYLOAD_AT + offsetof(struct ush_reply, status)]]++;
