@@ -54,7 +54,7 @@ INCLUDES = {
                        "tickets", "mail", "hooks", *STAGE),
     "control/room": ("room/draw_file.h", "room/merkle.h", "room/draw.h", *STAGE),
     "tools": ("tools", "loop/loop.h", "journal/journal.h", "journal/disk.h", "journal/follow.h",
-              "journal/archive.h", "journal/position.h", "journal/recycle.h", "journal/snapshot.h", "catalogue/venue.h", "room/draw.h", "room/draw_file.h",
+              "journal/archive.h", "journal/position.h", "journal/recycle.h", "journal/snapshot.h", "catalogue/venue.h", "tickets/gate.h", "room/draw.h", "room/draw_file.h",
               "room/merkle.h",
               "admission/admission_file.h", "admit/contract.h", "admit/golden.h", "port/image.h",
               *STAGE),
