@@ -82,15 +82,14 @@ int book_put_hold(struct book *book, const struct book_hold *hold)
 
 /* ---- money --------------------------------------------------------------------------------- */
 
-int64_t book_seat_price(
-	const struct book_event *event, uint32_t list, uint32_t row, uint32_t bit)
+int64_t book_seat_price(const struct book_event *event, uint32_t list, uint32_t row, uint32_t bit)
 {
 	const struct ush_venue_row *seats;
 	uint32_t tier;
 
-	if (event->venue == NULL || row >= event->row_count)
+	if (row >= event->row_count)
 		return 0;
-	seats = ush_venue_get_row(event->venue, row);
+	seats = &event->seats[row];
 	tier = seats->tier[0];
 	for (uint32_t i = 1; i < 4; i++) {
 		if ((seats->tier_mask[i - 1] >> bit & 1) != 0)
@@ -143,8 +142,8 @@ int book_split(const struct book_event *event, const struct book_hold *hold,
 		if ((leg->mask >> bit & 1) == 0)
 			continue;
 		price[bit] = event == NULL ? 0
-					   : book_seat_price(event, hold->prices, leg->row,
-						     (uint32_t)bit);
+					   : book_seat_price(
+						     event, hold->prices, leg->row, (uint32_t)bit);
 		rest -= price[bit];
 		last = bit;
 	}
@@ -180,8 +179,6 @@ static void event_free(struct book_event *event)
 {
 	if (event == NULL)
 		return;
-	if (event->venue != NULL)
-		ush_venue_close(event->venue);
 	free(event->image);
 	for (uint32_t i = 0; i < event->list_count; i++)
 		free(event->list[i]);
@@ -190,45 +187,73 @@ static void event_free(struct book_event *event)
 	free(event);
 }
 
-/* Takes over an image: venue, rows beyond those there are, all of them off sale. */
-static int event_image(struct book *book, struct book_event *event, uint64_t digest,
-	struct ush_message *message)
+int book_image_open(
+	struct book_image *parts, const void *image, size_t bytes, struct ush_message *message)
 {
-	struct ush_venue *venue;
+	const struct ush_venue_header *header = image;
+	const uint8_t *at = image;
+	size_t want;
+
+	if (bytes < sizeof(*header) || header->magic != USH_VENUE_MAGIC ||
+		header->version != USH_VENUE_VERSION || header->file_bytes != bytes ||
+		header->tier_count > USH_EVENT_TIERS_MAX ||
+		header->section_count > USH_EVENT_SECTIONS_MAX ||
+		header->row_count > USH_EVENT_ROWS_MAX) {
+		ush_message_set(message, "what usherd keeps of an event is no venue image");
+		return -USH_ECORRUPT;
+	}
+	want = sizeof(*header) + header->tier_count * sizeof(struct ush_venue_tier) +
+	       header->section_count * sizeof(struct ush_venue_section) +
+	       header->row_count * sizeof(struct ush_venue_row);
+	if (want > bytes) {
+		ush_message_set(message, "what usherd keeps of an event is cut short");
+		return -USH_ECORRUPT;
+	}
+	parts->header = header;
+	at += sizeof(*header);
+	parts->tiers = (const void *)at;
+	at += header->tier_count * sizeof(struct ush_venue_tier);
+	parts->sections = (const void *)at;
+	at += header->section_count * sizeof(struct ush_venue_section);
+	parts->rows = (const void *)at;
+	return 0;
+}
+
+/* Takes over an image: prices, rows beyond those there are, all of them off sale. */
+static int event_image(
+	struct book *book, struct book_event *event, uint64_t digest, struct ush_message *message)
+{
+	struct book_image parts;
 	struct book_row *row;
 	void *image;
 	size_t bytes;
-	uint32_t rows;
 	int error = book->source.image(
 		book->source.context, event->id, digest, &image, &bytes, message);
 
 	if (error != 0)
 		return error;
-	error = ush_venue_open(image, bytes, &venue, message);
+	error = book_image_open(&parts, image, bytes, message);
 	if (error != 0) {
 		free(image);
 		return error;
 	}
-	rows = ush_venue_get_header(venue)->row_count;
-	row = realloc(event->row, rows * sizeof(*row));
+	row = realloc(event->row, parts.header->row_count * sizeof(*row));
 	if (row == NULL) {
-		ush_venue_close(venue);
 		free(image);
 		ush_message_set(message, "no memory for the rows of event %u", event->id);
 		return -USH_ENOMEM;
 	}
-	for (uint32_t i = event->row_count; i < rows; i++)
+	for (uint32_t i = event->row_count; i < parts.header->row_count; i++)
 		row[i] = (struct book_row){0};
-	if (event->venue != NULL)
-		ush_venue_close(event->venue);
 	free(event->image);
 	event->image = image;
-	event->venue = venue;
+	event->image_bytes = bytes;
+	event->seats = parts.rows;
 	event->row = row;
-	event->row_count = rows;
+	event->row_count = parts.header->row_count;
 	event->digest = digest;
-	event->seat_count = ush_venue_get_header(venue)->seat_count;
-	memcpy(event->currency, ush_venue_get_header(venue)->currency, 4);
+	event->seat_count = parts.header->seat_count;
+	memcpy(event->currency, parts.header->currency, 4);
 	event->currency[3] = 0;
 	return 0;
 }
@@ -257,23 +282,26 @@ int book_put_event(struct book *book, uint32_t id, uint64_t digest, uint8_t stat
 	return error;
 }
 
-/* Adds the prices of a venue as a list. */
-static int add_list(struct book_event *event, uint32_t number, const struct ush_venue *venue)
+/* Adds the prices of an image as a list. */
+static int add_list(struct book_event *event, uint32_t number, const void *image, size_t bytes,
+	struct ush_message *message)
 {
 	struct book_prices *prices = calloc(1, sizeof(*prices));
 	struct book_prices **list =
 		realloc(event->list, (event->list_count + 1) * sizeof(struct book_prices *));
+	struct book_image parts;
+	int error = book_image_open(&parts, image, bytes, message);
 
 	if (list != NULL)
 		event->list = list;
-	if (prices == NULL || list == NULL) {
+	if (prices == NULL || list == NULL || error != 0) {
 		free(prices);
-		return -USH_ENOMEM;
+		return error != 0 ? error : -USH_ENOMEM;
 	}
 	prices->number = number;
-	prices->tier_count = ush_venue_get_header(venue)->tier_count;
+	prices->tier_count = parts.header->tier_count;
 	for (uint32_t i = 0; i < prices->tier_count; i++)
-		prices->price[i] = ush_venue_get_tier(venue, i)->price;
+		prices->price[i] = parts.tiers[i].price;
 	event->list[event->list_count++] = prices;
 	return 0;
 }
@@ -282,7 +310,6 @@ int book_put_list(struct book *book, uint32_t id, uint32_t number, uint64_t dige
 	struct ush_message *message)
 {
 	struct book_event *event = id <= USH_EVENT_ID_MAX ? book->event[id] : NULL;
-	struct ush_venue *venue;
 	size_t bytes;
 	void *image;
 	int error;
@@ -290,21 +317,16 @@ int book_put_list(struct book *book, uint32_t id, uint32_t number, uint64_t dige
 	if (event == NULL)
 		return -USH_ECORRUPT;
 	if (digest == event->digest)
-		return add_list(event, number, event->venue);
+		return add_list(event, number, event->image, event->image_bytes, message);
 	error = book->source.image(book->source.context, id, digest, &image, &bytes, message);
 	if (error != 0)
 		return error;
-	error = ush_venue_open(image, bytes, &venue, message);
-	if (error == 0) {
-		error = add_list(event, number, venue);
-		ush_venue_close(venue);
-	}
+	error = add_list(event, number, image, bytes, message);
 	free(image);
 	return error;
 }
 
-void book_put_row(
-	struct book *book, uint32_t event, uint32_t row, uint64_t free, uint64_t sequence)
+void book_put_row(struct book *book, uint32_t event, uint32_t row, uint64_t free, uint64_t sequence)
 {
 	if (event > USH_EVENT_ID_MAX || book->event[event] == NULL ||
 		row >= book->event[event]->row_count)

@@ -11,7 +11,6 @@
 #define USH_ORDERS_BOOK_H
 
 #include "orders/orders.h"
-#include "catalogue/venue.h"
 
 /* What a seat costs beside its price: fixed, and millionths of its price, rounded half up. */
 struct book_terms {
@@ -73,7 +72,8 @@ struct book_event {
 	char currency[4];
 	struct book_terms terms; /* of new holds */
 	void *image;
-	struct ush_venue *venue;
+	size_t image_bytes;
+	const struct ush_venue_row *seats; /* in the image */
 	uint32_t row_count;
 	struct book_row *row;
 	struct book_prices **list;
@@ -187,6 +187,17 @@ int book_apply(struct book *book, const struct ush_record *records, uint32_t cou
 /* Hands over what was changed since the last call. out: the caller frees it. */
 int book_take(struct book *book, struct book_out *out);
 
+/* Where the parts of an image are, which usherd has checked when it took it. */
+struct book_image {
+	const struct ush_venue_header *header;
+	const struct ush_venue_tier *tiers;
+	const struct ush_venue_section *sections;
+	const struct ush_venue_row *rows;
+};
+/* in: image: 8-byte aligned. err: -USH_ECORRUPT with a message. */
+int book_image_open(
+	struct book_image *parts, const void *image, size_t bytes, struct ush_message *message);
+
 /* Puts in what the tables say, before the first record. ret: 0, -USH_ENOMEM, or of the image. */
 int book_put_hold(struct book *book, const struct book_hold *hold);
 int book_put_event(struct book *book, uint32_t id, uint64_t digest, uint8_t status,
@@ -205,8 +216,7 @@ void book_remove(struct book *book, struct book_hold *hold);
 /* ---- seats and money ---- */
 
 /* ret: the price of a seat by a list of the event; 0 if either is unknown. */
-int64_t book_seat_price(
-	const struct book_event *event, uint32_t list, uint32_t row, uint32_t bit);
+int64_t book_seat_price(const struct book_event *event, uint32_t list, uint32_t row, uint32_t bit);
 /* err: -USH_ERANGE. */
 int book_fee(const struct book_terms *terms, int64_t price, int64_t *fee);
 int64_t book_amount(const struct book_hold *hold);

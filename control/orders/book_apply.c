@@ -39,8 +39,8 @@ static int take_seats(const struct run *run, uint32_t row, uint64_t mask)
 {
 	if (row >= run->event->row_count)
 		return bad(run, "no such row");
-	return book_note_row(run->book, run->event, row, run->event->row[row].free & ~mask,
-		run->r->sequence);
+	return book_note_row(
+		run->book, run->event, row, run->event->row[row].free & ~mask, run->r->sequence);
 }
 
 /* Free again, but for those that a KEEP record of the run names. */
@@ -52,8 +52,8 @@ static int return_seats(const struct run *run, uint32_t row, uint64_t mask)
 		if (run->keep[i].row == row)
 			mask &= ~run->keep[i].mask;
 	}
-	return book_note_row(run->book, run->event, row, run->event->row[row].free | mask,
-		run->r->sequence);
+	return book_note_row(
+		run->book, run->event, row, run->event->row[row].free | mask, run->r->sequence);
 }
 
 static int return_legs(const struct run *run, const struct book_hold *hold)
@@ -71,9 +71,8 @@ static uint32_t legs_of(const struct run *run, struct book_leg legs[USH_LEG_COUN
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < run->count && count < USH_LEG_COUNT_MAX; i++)
-		legs[count++] = (struct book_leg){.mask = run->r[i].mask,
-			.row = run->r[i].row,
-			.amount = run->r[i].amount};
+		legs[count++] = (struct book_leg){
+			.mask = run->r[i].mask, .row = run->r[i].row, .amount = run->r[i].amount};
 	return count;
 }
 
@@ -204,8 +203,8 @@ static int apply_hold(const struct run *run)
 		.state = USH_HOLD_STATE_HELD,
 		.offer = offer};
 	if (run->book->source.terms != NULL)
-		hold->terms = run->book->source.terms(
-			run->book->source.context, r->event, r->sequence);
+		hold->terms =
+			run->book->source.terms(run->book->source.context, r->event, r->sequence);
 	hold->leg_count = (uint8_t)legs_of(run, hold->leg);
 	book_add(run->book, hold);
 	if (book_fee_of(run->event, hold) != 0)
@@ -230,9 +229,8 @@ static int end_hold(const struct run *run, struct book_hold *hold, uint8_t state
 	hold->state = state;
 	if (error != 0)
 		return error;
-	return note_seats(run,
-		state == USH_HOLD_STATE_RELEASED ? "hold.released" : "hold.expired", hold,
-		hold->leg, hold->leg_count);
+	return note_seats(run, state == USH_HOLD_STATE_RELEASED ? "hold.released" : "hold.expired",
+		hold, hold->leg, hold->leg_count);
 }
 
 static int apply_pay_begin(const struct run *run, struct book_hold *hold)
@@ -492,7 +490,7 @@ static int open_rows(const struct run *run, uint32_t first, bool aside)
 	int error = 0;
 
 	for (uint32_t i = first; i < run->event->row_count && error == 0; i++) {
-		const struct ush_venue_row *row = ush_venue_get_row(run->event->venue, i);
+		const struct ush_venue_row *row = &run->event->seats[i];
 
 		error = book_note_row(run->book, run->event, i,
 			aside ? 0 : row->seats & ~row->house, run->r->sequence);
@@ -507,8 +505,8 @@ static int note_image(const struct run *run, const char *kind, uint32_t list)
 	if (error == 0)
 		error = book_note_list(run->book, run->event->id, list, run->event->digest);
 	if (error == 0)
-		error = book_put_list(run->book, run->event->id, list, run->event->digest,
-			run->message);
+		error = book_put_list(
+			run->book, run->event->id, list, run->event->digest, run->message);
 	if (error != 0)
 		return error;
 	return book_note_change(run->book, kind, run->r, 0, 0,
@@ -592,8 +590,8 @@ static int cancel_orders(const struct run *run)
 	}
 	qsort(list, count, sizeof(list[0]), by_number);
 	for (uint32_t i = 0; i < count && error == 0; i++)
-		error = book_note_change(book, "order.cancelled", run->r, list[i]->hold,
-			list[i]->user, "{}");
+		error = book_note_change(
+			book, "order.cancelled", run->r, list[i]->hold, list[i]->user, "{}");
 	free(list);
 	return error;
 }
@@ -698,8 +696,7 @@ static int apply_one(struct run *run)
 int book_apply(struct book *book, const struct ush_record *records, uint32_t count,
 	uint64_t time_ns, struct ush_message *message)
 {
-	struct run run = {
-		.book = book, .r = records, .count = count, .message = message};
+	struct run run = {.book = book, .r = records, .count = count, .message = message};
 
 	book->time_us = us_of(time_ns);
 	if (records->event <= USH_EVENT_ID_MAX)

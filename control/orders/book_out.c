@@ -23,9 +23,8 @@ static void *more(void *array, uint32_t count, uint32_t *size, size_t bytes)
 
 #define MORE(list, entry) \
 	__extension__({ \
-		void *moved_ = \
-			more((list)->entry, (list)->entry##_count, &(list)->entry##_size, \
-				sizeof(*(list)->entry)); \
+		void *moved_ = more((list)->entry, (list)->entry##_count, &(list)->entry##_size, \
+			sizeof(*(list)->entry)); \
 		if (moved_ != NULL) \
 			(list)->entry = moved_; \
 		moved_ != NULL; \
@@ -91,8 +90,8 @@ int book_note_list(struct book *book, uint32_t event, uint32_t number, uint64_t 
 	return 0;
 }
 
-int book_note_row(struct book *book, struct book_event *event, uint32_t row, uint64_t free,
-	uint64_t sequence)
+int book_note_row(
+	struct book *book, struct book_event *event, uint32_t row, uint64_t free, uint64_t sequence)
 {
 	struct book_row *at = &event->row[row];
 	struct book_out *out = &book->out;
