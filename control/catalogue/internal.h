@@ -68,6 +68,9 @@ json_t *cat_venue_read(struct ush_db_conn *conn, int64_t venue);
 int cat_plan_put(struct ush_db_conn *conn, const char *source, size_t bytes, char plan[65],
 	struct ush_message *message);
 
+/* When the clock has something to do for an event next; 0: never. */
+int64_t cat_due(const json_t *event);
+
 /* Members of an object that are surely there. */
 int64_t cat_int(const json_t *object, const char *name);
 const char *cat_text(const json_t *object, const char *name);
@@ -127,11 +130,13 @@ struct cat_csv {
 void cat_csv_init(struct cat_csv *csv, const char *text, size_t bytes);
 int cat_csv_next(struct cat_csv *csv, json_t **fields, struct cat_fault *fault);
 
-/* ---- import.c ---- */
+/* ---- import_read.c ---- */
 
 /* Reads an import and checks all of it. ret: {"events": [...], "errors": [...]}; each event has the
  * API's members and `line`. */
 json_t *cat_import_read(const char *text, size_t bytes, bool csv);
+/* ---- routes ---- */
+
 void cat_import_handle(struct ush_http_request *request, void *context);
 
 /* ---- publish.c ---- */
@@ -140,7 +145,5 @@ void cat_publish_handle(struct ush_http_request *request, void *context);
 void cat_status_handle(struct ush_http_request *request, void *context);
 int cat_tick_open(struct ush_catalogue *catalogue);
 void cat_tick_close(struct ush_catalogue *catalogue);
-/* When the clock has something to do for an event next; 0: never. */
-int64_t cat_due(const json_t *event);
 
 #endif /* USH_CATALOGUE_INTERNAL_H */

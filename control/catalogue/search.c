@@ -125,7 +125,7 @@ static bool passes(const struct cat_search *search, struct ush_db_rows *rows)
 		return false;
 	if (search->price_max >= 0 && low > search->price_max)
 		return false;
-	return ush_db_int(rows, 6) >= search->together;
+	return search->together == 0 || ush_db_int(rows, 6) >= search->together;
 }
 
 static void count(json_t *counts, const char *value)

@@ -300,6 +300,19 @@ static void show(struct ush_db_conn *conn, const json_t *event, const json_t *ve
 
 /* ---- events ---- */
 
+int64_t cat_due(const json_t *event)
+{
+	int64_t status = cat_int(event, "status"), until = cat_int(event, "sale_until_us");
+
+	if (cat_int(event, "published_us") == 0 || cat_int(event, "sale_closed") != 0)
+		return 0;
+	if (status == USH_EVENT_STATUS_DRAFT)
+		return cat_int(event, "sale_from_us") > 0 ? cat_int(event, "sale_from_us") : 1;
+	if (status == USH_EVENT_STATUS_ON_SALE)
+		return until != 0 ? until : cat_int(event, "starts_us");
+	return 0;
+}
+
 /* Numbers usherd can take are for events that have a plan; others begin behind them. */
 static int64_t new_number(struct ush_db_conn *conn, bool sold_here)
 {
