@@ -246,8 +246,8 @@ void act_refuse(struct act *act, const struct ush_reply *reply)
 			found = &refusals[i];
 	}
 	if (found == NULL) {
-		ush_core_log(USH_CORE_ERROR, "orders", "an answer of usherd that is not expected",
-			NULL);
+		ush_core_log(
+			USH_CORE_ERROR, "orders", "an answer of usherd that is not expected", NULL);
 		ush_http_problem(act->request, 500, "internal", NULL,
 			"the seats' server answered what we do not understand");
 		act_end(act, false);
@@ -346,8 +346,7 @@ static void usherd_gone(struct act *act)
 
 static void prepare(struct act *act);
 
-static void call_done(
-	void *context, int result, const struct ush_reply *reply, size_t reply_bytes)
+static void call_done(void *context, int result, const struct ush_reply *reply, size_t reply_bytes)
 {
 	struct act *act = context;
 
@@ -470,8 +469,8 @@ static void key_done(void *context, int result, const struct ush_reply *reply, s
 		key_bytes[i] = (uint8_t)strtoul(text, NULL, 16);
 	}
 	tag = ush_siphash_2(&key, act->user, (uint64_t)act->event | (uint64_t)act->channel << 32);
-	USH_ASSERT(act_extend(act, USH_EXTENSION_CHANNEL, act->channel | reply->detail << 8, &tag,
-		sizeof(tag)));
+	USH_ASSERT(act_extend(
+		act, USH_EXTENSION_CHANNEL, act->channel | reply->detail << 8, &tag, sizeof(tag)));
 	act_send(act);
 }
 

@@ -60,7 +60,8 @@ void act_start(struct act *act);
 /* Answers with what the status of a reply means, and ends the act. */
 void act_refuse(struct act *act, const struct ush_reply *reply);
 /* Waits until the model has the reply's sequence, and answers with the hold. */
-void act_answer_hold(struct act *act, uint32_t status, uint64_t hold, const struct ush_reply *reply);
+void act_answer_hold(
+	struct act *act, uint32_t status, uint64_t hold, const struct ush_reply *reply);
 void act_free(struct act *act);
 
 /* ---- JSON ---- */

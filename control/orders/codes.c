@@ -78,8 +78,7 @@ static void make_done(void *context, int result)
 	}
 	json_decref(codes);
 	if (result == 0) {
-		ush_http_problem(
-			making->request, 404, "not_found", NULL, "you have no such event");
+		ush_http_problem(making->request, 404, "not_found", NULL, "you have no such event");
 	} else {
 		ush_http_set(making->request, "Retry-After", "1");
 		ush_http_problem(making->request, 503, "not_ready", NULL,

@@ -138,8 +138,8 @@ static void adopt_told(struct follower *f, uint64_t sequence)
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < f->told_count; i++) {
 		struct store_terms *told = &f->told[i];
-		struct book_terms now = terms_find(
-			f->config.terms, f->config.terms_count, told->event, UINT64_MAX);
+		struct book_terms now =
+			terms_find(f->config.terms, f->config.terms_count, told->event, UINT64_MAX);
 
 		if (!same_terms(now, told->terms))
 			adopt(f, told->event, told->terms, sequence);
@@ -192,8 +192,7 @@ static int each(void *context, const struct ush_record *records, uint32_t count,
 		(records->type == USH_RECORD_TYPE_EVENT_STATUS &&
 			records->state == USH_EVENT_STATUS_ON_SALE))
 		ask_terms(f, records->event, records->sequence);
-	return book_apply(
-		f->config.book, records, count, ush_follow_time_ns(f->follow), message);
+	return book_apply(f->config.book, records, count, ush_follow_time_ns(f->follow), message);
 }
 
 /* What was read becomes a batch. ret: 0, -USH_ENOMEM, -USH_ESTOPPED. */
@@ -247,8 +246,8 @@ static void keep_position(struct follower *f, int64_t now_us)
 	if (position.sequence == f->kept.sequence)
 		return;
 	f->kept = position;
-	if (ush_position_write(&f->disk, f->config.name, &position, (uint64_t)now_us * 1000,
-		    &message) != 0)
+	if (ush_position_write(
+		    &f->disk, f->config.name, &position, (uint64_t)now_us * 1000, &message) != 0)
 		ush_core_log(USH_CORE_WARN, "orders", "the position cannot be kept", "why",
 			message.text, NULL);
 }
@@ -341,8 +340,8 @@ int follower_start(
 	f->durable = f->kept = config->from.position;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
-	f->config.book->source = (struct book_source){
-		.context = f, .image = image_now, .terms = terms_now};
+	f->config.book->source =
+		(struct book_source){.context = f, .image = image_now, .terms = terms_now};
 	error = ush_disk_uring_open(&f->disk, config->journal_dir, 4, message);
 	if (error == 0)
 		error = ush_follow_open(&f->follow, &follow, &f->disk, message);

@@ -18,7 +18,7 @@ struct follower_config {
 	/* Name under which the position is kept; NULL: none is. */
 	const char *name;
 	struct store_state from;
-	struct book *book; /* loaded; the follower owns it */
+	struct book *book;         /* loaded; the follower owns it */
 	struct store_terms *terms; /* malloced; the follower owns it */
 	uint32_t terms_count;
 	/* Called on the follower's thread when there is something for follower_take. */
@@ -28,8 +28,8 @@ struct follower_config {
 
 /* ret: 0; err: -USH_ENOENT (no journal), -USH_EFOREIGN, ...; message. On an error book and terms
  * are freed. */
-int follower_start(
-	struct follower **follower, const struct follower_config *config, struct ush_message *message);
+int follower_start(struct follower **follower, const struct follower_config *config,
+	struct ush_message *message);
 /* ret: the next batches in order, a list; NULL: none. by: the loop. */
 struct store_batch *follower_take(struct follower *follower);
 /* ret: the event whose terms the thread waits for; 0: none. */
@@ -55,7 +55,7 @@ struct book_terms terms_find(
  * Reads the journal up to `end` into a book that keeps everything: for comparing. err: message.
  * by: a tool, or a worker; it takes as long as it takes.
  */
-int follower_read(struct book *book, const char *journal_dir, uint64_t end,
-	struct ush_message *message);
+int follower_read(
+	struct book *book, const char *journal_dir, uint64_t end, struct ush_message *message);
 
 #endif /* USH_ORDERS_FOLLOWER_H */

@@ -96,8 +96,8 @@ static bool fill_hold(struct act *act, const json_t *body)
 
 	if ((seats != NULL) + (best != NULL) + (area != NULL) != 1 || life < 0)
 		return false;
-	if (code != NULL && (!json_is_string(code) || seats == NULL ||
-				    json_string_length(code) > 64))
+	if (code != NULL &&
+		(!json_is_string(code) || seats == NULL || json_string_length(code) > 64))
 		return false;
 	if (code != NULL)
 		orders_code_hash(json_string_value(code), act->code);
@@ -124,8 +124,7 @@ static void post_holds(struct ush_http_request *request, void *context)
 	struct act *act;
 	uint64_t event;
 
-	if (who == NULL ||
-		!ush_http_param_number(request, "event", USH_EVENT_ID_MAX, &event))
+	if (who == NULL || !ush_http_param_number(request, "event", USH_EVENT_ID_MAX, &event))
 		return;
 	act = act_new(orders, request, who->user, (uint32_t)event, USH_OP_RESERVE);
 	if (!fill_hold(act, ush_http_json(request))) {
@@ -182,8 +181,7 @@ static void one_done(void *context, int result)
 void orders_find_own(struct ush_orders *orders, struct ush_http_request *request,
 	const char *parameter, orders_with_hold *then)
 {
-	const struct ush_who *who =
-		ush_who_must(request, BUYERS | 1u << USH_ROLE_OPERATOR);
+	const struct ush_who *who = ush_who_must(request, BUYERS | 1u << USH_ROLE_OPERATOR);
 	struct one *one;
 	uint64_t hold;
 
@@ -266,8 +264,8 @@ static bool fill_change(struct act *act, const json_t *body)
 	for (uint32_t i = 0; i < count; i++)
 		give[i] = (struct ush_leg){.row = legs[i].row, .mask = legs[i].mask};
 	return count != 0 && fill_seats(act, json_object_get(swap, "take")) &&
-	       act_extend(act, USH_EXTENSION_GIVE, count, give,
-		       (uint32_t)(count * sizeof(give[0])));
+	       act_extend(
+		       act, USH_EXTENSION_GIVE, count, give, (uint32_t)(count * sizeof(give[0])));
 }
 
 static void change_found(struct ush_orders *orders, struct ush_http_request *request,

@@ -47,7 +47,7 @@ struct ush_orders {
 	struct event second;
 	int wake_fd;
 	uint32_t seconds;
-	uint32_t jobs; /* under way, with this as context */
+	uint32_t jobs;      /* under way, with this as context */
 	int64_t checked_us; /* of the tables, as last written or read */
 	const char *reader;
 	struct {

@@ -160,13 +160,13 @@ const char *live_text(struct live_event *event, size_t *bytes)
 			return NULL;
 		for (uint32_t i = 0; i < event->row_count; i++)
 			seats += ush_popcount64(event->free[i]);
-		at = event->text + sprintf(event->text,
-					   "{\"event\":%u,\"sequence\":\"%" PRIu64
-					   "\",\"plan\":\"%016" PRIx64
-					   "\",\"status\":\"%s\",\"free_count\":%" PRIu64
-					   ",\"row_count\":%u,\"free\":\"",
-					   event->id, event->newest, event->digest,
-					   live_status_name(event->status), seats, event->row_count);
+		at = event->text +
+		     sprintf(event->text,
+			     "{\"event\":%u,\"sequence\":\"%" PRIu64 "\",\"plan\":\"%016" PRIx64
+			     "\",\"status\":\"%s\",\"free_count\":%" PRIu64
+			     ",\"row_count\":%u,\"free\":\"",
+			     event->id, event->newest, event->digest,
+			     live_status_name(event->status), seats, event->row_count);
 		at = put_masks(at, event->free, event->row_count);
 		at += sprintf(at, "\"}");
 		event->text_bytes = (size_t)(at - event->text);

@@ -21,13 +21,13 @@ struct live_event {
 	uint32_t row_count;
 	uint64_t *free;
 	uint64_t *sequence;
-	uint64_t newest;   /* sequence of the newest change */
-	uint64_t sent;     /* up to which watchers were told */
-	bool told_status;  /* watchers know the status */
-	bool told_digest;  /* and the map */
-	char *text;        /* the snapshot; NULL: to be made */
+	uint64_t newest;  /* sequence of the newest change */
+	uint64_t sent;    /* up to which watchers were told */
+	bool told_status; /* watchers know the status */
+	bool told_digest; /* and the map */
+	char *text;       /* the snapshot; NULL: to be made */
 	size_t text_bytes;
-	void *watchers;    /* of live_http.c */
+	void *watchers; /* of live_http.c */
 	uint32_t watcher_count;
 	int64_t sent_us;
 	uint32_t last_bytes;

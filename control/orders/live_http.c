@@ -96,10 +96,9 @@ static void plan_answer(struct asked_plan *asked, const struct plan *plan)
 	char where[100];
 
 	if (asked->by_hash) {
-		ush_http_set(asked->request, "Cache-Control",
-			"public, max-age=31536000, immutable");
-		ush_http_answer(
-			asked->request, 200, "application/json", plan->text, plan->bytes);
+		ush_http_set(
+			asked->request, "Cache-Control", "public, max-age=31536000, immutable");
+		ush_http_answer(asked->request, 200, "application/json", plan->text, plan->bytes);
 		return;
 	}
 	snprintf(where, sizeof(where), "/v1/maps/%s", plan->hash);
@@ -194,8 +193,8 @@ static struct live_event *event_of(struct live_http *http, struct ush_http_reque
 		return NULL;
 	event = live_event(http->orders->live, (uint32_t)number);
 	if (event == NULL)
-		ush_http_problem(request, 404, "not_found", NULL,
-			"there is no such event on sale here");
+		ush_http_problem(
+			request, 404, "not_found", NULL, "there is no such event on sale here");
 	return event;
 }
 
@@ -338,8 +337,8 @@ static void send_all(struct live_event *event, char *frame, size_t bytes)
 
 static void tick_event(struct live_event *event, int64_t now_us)
 {
-	uint64_t pause = event->last_bytes * (uint64_t)event->watcher_count * 1000000 /
-			 WATCH_BYTES_MAX;
+	uint64_t pause =
+		event->last_bytes * (uint64_t)event->watcher_count * 1000000 / WATCH_BYTES_MAX;
 	size_t bytes = 0;
 	char *frame;
 
@@ -405,6 +404,17 @@ void orders_live_close(struct ush_orders *orders)
 	struct live_http *http = orders->live_http;
 
 	event_del(&http->tick);
+	for (uint32_t i = 1; i <= USH_EVENT_ID_MAX; i++) {
+		struct live_event *event = live_event(orders->live, i);
+		struct watcher *next;
+
+		for (struct watcher *at = event != NULL ? event->watchers : NULL; at != NULL;
+			at = next) {
+			next = at->next;
+			ush_http_stream_close(at->stream);
+			free(at);
+		}
+	}
 	for (uint32_t i = 0; i < http->plan_count; i++)
 		free(http->plan[i].text);
 	free(http);

@@ -64,8 +64,8 @@ static void put_mask(FILE *to, const char *name, uint64_t mask)
 		fprintf(to, ",\"%s\":\"%" PRIx64 "\"", name, mask);
 }
 
-static void put_row(FILE *to, const struct book_image *parts, const struct ush_venue *venue,
-	uint32_t number)
+static void put_row(
+	FILE *to, const struct book_image *parts, const struct ush_venue *venue, uint32_t number)
 {
 	const struct ush_venue_row *row = &parts->rows[number];
 	bool named = false;
@@ -124,7 +124,7 @@ int map_make(const void *image, size_t image_bytes, char **text, size_t *bytes, 
 		return -USH_ENOMEM;
 	}
 	fputs("{\"format\":\"usher-map-1\",\"venue\":", to);
-	put_text(to, parts.header->name);
+	put_text(to, (const char *)parts.header->name);
 	fprintf(to, ",\"currency\":\"%.3s\",\"seat_count\":%u,\"user_seats_max\":%u,",
 		(const char *)parts.header->currency, parts.header->seat_count,
 		parts.header->user_seats_max);

@@ -257,8 +257,8 @@ static void wake(void *context)
 static int load_job(struct ush_db_conn *conn, void *context)
 {
 	struct ush_orders *orders = context;
-	const struct book_source source = {.context = (void *)(uintptr_t)orders->core.journal_dir,
-		.image = follower_image};
+	const struct book_source source = {
+		.context = (void *)(uintptr_t)orders->core.journal_dir, .image = follower_image};
 	int error;
 
 	book_close(orders->loaded);
@@ -273,8 +273,7 @@ static int load_job(struct ush_db_conn *conn, void *context)
 		return error;
 	error = store_load(conn, orders->loaded, &orders->loaded_message);
 	if (error == 0)
-		error = store_terms_read(
-			conn, &orders->loaded_terms, &orders->loaded_terms_count);
+		error = store_terms_read(conn, &orders->loaded_terms, &orders->loaded_terms_count);
 	return error;
 }
 

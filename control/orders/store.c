@@ -109,9 +109,8 @@ int store_state_read(struct ush_db_conn *conn, struct store_state *state)
 
 	if (found != 1)
 		return found < 0 ? found : -USH_ECORRUPT;
-	state->position = (struct ush_follow_position){.box = (uint64_t)box,
-		.epoch = (uint32_t)epoch,
-		.sequence = (uint64_t)sequence};
+	state->position = (struct ush_follow_position){
+		.box = (uint64_t)box, .epoch = (uint32_t)epoch, .sequence = (uint64_t)sequence};
 	state->high = (uint64_t)high;
 	return 1;
 }
@@ -122,8 +121,8 @@ static void write_fresh(struct ush_db_conn *conn, const struct book_out *out)
 	for (uint32_t i = 0; i < out->fresh_count; i++) {
 		int64_t hold = of(out->fresh[i]), number, sold;
 
-		if (ush_db_get(conn, "SELECT number, sold_us FROM orders_holds WHERE hold = ?",
-			    "i", hold, "ii", &number, &sold) != 1)
+		if (ush_db_get(conn, "SELECT number, sold_us FROM orders_holds WHERE hold = ?", "i",
+			    hold, "ii", &number, &sold) != 1)
 			continue;
 		ush_db_exec(conn, "UPDATE orders_items SET hold = ? WHERE hold = ?", "ii", -number,
 			hold);
@@ -132,8 +131,7 @@ static void write_fresh(struct ush_db_conn *conn, const struct book_out *out)
 	}
 }
 
-static void write_hold(
-	struct ush_db_conn *conn, const struct book_hold *hold, const char *currency)
+static void write_hold(struct ush_db_conn *conn, const struct book_hold *hold, const char *currency)
 {
 	char legs[STORE_LEGS_TEXT];
 	int64_t amount = book_amount(hold);
@@ -143,8 +141,8 @@ static void write_hold(
 		"INSERT INTO orders_holds (hold, number, event, \"user\", state, version, attempts, prices, seats, amount, fee, total, currency, deadline_us, made_us, changed_us, sold_us, refunded, sequence, late_for, offer, fee_fixed, fee_ppm, legs) "
 		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
 		"ON CONFLICT (hold) DO UPDATE SET number = excluded.number, \"user\" = excluded.\"user\", state = excluded.state, version = excluded.version, attempts = excluded.attempts, seats = excluded.seats, amount = excluded.amount, fee = excluded.fee, total = excluded.total, deadline_us = excluded.deadline_us, changed_us = excluded.changed_us, sold_us = excluded.sold_us, refunded = excluded.refunded, sequence = excluded.sequence, legs = excluded.legs",
-		"iiiiiiiiiiiitiiiiiiiiiit", of(hold->hold), of(hold->number),
-		(int64_t)hold->event, of(hold->user), (int64_t)hold->state, (int64_t)hold->version,
+		"iiiiiiiiiiiitiiiiiiiiiit", of(hold->hold), of(hold->number), (int64_t)hold->event,
+		of(hold->user), (int64_t)hold->state, (int64_t)hold->version,
 		(int64_t)hold->attempts, (int64_t)hold->prices, (int64_t)book_seats(hold), amount,
 		hold->fee, amount + hold->fee, currency, hold->deadline_us, hold->made_us,
 		hold->changed_us, hold->sold_us, hold->refunded, of(hold->sequence),
@@ -273,10 +271,10 @@ int store_purge(struct ush_db_conn *conn, int64_t now_us)
 	ush_db_exec(conn,
 		"DELETE FROM changes WHERE number IN (SELECT number FROM changes WHERE time_us < ? ORDER BY number LIMIT 5000)",
 		"i", now_us - CHANGES_KEPT_US);
-	ush_db_exec(conn,
-		"DELETE FROM orders_requests WHERE made_us < ?", "i", now_us - 2 * DAY_US);
-	ush_db_exec(conn, "DELETE FROM orders_transfers WHERE ends_us < ?", "i",
-		now_us - 400 * DAY_US);
+	ush_db_exec(
+		conn, "DELETE FROM orders_requests WHERE made_us < ?", "i", now_us - 2 * DAY_US);
+	ush_db_exec(
+		conn, "DELETE FROM orders_transfers WHERE ends_us < ?", "i", now_us - 400 * DAY_US);
 	return ush_db_error(conn, NULL);
 }
 

@@ -56,8 +56,8 @@ static int load_events(struct ush_db_conn *conn, struct book *book, struct ush_m
 		ush_db_end(rows);
 		return error;
 	}
-	rows = ush_db_query(conn,
-		"SELECT event, number, digest FROM orders_lists ORDER BY event, number", "");
+	rows = ush_db_query(
+		conn, "SELECT event, number, digest FROM orders_lists ORDER BY event, number", "");
 	while (error == 0 && ush_db_next(rows))
 		error = book_put_list(book, (uint32_t)ush_db_int(rows, 0),
 			(uint32_t)ush_db_int(rows, 1), (uint64_t)ush_db_int(rows, 2), message);
@@ -124,8 +124,8 @@ int store_load(struct ush_db_conn *conn, struct book *book, struct ush_message *
 	if (error == 0)
 		error = load_holds(conn, book);
 	if (error != 0 && message->text[0] == '\0')
-		ush_message_set(message, "the tables of orders cannot be read: %s",
-			ush_error_text(error));
+		ush_message_set(
+			message, "the tables of orders cannot be read: %s", ush_error_text(error));
 	book->change_number = state.change_number;
 	return error;
 }
@@ -150,8 +150,7 @@ int store_terms_read(struct ush_db_conn *conn, struct store_terms **terms, uint3
 			}
 			*terms = more;
 		}
-		(*terms)[(*count)++] = (struct store_terms){
-			.event = (uint32_t)ush_db_int(rows, 0),
+		(*terms)[(*count)++] = (struct store_terms){.event = (uint32_t)ush_db_int(rows, 0),
 			.sequence = (uint64_t)ush_db_int(rows, 1),
 			.terms.fee_fixed = (uint32_t)ush_db_int(rows, 2),
 			.terms.fee_ppm = (uint32_t)ush_db_int(rows, 3)};
@@ -210,8 +209,7 @@ static int compare_holds(struct ush_db_conn *conn, const struct book *book, int6
 	for (uint32_t i = 0; i < book->bucket_count; i++) {
 		for (const struct book_hold *at = book->bucket[i]; at != NULL; at = at->next)
 			wanted += at->sold_us != 0 || (at->state != USH_HOLD_STATE_RELEASED &&
-							      at->state !=
-								      USH_HOLD_STATE_EXPIRED);
+							      at->state != USH_HOLD_STATE_EXPIRED);
 	}
 	if (seen != wanted)
 		differs(differences, text, "the number of holds and orders,", seen);
@@ -266,8 +264,7 @@ static int compare_out(struct ush_db_conn *conn, const struct book *book, int64_
 		int64_t number = ush_db_int(rows, 0);
 		const struct book_change *change;
 
-		if (number < 1 || number > out->change_count ||
-			(last != 0 && number != last + 1)) {
+		if (number < 1 || number > out->change_count || (last != 0 && number != last + 1)) {
 			differs(differences, text, "change", (uint64_t)number);
 			continue;
 		}
@@ -339,14 +336,13 @@ static int compare_items(struct ush_db_conn *conn, const struct book *book, int6
 
 	if (item == NULL)
 		return -USH_ENOMEM;
-	rows = ush_db_query(conn,
-		"SELECT hold, \"row\", \"bit\", price, fee, state FROM orders_items", "");
+	rows = ush_db_query(
+		conn, "SELECT hold, \"row\", \"bit\", price, fee, state FROM orders_items", "");
 	for (; ush_db_next(rows); seen++) {
 		struct item_at key = {.item = {.hold = (uint64_t)ush_db_int(rows, 0),
 					      .row = (uint16_t)ush_db_int(rows, 1),
 					      .bit = (uint8_t)ush_db_int(rows, 2)}};
-		const struct item_at *found =
-			bsearch(&key, item, count, sizeof(*item), by_seat);
+		const struct item_at *found = bsearch(&key, item, count, sizeof(*item), by_seat);
 
 		if (found == NULL || found->item.price != ush_db_int(rows, 3) ||
 			found->item.fee != ush_db_int(rows, 4) ||

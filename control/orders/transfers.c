@@ -47,12 +47,12 @@ static json_t *items_of(struct ush_db_conn *conn, int64_t hold)
 	while (ush_db_next(rows)) {
 		int64_t state = ush_db_int(rows, 4);
 
-		json_array_append_new(items,
-			json_pack("{sI sI sI sI ss}", "row", (json_int_t)ush_db_int(rows, 0), "bit",
-				(json_int_t)ush_db_int(rows, 1), "price",
-				(json_int_t)ush_db_int(rows, 2), "fee",
-				(json_int_t)ush_db_int(rows, 3), "state",
-				states[state >= 0 && state < 3 ? state : 0]));
+		json_array_append_new(
+			items, json_pack("{sI sI sI sI ss}", "row", (json_int_t)ush_db_int(rows, 0),
+				       "bit", (json_int_t)ush_db_int(rows, 1), "price",
+				       (json_int_t)ush_db_int(rows, 2), "fee",
+				       (json_int_t)ush_db_int(rows, 3), "state",
+				       states[state >= 0 && state < 3 ? state : 0]));
 	}
 	return items;
 }
@@ -293,8 +293,7 @@ static void accepted_done(void *context, int result)
 
 	t->orders->jobs--;
 	if (result != 0)
-		ush_core_log(USH_CORE_WARN, "orders", "a transfer is not marked as accepted",
-			NULL);
+		ush_core_log(USH_CORE_WARN, "orders", "a transfer is not marked as accepted", NULL);
 	free(t);
 }
 

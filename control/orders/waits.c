@@ -193,8 +193,8 @@ static void forget_done(void *context, int result)
 static void looked(struct act *act, const struct ush_reply *reply, size_t bytes)
 {
 	struct entry *entry = (struct entry *)(uintptr_t)act->number;
-	bool over = reply->status == USH_STATUS_NOT_ON_LIST ||
-		    reply->status == USH_STATUS_NOT_ON_SALE;
+	bool over =
+		reply->status == USH_STATUS_NOT_ON_LIST || reply->status == USH_STATUS_NOT_ON_SALE;
 
 	(void)bytes;
 	if (over || (entry->leave && reply->status == USH_STATUS_OK)) {
