@@ -161,15 +161,15 @@ const char *live_text(struct live_event *event, size_t *bytes)
 		for (uint32_t i = 0; i < event->row_count; i++)
 			seats += ush_popcount64(event->free[i]);
 		at = event->text +
-		     sprintf(event->text,
+		     snprintf(event->text, size,
 			     "{\"event\":%u,\"sequence\":\"%" PRIu64 "\",\"plan\":\"%016" PRIx64
 			     "\",\"status\":\"%s\",\"free_count\":%" PRIu64
 			     ",\"row_count\":%u,\"free\":\"",
 			     event->id, event->newest, event->digest,
 			     live_status_name(event->status), seats, event->row_count);
 		at = put_masks(at, event->free, event->row_count);
-		at += sprintf(at, "\"}");
-		event->text_bytes = (size_t)(at - event->text);
+		memcpy(at, "\"}", 3);
+		event->text_bytes = (size_t)(at + 2 - event->text);
 	}
 	*bytes = event->text_bytes;
 	return event->text;
@@ -178,25 +178,27 @@ const char *live_text(struct live_event *event, size_t *bytes)
 char *live_frame(const struct live_event *event, uint64_t after, size_t *bytes)
 {
 	uint32_t rows = 0;
-	char *text, *at;
+	size_t size, at;
+	char *text;
 
 	for (uint32_t i = 0; i < event->row_count; i++)
 		rows += event->sequence[i] > after;
-	text = malloc(300 + rows * 30ul);
+	size = 300 + rows * 30ul;
+	text = malloc(size);
 	if (text == NULL)
 		return NULL;
-	at = text + sprintf(text,
-			    "id: %" PRIu64 "\nevent: seats\ndata: {\"from\":\"%" PRIu64
-			    "\",\"to\":\"%" PRIu64 "\",\"rows\":[",
-			    event->newest, after, event->newest);
+	at = (size_t)snprintf(text, size,
+		"id: %" PRIu64 "\nevent: seats\ndata: {\"from\":\"%" PRIu64 "\",\"to\":\"%" PRIu64
+		"\",\"rows\":[",
+		event->newest, after, event->newest);
 	rows = 0;
 	for (uint32_t i = 0; i < event->row_count; i++) {
 		if (event->sequence[i] > after)
-			at += sprintf(at, "%s[%u,\"%" PRIx64 "\"]", rows++ == 0 ? "" : ",", i,
-				event->free[i]);
+			at += (size_t)snprintf(text + at, size - at, "%s[%u,\"%" PRIx64 "\"]",
+				rows++ == 0 ? "" : ",", i, event->free[i]);
 	}
-	at += sprintf(at, "]}\n\n");
-	*bytes = (size_t)(at - text);
+	at += (size_t)snprintf(text + at, size - at, "]}\n\n");
+	*bytes = at;
 	return text;
 }
 
