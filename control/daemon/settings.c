@@ -45,6 +45,10 @@ static struct setting {
 	{"http", "idle_ms", "60000", "between requests", 0},
 	{"http", "send_ms", "20000", "a client that takes nothing for so long is closed", 0},
 	{"http", "queued_bytes", "262144", "of a stream that may wait to be sent", 0},
+	{"people", "codes_file", NULL, "for tests and demos: codes are written here, not sent", 0},
+	{"people", "requests_per_min", "1200", "of an address or account; a write counts ten", 0},
+	{"people", "sms_url", NULL, "POST {to, text} sends a text message", 0},
+	{"people", "sms_key_file", NULL, "a secret file: its bearer token", 0},
 	{"log", "level", "info", "debug, info, warn, error", 0},
 };
 
