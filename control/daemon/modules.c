@@ -238,3 +238,29 @@ const char *ush_modules_missing(const struct ush_core *core)
 	(void)core;
 	return NULL;
 }
+
+int ush_modules_orders(struct ush_core *core, const char *what, struct ush_message *message)
+{
+#if defined(USH_HAS_ORDERS) && defined(USH_HAS_DB)
+	int64_t differences = 0;
+	int error = open_db(core, message);
+
+	if (error != 0)
+		return 1;
+	if (strcmp(what, "rebuild") == 0)
+		error = ush_orders_rebuild(core->db, core->journal_dir, message);
+	else
+		error = ush_orders_check(core->db, core->journal_dir, &differences, message);
+	ush_db_close(core->db);
+	core->db = NULL;
+	if (error != 0)
+		return 1;
+	printf("{\"orders\":\"%s\",\"differences\":%lld}\n", what, (long long)differences);
+	return differences != 0;
+#else
+	(void)core;
+	(void)what;
+	ush_message_set(message, "orders is not in this build");
+	return 1;
+#endif
+}
