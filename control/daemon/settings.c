@@ -49,6 +49,8 @@ static struct setting {
 	{"people", "requests_per_min", "1200", "of an address or account; a write counts ten", 0},
 	{"people", "sms_url", NULL, "POST {to, text} sends a text message", 0},
 	{"people", "sms_key_file", NULL, "a secret file: its bearer token", 0},
+	{"orders", "reader", "usher-control",
+		"name under which usherd's journal keeps what we have not read; one a process", 0},
 	{"log", "level", "info", "debug, info, warn, error", 0},
 };
 

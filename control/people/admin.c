@@ -183,20 +183,21 @@ int ush_people_appoint(struct ush_db *db, const char *mail, enum ush_role role, 
 static int key_job(struct ush_db_conn *conn, struct people_task *task)
 {
 	const struct ush_who *who = &task->who.who;
-	char hash[PEOPLE_HEX_BYTES], key[128];
+	char hash[PEOPLE_HEX_BYTES], key[128], prefix[13];
 	bool service = task->number == USH_ROLE_SERVICE;
 
-	snprintf(key, sizeof(key), "uk_%.12s_%s", task->token, task->token + 12);
+	snprintf(prefix, sizeof(prefix), "%.12s", task->token);
+	snprintf(key, sizeof(key), "uk_%s_%s", prefix, task->token + 12);
 	people_sha256(key, hash);
 	ush_db_exec(conn,
 		"INSERT INTO people_keys(prefix, hash, account, role, promoter, scope, name,"
 		" created_us, used_us, revoked_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
-		"ttiiitti", task->code, hash, (int64_t)who->user,
+		"ttiiitti", prefix, hash, (int64_t)who->user,
 		service ? (int64_t)USH_ROLE_SERVICE : (int64_t)who->role, (int64_t)who->promoter,
 		task->more, task->text, task->now_us);
-	ush_people_audit(conn, who, "key.make", task->code, task->more);
+	ush_people_audit(conn, who, "key.make", prefix, task->more);
 	task->status = 201;
-	task->answer = json_pack("{ss ss ss ss}", "key", key, "prefix", task->code, "scope",
+	task->answer = json_pack("{ss ss ss ss}", "key", key, "prefix", prefix, "scope",
 		task->more, "name", task->text);
 	return 0;
 }
@@ -223,7 +224,6 @@ static void on_key(struct ush_http_request *request, void *context)
 	}
 	task->number = role != NULL ? USH_ROLE_SERVICE : USH_ROLE_NONE;
 	people_token(task->token);
-	snprintf(task->code, sizeof(task->code), "%.7s", task->token);
 	people_task_run(task, USH_DB_WRITE, key_job);
 }
 
