@@ -4,6 +4,7 @@
  * replayed from a snapshot with a short tail.
  *
  *     build/tests/bench/bench-recovery DIRECTORY [RECORDS [USERS]]
+ *     build/tests/bench/bench-recovery DIRECTORY start [ROUNDS]       only starts from it
  *
  * DIRECTORY must be empty or missing, or RECORDS 0: then what an earlier run left there is read.
  * Prints one JSON object. Users hold two seats and give them back, so the state stays as large as
@@ -106,8 +107,9 @@ static void settle(struct ush_journal *journal)
 	}
 }
 
-/* The nth hold of the sale. Its seats and its line are taken again once HOLDS more were made, when it
- * is long over; neither they nor the users' lines come in an order that the processor would guess. */
+/* The nth hold of the sale. Its seats and its line are taken again once HOLDS more were made, when
+ * it is long over; neither they nor users' lines come in an order that the processor would guess.
+ */
 static struct ush_record hold_record(const struct ush_holds *holds, uint64_t n)
 {
 	uint32_t place = (uint32_t)(n * 40503) % HOLDS;
@@ -223,10 +225,24 @@ static void ahead(void *context, const char *segment, uint64_t block,
 	ush_engine_ahead(context, (const struct ush_record *)data + 1, USH_BLOCK_SLOTS - 1);
 }
 
-/* One start. in: replay: with an engine. out: *took: ns, opening the directory included; *cpu. */
-static struct ush_journal *begin(bool replay, bool snapshots, uint64_t *took, uint64_t *cpu)
+/* ns of a start: of the wall clock; of the processor, all threads; of the processor, the one that
+ * applies. */
+struct spent {
+	uint64_t wall;
+	uint64_t cpu;
+	uint64_t own;
+};
+
+static struct spent spent_now(void)
 {
-	uint64_t begun = clock_ns(), cpu_begun = clock_now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	return (struct spent){clock_ns(), clock_now_ns(CLOCK_PROCESS_CPUTIME_ID),
+		clock_now_ns(CLOCK_THREAD_CPUTIME_ID)};
+}
+
+/* One start. in: replay: with an engine. out: *spent: opening the directory included. */
+static struct ush_journal *begin(bool replay, bool snapshots, struct spent *spent)
+{
+	struct spent begun = spent_now();
 	struct ush_journal *journal = open_journal(true);
 	struct ush_snapshot *snapshot = NULL;
 	struct ush_journal_report report;
@@ -248,8 +264,10 @@ static struct ush_journal *begin(bool replay, bool snapshots, uint64_t *took, ui
 		     replay ? h.engine : NULL, &report, &message),
 		"recover");
 	ush_snapshot_free(snapshot);
-	*took = clock_ns() - begun;
-	*cpu = clock_now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_begun;
+	*spent = spent_now();
+	spent->wall -= begun.wall;
+	spent->cpu -= begun.cpu;
+	spent->own -= begun.own;
 	return journal;
 }
 
@@ -259,12 +277,28 @@ static void end(struct ush_journal *journal)
 	harness_close(&h);
 }
 
-/* in: took: ns of the wall clock; cpu: of the processor, all threads. */
-static void print_rate(const char *name, uint64_t took, uint64_t cpu)
+static void print_rate(const char *name, const struct spent *spent)
 {
-	printf("\"%s_ms\":%" PRIu64 ",\"%s_records_per_s\":%" PRIu64 ",\"%s_cpu_ns\":%.1f,", name,
-		took / 1000000, name, records * 1000000000 / took, name,
-		(double)cpu / (double)records);
+	printf("\"%s_ms\":%" PRIu64 ",\"%s_records_per_s\":%" PRIu64
+	       ",\"%s_cpu_ns\":%.1f,\"%s_apply_cpu_ns\":%.1f,",
+		name, spent->wall / 1000000, name, records * 1000000000 / spent->wall, name,
+		(double)spent->cpu / (double)records, name, (double)spent->own / (double)records);
+}
+
+/* Starts again and again: for comparing programs. */
+static void start_rounds(uint32_t rounds)
+{
+	struct spent spent;
+
+	for (uint32_t i = 0; i < rounds; i++) {
+		struct ush_journal *journal = begin(true, false, &spent);
+
+		printf("{");
+		print_rate("start", &spent);
+		printf("\"records\":%" PRIu64 "}\n", records);
+		fflush(stdout);
+		end(journal);
+	}
 }
 
 /* Beside the journal, where usherd looks for it: so that it can be started there. */
@@ -290,7 +324,8 @@ int main(int argc, char **argv)
 	struct ush_snapshot_point point = {.epoch = 1, .last_type = USH_RECORD_TYPE_CLOSE};
 	struct ush_journal_report report;
 	struct ush_journal *journal;
-	uint64_t took, cpu, bytes, begun, wanted;
+	uint64_t bytes, begun, wanted;
+	struct spent spent;
 	size_t image_bytes;
 
 	if (argc < 2) {
@@ -303,6 +338,10 @@ int main(int argc, char **argv)
 	replay_init(&images);
 	replay_image(&images, EVENT, harness_image(ROWS_BENCH, SEATS_BENCH, 64, &image_bytes), 0);
 	images.image_bytes[EVENT] = image_bytes;
+	if (argc > 2 && strcmp(argv[2], "start") == 0) {
+		start_rounds(argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : 1);
+		return 0;
+	}
 	wanted = argc > 2 ? strtoull(argv[2], NULL, 0) : 1000000;
 	users = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : USERS;
 	/* A user has at most two holds at a time, and so 4 of the 64 seats that are allowed. */
@@ -310,17 +349,17 @@ int main(int argc, char **argv)
 	if (wanted != 0)
 		write_journal(wanted);
 	write_image();
-	journal = begin(false, false, &took, &cpu);
+	journal = begin(false, false, &spent);
 	printf("{\"records\":%" PRIu64 ",\"users\":%u,", records, users);
-	print_rate("read", took, cpu);
+	print_rate("read", &spent);
 	end(journal);
 	ahead_wanted = false;
-	journal = begin(true, false, &took, &cpu);
-	print_rate("plain_start", took, cpu);
+	journal = begin(true, false, &spent);
+	print_rate("plain_start", &spent);
 	end(journal);
 	ahead_wanted = true;
-	journal = begin(true, false, &took, &cpu);
-	print_rate("start", took, cpu);
+	journal = begin(true, false, &spent);
+	print_rate("start", &spent);
 	ush_journal_close(journal);
 	/* The end of the journal, for the point; the chain is not looked at here. */
 	journal = open_journal(true);
@@ -334,9 +373,9 @@ int main(int argc, char **argv)
 	printf("\"snapshot_write_ms\":%" PRIu64 ",\"snapshot_bytes\":%" PRIu64 ",",
 		(clock_ns() - begun) / 1000000, bytes);
 	end(journal);
-	journal = begin(true, true, &took, &cpu);
+	journal = begin(true, true, &spent);
 	printf("\"snapshot_start_ms\":%" PRIu64 ",\"snapshot_tail_records\":%" PRIu64 "}\n",
-		took / 1000000, records);
+		spent.wall / 1000000, records);
 	end(journal);
 	ush_disk_uring_close(&disk);
 	return 0;
