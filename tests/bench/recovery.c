@@ -216,13 +216,10 @@ static uint64_t clock_ns(void)
 	return clock_now_ns(CLOCK_MONOTONIC);
 }
 
-static void ahead(void *context, const char *segment, uint64_t block,
-	const struct ush_block_header *header, const void *data)
+static void ahead(void *context, const struct ush_record *slots, uint32_t count,
+	enum ush_journal_distance distance)
 {
-	(void)segment;
-	(void)block;
-	(void)header;
-	ush_engine_ahead(context, (const struct ush_record *)data + 1, USH_BLOCK_SLOTS - 1);
+	ush_engine_ahead(context, slots, count, distance == USH_JOURNAL_NEAR);
 }
 
 /* ns of a start: of the wall clock; of the processor, all threads; of the processor, the one that
@@ -254,7 +251,7 @@ static struct ush_journal *begin(bool replay, bool snapshots, struct spent *spen
 	state = (struct ush_snapshot_state){h.engine, save_state, load_state};
 	records = 0;
 	if (replay && ahead_wanted)
-		ush_journal_watch(journal, ahead, h.engine);
+		ush_journal_show(journal, ahead, h.engine);
 	if (snapshots)
 		must(ush_snapshot_find(&snapshot, journal, &skipped, &message), "find");
 	if (snapshot != NULL)
