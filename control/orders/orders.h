@@ -11,6 +11,7 @@
 
 #include "daemon/core.h"
 #include "db/db.h"
+#include "wire/wire.h"
 
 struct ush_orders;
 
@@ -20,15 +21,85 @@ int ush_orders_open(
 void ush_orders_close(struct ush_orders *orders);
 extern const struct ush_db_step ush_orders_schema[];
 
-/*
- * Table `changes`: written in the transaction that applies a record, ascending without gaps in
- * `number`: number INTEGER PRIMARY KEY, sequence (of the record), time_us, kind TEXT, event, hold,
- * user, body TEXT (JSON) kind: "order.sold", "order.refunded" (body: seats), "order.cancelled",
- * "order.transferred" (body: from, to), "hold.made", "hold.released", "hold.expired",
- * "hold.paying", "waitlist.offered", "event.status" (body: status). Whoever acts on them (tickets,
- * mail, hooks) keeps the number it has done in a table of its own, in the transaction in which it
- * does it.
+/* ---- the tables of the read model: others read them, in their own jobs ----
+ *
+ * All are written in the transaction that stores the journal's sequence they stand at, and are the
+ * same again after a rebuild. 64-bit numbers of usherd (hold, user) are stored as the int64_t with
+ * the same bits; the API writes them as unsigned decimals. Amounts: minor units. `user` is a
+ * reserved word of PostgreSQL: always write "user".
+ *
+ * orders_holds: a hold, live, sold, or over: hold (key), number (sequence of its first record),
+ *   event, "user" (whose it is now), state (enum ush_hold_state), version, attempts (payments
+ *   begun), seats, amount, fee, total (amount + fee), currency, deadline_us, made_us, changed_us,
+ *   sequence (of its last record), sold_us (0: it is no order), refunded (sum of what was given
+ *   back of total), legs TEXT ("row:mask:amount ...", mask in hexadecimal), late_for (sold late for
+ *   this hold), offer (1: made by the wait-list), fee_fixed, fee_ppm. A hold that ended unsold is
+ *   kept for a day.
+ *   An order is a hold with sold_us <> 0; its number in the API is that of the hold. Its state is
+ *   SOLD, REFUNDING or REFUNDED. (Ids of holds return after long; an order whose id came back moves
+ *   to a negative key and keeps its `number`.)
+ * orders_items: a seat of an order: hold, row, bit, price, fee, state (0 sold, 1 being refunded,
+ *   2 refunded). (A row is a block of at most 64 seats, bit is the seat in it.)
+ * orders_events: event, digest, status (enum ush_event_status), seats, sold (seats), changes,
+ *   currency.
+ * changes: ascending without gaps in `number`, in the order of the journal: number (key), sequence
+ *   (of the record), time_us, kind TEXT, event, hold, "user", body TEXT (JSON). Kept 400 days.
+ *   kind            body
+ *   hold.made       seats, amount, total, deadline_us
+ *   hold.changed    seats, amount, total, deadline_us (more time, other seats, a payment failed)
+ *   hold.paying     attempt, amount, total
+ *   hold.released, hold.expired   seats
+ *   order.sold      seats, amount, fee, total, currency
+ *   order.refunding, order.refund_failed   seats
+ *   order.refunded  seats, amount, fee, left (seats that stay sold)
+ *   order.transferred   from, to (users as decimal strings); "user" is the new one
+ *   order.cancelled     (its event was cancelled: it is to be refunded)
+ *   waitlist.joined seats, place
+ *   waitlist.left   reason ("asked", "limit", "over")
+ *   waitlist.offered    seats, amount, total, deadline_us (the hold is made by this)
+ *   event.loaded, event.changed   seats, digest
+ *   event.status    status ("draft", "on_sale", "paused", "completed", "cancelled")
+ *   `seats` is a list of [row, bit]. More kinds may come: pass over those you do not know.
+ * Whoever acts on changes (tickets, mail, hooks) keeps the number it has done in a table of its
+ * own, in the transaction in which it does it.
  */
+
+struct ush_orders_leg {
+	uint16_t row;
+	uint64_t mask;
+	uint32_t amount;
+};
+/* A hold or order as the model has it. */
+struct ush_orders_hold {
+	uint64_t hold;
+	uint64_t user;
+	uint32_t event;
+	uint8_t state;
+	uint16_t version;
+	uint16_t attempts;
+	int64_t amount;
+	int64_t fee;
+	int64_t total;
+	int64_t refunded;
+	char currency[4];
+	int64_t deadline_us;
+	int64_t made_us;
+	int64_t sold_us;
+	uint64_t sequence;
+	uint32_t seat_count;
+	uint32_t leg_count;
+	struct ush_orders_leg leg[USH_LEG_COUNT_MAX];
+};
+/* Within a job. ret: 1, 0: the model knows no such hold (yet), or negative. */
+int ush_orders_find(struct ush_db_conn *conn, uint64_t hold, struct ush_orders_hold *out);
+/*
+ * Within a job: what seats of a hold cost with their fees, from the model: for partial refunds.
+ * legs: seats of the hold (amount is not looked at). ret: 0, -USH_ENOENT: not all of them are the
+ * order's, -USH_ERANGE.
+ */
+int ush_orders_price(struct ush_db_conn *conn, uint64_t hold, const struct ush_orders_leg *legs,
+	uint32_t leg_count, int64_t *amount, int64_t *fee);
+
 typedef void ush_orders_changed(void *context, int64_t newest);
 /* `changed` is called from the loop after new changes are durable. Up to 8 listeners. */
 void ush_orders_listen(struct ush_orders *orders, ush_orders_changed *changed, void *context);

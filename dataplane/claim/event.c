@@ -150,9 +150,24 @@ static int check_row(const struct image *image, const struct ush_venue_row *row,
 	return 0;
 }
 
+/* A section is one area of one price, or has none: who is offered a place is found by section. */
+static int check_area(const struct ush_venue_row *first, const struct ush_venue_row *row,
+	struct ush_message *message)
+{
+	if (((first->flags ^ row->flags) & 1) != 0)
+		return bad(message, "an area shares its section with rows");
+	if ((row->flags & 1) == 0)
+		return 0;
+	if ((row->tier_mask[0] | row->tier_mask[1] | row->tier_mask[2]) != 0 ||
+		row->tier[0] != first->tier[0])
+		return bad(message, "an area has two prices");
+	return 0;
+}
+
 static int check_body(const struct image *image, struct ush_message *message)
 {
 	const struct ush_venue_header *h = &image->header;
+	struct ush_venue_row first = {0};
 	uint64_t seats = 0, next = 0;
 
 	for (uint32_t i = 0; i < h->section_count; i++) {
@@ -175,6 +190,11 @@ static int check_body(const struct image *image, struct ush_message *message)
 		struct ush_venue_row row;
 		memcpy(&row, image->rows + (size_t)i * sizeof(row), sizeof(row));
 		int error = check_row(image, &row, i, message);
+		if (error != 0)
+			return error;
+		if (i == 0 || row.section != first.section)
+			first = row;
+		error = check_area(&first, &row, message);
 		if (error != 0)
 			return error;
 		seats += ush_popcount64(row.seats);

@@ -66,6 +66,9 @@ static void draw_rows(struct hall *h, uint32_t section)
 		uint32_t width = 3 + (below(h, 3) == 0 ? below(h, 62) : below(h, 10));
 		uint8_t tier = (uint8_t)below(h, 3);
 
+		/* An area has one price. */
+		if (area && i > 0)
+			tier = h->rows[h->row_count - 1].tier[0];
 		for (uint32_t b = 0; b < blocks; b++) {
 			struct ush_venue_row *row = &h->rows[h->row_count++];
 			row->section = (uint16_t)section;
@@ -74,8 +77,10 @@ static void draw_rows(struct hall *h, uint32_t section)
 			row->flags = area ? 1 : b > 0 ? 2 : 0;
 			if (b > 0 && below(h, 4) == 0)
 				row->flags |= 4;
-			if (area)
+			if (area) {
 				row->companion = 0;
+				memset(row->tier_mask, 0, sizeof(row->tier_mask));
+			}
 		}
 	}
 }

@@ -36,9 +36,9 @@ static uint8_t *good_image(size_t *bytes)
 		{.price = 100}, {.price = 7000}, {.price = 3}};
 	static const struct ush_venue_section sections[] = {{0, 1}, {1, 3}};
 	static const struct ush_venue_row rows[ROWS] = {
-		{.seats = 0x3ff, .section = 0},
+		{.seats = 0x3ff, .section = 0, .flags = 1},
 		{.seats = 0x3ff, .section = 1, .tier_mask = {0x3, 0xc}, .tier = {0, 1, 2}},
-		{.seats = 0x3ff, .section = 1, .house = 0x201, .flags = 1},
+		{.seats = 0x3ff, .section = 1, .house = 0x201},
 		{.seats = 0x3ff, .section = 1, .accessible = 1, .companion = 2, .flags = 2},
 	};
 	const struct harness_venue venue = {
@@ -163,6 +163,8 @@ static const struct {
 	{ROW(3, section), 0, 2, "outside its section"},
 	{ROW(0, flags), 4, 2, "flags"},
 	{ROW(0, flags), 0x8000, 2, "flags"},
+	{ROW(0, tier_mask), 1, 8, "two prices"},
+	{ROW(2, flags), 1, 2, "shares its section"},
 };
 
 /* Goal: each rule for images is enforced, by name. Method: break one thing, make the checksum right
@@ -192,6 +194,29 @@ static void test_claim_image_each_fault_is_refused(void)
 		free(image);
 	}
 	image = good_image(&bytes);
+	CHECK_EQ(build(image, bytes, NULL), 0);
+	free(image);
+}
+
+/* Goal: blocks of an area cost the same. Method: section 1 becomes an area; then its second block
+ * has another tier. */
+static void test_claim_image_area_of_two_prices_is_refused(void)
+{
+	struct ush_message message = {{0}};
+	size_t bytes;
+	uint8_t *image;
+
+	open_inventory(100, 1);
+	image = good_image(&bytes);
+	memset(image + ROW(1, tier_mask), 0, 3 * sizeof(uint64_t));
+	for (uint32_t i = 1; i < ROWS; i++)
+		image[ROW(i, flags)] = 1;
+	image[ROW(2, tier)] = 1;
+	harness_image_seal(image, bytes);
+	CHECK(build(image, bytes, &message) == -USH_ECORRUPT);
+	CHECK(strstr(message.text, "two prices") != NULL);
+	image[ROW(2, tier)] = 0;
+	harness_image_seal(image, bytes);
 	CHECK_EQ(build(image, bytes, NULL), 0);
 	free(image);
 }
@@ -427,6 +452,7 @@ int main(void)
 {
 	TAP_RUN(test_claim_image_good_becomes_event);
 	TAP_RUN(test_claim_image_each_fault_is_refused);
+	TAP_RUN(test_claim_image_area_of_two_prices_is_refused);
 	TAP_RUN(test_claim_image_damaged_or_cut_is_refused);
 	TAP_RUN(test_claim_image_event_id_out_of_range_is_refused);
 	TAP_RUN(test_claim_arena_full_gives_back_newest);
