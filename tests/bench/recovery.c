@@ -12,6 +12,7 @@
  * go through the log and the journal's writer; `usher verify` finds nothing wrong with them.
  */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -38,6 +39,8 @@ static struct replay images;
 static const char *directory;
 static uint64_t records;
 static uint32_t users = USERS;
+static pthread_t prefault_thread;
+static _Atomic bool prefault_stop;
 /* Reading on a thread of its own, and lines brought near before they are needed. */
 static bool ahead_wanted = true;
 
@@ -62,7 +65,7 @@ static void limits_of(struct ush_engine_limits *limits)
 	ush_engine_limits_default(limits);
 	limits->hold_count = 1u << 17;
 	limits->user_count = 1u << 21;
-	limits->answer_count = 1u << 26;
+	limits->answer_count = 1u << 25;
 	limits->row_count = 1u << 14;
 }
 
@@ -77,6 +80,26 @@ static struct ush_journal *open_journal(bool read_only)
 	return journal;
 }
 
+/* Takes the engine's memory from the system beside the start, as usherd does. */
+static void *prefault_main(void *argument)
+{
+	const size_t step = (size_t)16 << 20;
+
+	for (size_t at = 0; at + step <= h.memory_bytes && !atomic_load(&prefault_stop);
+		at += step) {
+		if (madvise((uint8_t *)h.memory + at, step, MADV_POPULATE_WRITE) != 0)
+			break;
+	}
+	return argument;
+}
+
+static void close_engine(void)
+{
+	atomic_store(&prefault_stop, true);
+	pthread_join(prefault_thread, NULL);
+	harness_close(&h);
+}
+
 static void open_engine(const struct ush_journal *journal)
 {
 	memset(&h, 0, sizeof(h));
@@ -87,6 +110,9 @@ static void open_engine(const struct ush_journal *journal)
 	must(h.memory == MAP_FAILED ? -USH_ENOMEM : 0, "memory");
 	/* As usherd does. */
 	(void)madvise(h.memory, h.memory_bytes, MADV_HUGEPAGE);
+	atomic_store(&prefault_stop, false);
+	must(pthread_create(&prefault_thread, NULL, prefault_main, NULL) == 0 ? 0 : -USH_ENOMEM,
+		"thread");
 	h.engine = ush_engine_init(h.memory, &h.limits, ush_journal_key(journal));
 	h.now_ns = HARNESS_START;
 }
@@ -198,7 +224,7 @@ static void write_journal(uint64_t wanted)
 	sell(journal, wanted);
 	must(ush_journal_finish(journal, h.now_ns) ? 0 : -USH_ENOSPC, "finish");
 	ush_journal_close(journal);
-	harness_close(&h);
+	close_engine();
 }
 
 static int save_state(const void *state, ush_snapshot_put *put, void *context)
@@ -271,7 +297,7 @@ static struct ush_journal *begin(bool replay, bool snapshots, struct spent *spen
 static void end(struct ush_journal *journal)
 {
 	ush_journal_close(journal);
-	harness_close(&h);
+	close_engine();
 }
 
 static void print_rate(const char *name, const struct spent *spent)
