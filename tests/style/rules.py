@@ -64,7 +64,7 @@ INCLUDES_ANY = ("tests", "sim", "hw")
 # Headers that stay inside their folder, whatever the table above says.
 PRIVATE_HEADERS = (
     "dataplane/loop/internal.h", "dataplane/apply/internal.h", "control/journal/internal.h",
-    "control/journal/archive_internal.h", "control/db/internal.h",
+    "control/journal/archive_internal.h", "control/db/internal.h", "control/catalogue/internal.h",
     "control/catalogue/venue_read.h", "control/catalogue/venue_model.h",
     "dataplane/port/control_internal.h", "dataplane/port/config_key.h")
 # Tests of those folders may look inside.
