@@ -17,6 +17,7 @@
 
 #include "catalogue/catalogue.h"
 #include "people/people.h"
+#include "wire/wire.h"
 
 #define CAT_TEXT_MAX 4000u
 #define CAT_PERFORMER_COUNT_MAX 50u
@@ -45,12 +46,15 @@ void cat_time_print(int64_t us, char text[24]);
 /* Lower case, Latin letters without their marks, words with one blank between (malloced). NULL: no
  * memory. most: bytes of the result, at a word's end. */
 char *cat_words(const char *text, size_t most);
-/* A word that only a whole city or category has: "zc" or "zk" and 16 hexadecimal digits. */
-void cat_tag(char kind, const char *words, char tag[24]);
-/* The query of a full-text search: all words, the last one as a prefix if `prefix`; tags may be
- * NULL (malloced; NULL: no memory or nothing to search for, see *empty). */
-char *cat_match(bool postgres, const char *words, bool prefix, const char *city_tag,
-	const char *category_tag, bool *empty);
+/* A word that stands for a whole city ("c"), category ("k"), venue ("v") or performer ("p"): it
+ * narrows a search within the index. */
+#define CAT_TAG_BYTES 24u
+#define CAT_TAG_COUNT_MAX 4u
+void cat_tag(char kind, const char *words, char tag[CAT_TAG_BYTES]);
+/* The query of a full-text search: all words, the last one as a prefix if `prefix`, and all tags
+ * (malloced; "": nothing to look for; NULL: no memory). words may be NULL. */
+char *cat_match(bool postgres, const char *words, bool prefix, const char (*tags)[CAT_TAG_BYTES],
+	uint32_t tag_count);
 
 /* ---- store.c: within jobs ---- */
 
@@ -63,6 +67,9 @@ json_t *cat_venue_read(struct ush_db_conn *conn, int64_t venue);
 /* Stores a venue file by its hash, compiled. ret: 0; -USH_EPARSE with a message, negative. */
 int cat_plan_put(struct ush_db_conn *conn, const char *source, size_t bytes, char plan[65],
 	struct ush_message *message);
+
+/* When the clock has something to do for an event next; 0: never. */
+int64_t cat_due(const json_t *event);
 
 /* Members of an object that are surely there. */
 int64_t cat_int(const json_t *object, const char *name);
@@ -89,16 +96,15 @@ enum cat_sort {
 	CAT_BY_DATE,
 	CAT_BY_RELEVANCE,
 	CAT_BY_PRICE,
-	CAT_BY_PRICE_DOWN,
-	CAT_BY_NAME
+	CAT_BY_PRICE_DOWN
 };
 
 struct cat_search {
 	char *words; /* as cat_words() makes them; NULL: none */
 	bool prefix; /* the last word goes on */
-	char *city;  /* as cat_words() makes them */
-	char *category;
-	int64_t from_us, to_us;       /* when it starts; 0: now, for ever */
+	char tags[CAT_TAG_COUNT_MAX][CAT_TAG_BYTES];
+	uint32_t tag_count;
+	int64_t from_us, to_us;       /* when it starts, whole minutes; to_us 0: for ever */
 	int64_t price_min, price_max; /* -1: any */
 	int64_t together;             /* 0: any */
 	enum cat_sort sort;
@@ -107,13 +113,11 @@ struct cat_search {
 	/* Where to go on: see search.c. */
 	bool after_set;
 	int64_t after_chunk, after_value, after_key;
-	int64_t now_us;
 };
 /* Runs a search. ret: an object as the API gives it; NULL: an error of the job. */
 json_t *cat_search_run(struct ush_db_conn *conn, const struct cat_search *search);
-/* Cursors. ret: whether the text is one. */
+/* ret: whether the text is a cursor. */
 bool cat_cursor_parse(const char *text, struct cat_search *search);
-void cat_search_free(struct cat_search *search);
 
 /* ---- csv.c ---- */
 
@@ -126,11 +130,13 @@ struct cat_csv {
 void cat_csv_init(struct cat_csv *csv, const char *text, size_t bytes);
 int cat_csv_next(struct cat_csv *csv, json_t **fields, struct cat_fault *fault);
 
-/* ---- import.c ---- */
+/* ---- import_read.c ---- */
 
 /* Reads an import and checks all of it. ret: {"events": [...], "errors": [...]}; each event has the
  * API's members and `line`. */
 json_t *cat_import_read(const char *text, size_t bytes, bool csv);
+/* ---- routes ---- */
+
 void cat_import_handle(struct ush_http_request *request, void *context);
 
 /* ---- publish.c ---- */
@@ -139,7 +145,5 @@ void cat_publish_handle(struct ush_http_request *request, void *context);
 void cat_status_handle(struct ush_http_request *request, void *context);
 int cat_tick_open(struct ush_catalogue *catalogue);
 void cat_tick_close(struct ush_catalogue *catalogue);
-/* When the clock has something to do for an event next; 0: never. */
-int64_t cat_due(const json_t *event);
 
 #endif /* USH_CATALOGUE_INTERNAL_H */

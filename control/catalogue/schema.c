@@ -43,14 +43,10 @@
 	" month INTEGER NOT NULL, name_words TEXT NOT NULL, people_words TEXT NOT NULL," \
 	" place_words TEXT NOT NULL, tags TEXT NOT NULL, more_words TEXT NOT NULL"
 
-#define HITS_INDEXES \
-	"CREATE INDEX catalogue_hits_city ON catalogue_hits(city, key);" \
-	"CREATE INDEX catalogue_hits_category ON catalogue_hits(category, key);"
-
 const struct ush_db_step ush_catalogue_schema[] = {
 	{"catalogue", 1, EVENTS, NULL},
 	{"catalogue", 2,
-		HITS ");" HITS_INDEXES
+		HITS ");"
 		     "CREATE VIRTUAL TABLE catalogue_words USING fts5(name_words, people_words,"
 		     " place_words, tags, more_words, content='catalogue_hits',"
 		     " content_rowid='key', tokenize='unicode61 remove_diacritics 0',"
@@ -60,7 +56,7 @@ const struct ush_db_step ush_catalogue_schema[] = {
 		" price_min BIGINT NOT NULL, price_max BIGINT NOT NULL, together BIGINT NOT NULL,"
 		" month BIGINT NOT NULL, name_words TEXT NOT NULL, people_words TEXT NOT NULL,"
 		" place_words TEXT NOT NULL, tags TEXT NOT NULL, more_words TEXT NOT NULL,"
-		" words tsvector NOT NULL);" HITS_INDEXES
+		" words tsvector NOT NULL);"
 		"CREATE INDEX catalogue_hits_words ON catalogue_hits USING gin(words);"},
 	{NULL, 0, NULL, NULL},
 };
