@@ -4,9 +4,6 @@
 #include "catalogue/routes.h"
 #include "http/server.h"
 
-#define PLAN_BYTES_MAX (4u << 20)
-#define IMPORT_BYTES_MAX (8u << 20)
-
 static const struct ush_http_route routes[] = {
 	{"GET", "/v1/events", cat_events_handle, 0, 0},
 	{"GET", "/v1/events/{event}", cat_event_handle, 0, 0},
@@ -18,9 +15,9 @@ static const struct ush_http_route routes[] = {
 };
 static const struct ush_http_route admin_routes[] = {
 	{"POST", "/v1/admin/venues", cat_venue_create_handle, 0, 0},
-	{"POST", "/v1/admin/events", cat_event_create_handle, 0, PLAN_BYTES_MAX},
-	{"PATCH", "/v1/admin/events/{event}", cat_event_change_handle, 0, PLAN_BYTES_MAX},
-	{"POST", "/v1/admin/import", cat_import_handle, USH_HTTP_RAW, IMPORT_BYTES_MAX},
+	{"POST", "/v1/admin/events", cat_event_create_handle, 0, 0},
+	{"PATCH", "/v1/admin/events/{event}", cat_event_change_handle, 0, 0},
+	{"POST", "/v1/admin/import", cat_import_handle, USH_HTTP_RAW, 0},
 	{"POST", "/v1/admin/events/{event}/publish", cat_publish_handle, 0, 0},
 	{"POST", "/v1/admin/events/{event}/status", cat_status_handle, 0, 0},
 	{NULL, NULL, NULL, 0, 0},
