@@ -62,6 +62,17 @@ static const struct {
 	{"sold_out", "Sold out"},
 	{"transfer_not_found", "There is no such transfer"},
 	{"transfer_over", "This transfer is over"},
+	/* catalogue */
+	{"bad_plan", "The venue file cannot be compiled"},
+	{"bad_query", "A part of the query string makes no sense"},
+	{"event_exists", "The promoter has an event of that name already"},
+	{"event_number", "The event's number cannot be sold by usherd"},
+	{"event_planned", "The event's plan says that"},
+	{"event_published", "The event is published"},
+	{"event_refused", "usherd refused the event"},
+	{"event_state", "The event's status does not allow that"},
+	{"import_errors", "The import has faults"},
+	{"invalid", "A member of the body makes no sense"},
 };
 
 const char *ush_http_problem_title(const char *code)
