@@ -150,7 +150,8 @@ static int open_db(struct ush_core *core, struct ush_message *message)
 	steps[count] = NULL;
 	ret = ush_db_open(&core->db, connection, (uint32_t)readers, steps, core->base, message);
 	free(connection);
-	if (ret == 0)
+	/* Tools serve nothing. */
+	if (ret == 0 && core->http != NULL)
 		ret = ush_idempotency_open(&idempotency, core, message);
 	return ret;
 }

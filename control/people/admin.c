@@ -2,8 +2,9 @@
 /*
  * Accounts of promoters and operators, API keys, and the audit log.
  *
- * The log is a chain: the hash of a line is over the one before and its own fields, so a line that was changed
- * or taken out shows. (Who can write the database can write a whole new chain: keep the newest hash elsewhere.)
+ * The log is a chain: the hash of a line is over the one before and its own fields, so a line that
+ * was changed or taken out shows. (Who can write the database can write a whole new chain: keep the
+ * newest hash elsewhere.)
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,8 +54,8 @@ static int audit_job(struct ush_db_conn *conn, struct people_task *task)
 		last = ush_db_int(rows, 0);
 		people_account_name((uint64_t)ush_db_int(rows, 2), name);
 		json_array_append_new(items,
-			json_pack("{sI sI ss ss ss ss ss ss}", "number", (json_int_t)last, "time_us",
-				(json_int_t)ush_db_int(rows, 1), "account", name, "role",
+			json_pack("{sI sI ss ss ss ss ss ss}", "number", (json_int_t)last,
+				"time_us", (json_int_t)ush_db_int(rows, 1), "account", name, "role",
 				people_role_name((uint32_t)ush_db_int(rows, 3)), "action",
 				ush_db_text(rows, 4), "object", ush_db_text(rows, 5), "text",
 				ush_db_text(rows, 6), "hash", ush_db_text(rows, 7)));
@@ -108,8 +109,8 @@ static int appoint_job(struct ush_db_conn *conn, struct people_task *task)
 	if (ret != 0)
 		return ret;
 	people_account_name((uint64_t)account, name);
-	ush_people_audit(
-		conn, &task->who.who, "account.appoint", name, people_role_name((uint32_t)task->number));
+	ush_people_audit(conn, &task->who.who, "account.appoint", name,
+		people_role_name((uint32_t)task->number));
 	task->status = 201;
 	task->answer = json_pack(
 		"{ss ss}", "account", name, "role", people_role_name((uint32_t)task->number));
@@ -150,8 +151,8 @@ static int appointing_job(struct ush_db_conn *conn, void *context)
 {
 	struct appointing *appointing = context;
 	char name[24];
-	int ret = appoint(conn, appointing->mail, appointing->role, ush_core_now_us(),
-		&appointing->account);
+	int ret = appoint(
+		conn, appointing->mail, appointing->role, ush_core_now_us(), &appointing->account);
 
 	if (ret != 0)
 		return ret;
@@ -197,8 +198,8 @@ static int key_job(struct ush_db_conn *conn, struct people_task *task)
 		task->more, task->text, task->now_us);
 	ush_people_audit(conn, who, "key.make", prefix, task->more);
 	task->status = 201;
-	task->answer = json_pack("{ss ss ss ss}", "key", key, "prefix", prefix, "scope",
-		task->more, "name", task->text);
+	task->answer = json_pack("{ss ss ss ss}", "key", key, "prefix", prefix, "scope", task->more,
+		"name", task->text);
 	return 0;
 }
 
@@ -217,7 +218,8 @@ static void on_key(struct ush_http_request *request, void *context)
 		people_task_drop(task, 422, "invalid", "'scope' is \"read\" or \"write\".");
 		return;
 	}
-	if (role != NULL && (!json_is_string(role) || strcmp(json_string_value(role), "service") != 0)) {
+	if (role != NULL &&
+		(!json_is_string(role) || strcmp(json_string_value(role), "service") != 0)) {
 		people_task_drop(task, 422, "invalid",
 			"'role' is \"service\", or is left out: then the key may do what you may.");
 		return;
@@ -237,12 +239,13 @@ static int keys_job(struct ush_db_conn *conn, struct people_task *task)
 		"i", (int64_t)who->user);
 
 	while (ush_db_next(rows))
-		json_array_append_new(items,
-			json_pack("{ss ss ss ss sI sI sb}", "prefix", ush_db_text(rows, 0), "name",
-				ush_db_text(rows, 1), "scope", ush_db_text(rows, 2), "role",
-				people_role_name((uint32_t)ush_db_int(rows, 3)), "created_us",
-				(json_int_t)ush_db_int(rows, 4), "used_us",
-				(json_int_t)ush_db_int(rows, 5), "revoked", ush_db_int(rows, 6) != 0));
+		json_array_append_new(
+			items, json_pack("{ss ss ss ss sI sI sb}", "prefix", ush_db_text(rows, 0),
+				       "name", ush_db_text(rows, 1), "scope", ush_db_text(rows, 2),
+				       "role", people_role_name((uint32_t)ush_db_int(rows, 3)),
+				       "created_us", (json_int_t)ush_db_int(rows, 4), "used_us",
+				       (json_int_t)ush_db_int(rows, 5), "revoked",
+				       ush_db_int(rows, 6) != 0));
 	task->answer = json_pack("{so sn}", "items", items, "next");
 	return 0;
 }

@@ -56,8 +56,8 @@ struct people_who {
 struct people_task;
 typedef int people_job(struct ush_db_conn *conn, struct people_task *task);
 
-/* One for each request: what it read of the body, what the job found. A job may run again: what it sets, it
- * sets anew. */
+/* One for each request: what it read of the body, what the job found. A job may run again: what it
+ * sets, it sets anew. */
 struct people_task {
 	struct ush_people *people;
 	struct ush_http_request *request;
@@ -85,11 +85,14 @@ struct people_task {
 struct people_task *people_task_new(struct ush_people *people, struct ush_http_request *request);
 void people_task_run(struct people_task *task, enum ush_db_kind kind, people_job *job);
 /* Within a job: the request will be answered by a problem. ret: 0: what was written stays. */
-int people_task_refuse(struct people_task *task, uint32_t status, const char *code, const char *detail);
+int people_task_refuse(
+	struct people_task *task, uint32_t status, const char *code, const char *detail);
 /* Answers by a problem and frees the task. */
-void people_task_drop(struct people_task *task, uint32_t status, const char *code, const char *detail);
+void people_task_drop(
+	struct people_task *task, uint32_t status, const char *code, const char *detail);
 void people_task_free(struct people_task *task);
-/* ret: true and a copy of the text member; false: it is missing, too long or no text: answered 422. */
+/* ret: true and a copy of the text member; false: it is missing, too long or no text: answered 422.
+ */
 bool people_task_text(struct people_task *task, const char *name, char *to, size_t bytes);
 
 /* ---- secrets ---- */
@@ -124,17 +127,21 @@ void people_admin_open(struct ush_people *people);
 
 /* out: six digits of chance. */
 void people_code_draw(char code[8]);
-/* Sends a code, after its job: by a file, by mail (then it stands in the outbox already), or by text message. */
+/* Sends a code, after its job: by a file, by mail (then it stands in the outbox already), or by
+ * text message. */
 void people_code_send(struct ush_people *people, const char *target, const char *code);
 /* Within the job: puts a mail into the outbox. */
-int people_code_mail(const struct ush_people *people, struct ush_db_conn *conn, const char *challenge,
-	const char *mail, const char *code);
+int people_code_mail(const struct ush_people *people, struct ush_db_conn *conn,
+	const char *challenge, const char *mail, const char *code);
 /* Within a job: a new challenge for `target`. ret: 0; 1: too many lately; negative. */
 int people_code_new(struct people_task *task, struct ush_db_conn *conn, int64_t purpose);
-enum { PEOPLE_SIGN_IN = 1, PEOPLE_PHONE = 2 };
+enum {
+	PEOPLE_SIGN_IN = 1,
+	PEOPLE_PHONE = 2
+};
 /* Within a job: ret: 1 and target (malloced): right, and used up; 0: wrong, counted; negative. */
-int people_code_check(
-	struct people_task *task, struct ush_db_conn *conn, int64_t purpose, int64_t account, char **target);
+int people_code_check(struct people_task *task, struct ush_db_conn *conn, int64_t purpose,
+	int64_t account, char **target);
 /* The cookie that is set, with that token and age; age 0 takes it away. */
 void people_cookie_set(struct people_task *task, const char *token, int64_t age_s);
 const char *people_cookie_name(const struct ush_people *people);

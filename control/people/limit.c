@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bucket is the time at which it will be full again (GCRA). Four in a set; a newcomer takes the place
- * of the one that is full, or fullest: who asks least has least to lose.
+ * A bucket is the time at which it will be full again (GCRA). Four in a set; a newcomer takes the
+ * place of the one that is full, or fullest: who asks least has least to lose.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,8 @@ struct people_limit *people_limit_open(const struct ush_key *key, uint32_t per_m
 	return limit;
 }
 
-uint32_t people_limit_take(struct people_limit *limit, const char *text, uint32_t cost, int64_t now_us)
+uint32_t people_limit_take(
+	struct people_limit *limit, const char *text, uint32_t cost, int64_t now_us)
 {
 	uint64_t tag = ush_siphash(&limit->key, text, strlen(text)) | 1;
 	struct bucket *set = limit->set[tag / 2 % SETS], *mine = &set[0];

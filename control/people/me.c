@@ -4,8 +4,8 @@
  * export, delete.
  *
  * Deletion: address, telephone, name, sessions, keys and codes go, and what other modules drop
- * (ush_people_keeper). The account's number stays, since the books name it; nothing leads from it back to
- * a person.
+ * (ush_people_keeper). The account's number stays, since the books name it; nothing leads from it
+ * back to a person.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +48,9 @@ static int look_job(struct ush_db_conn *conn, struct people_task *task)
 {
 	char *mail = NULL, *phone = NULL, *name = NULL;
 	const struct ush_who *who = &task->who.who;
-	int ret = ush_db_get(conn,
-		"SELECT mail, phone, name FROM people_accounts WHERE account = ?", "i",
-		(int64_t)who->user, "ttt", &mail, &phone, &name);
+	int ret =
+		ush_db_get(conn, "SELECT mail, phone, name FROM people_accounts WHERE account = ?",
+			"i", (int64_t)who->user, "ttt", &mail, &phone, &name);
 
 	task->answer = json_pack("{ss ss so so so so}", "account", who->account, "role",
 		people_role_name(who->role), "mail", text_or_null(mail), "phone",
@@ -89,8 +89,8 @@ static void on_name(struct ush_http_request *request, void *context)
 static void sent(struct people_task *task)
 {
 	people_code_send(task->people, task->text, task->code);
-	ush_http_answer_json(
-		task->request, 202, json_pack("{ss si}", "challenge", task->token, "expires_s", 600));
+	ush_http_answer_json(task->request, 202,
+		json_pack("{ss si}", "challenge", task->token, "expires_s", 600));
 	people_task_free(task);
 }
 
@@ -134,19 +134,20 @@ static int verified_job(struct ush_db_conn *conn, struct people_task *task)
 	if (ret != 1)
 		return ret;
 	ret = ush_db_get(conn,
-		"SELECT COUNT(*) FROM people_accounts WHERE phone = ? AND account <> ?", "ti", phone,
-		account, "i", &taken);
-	changed = ret == 1 && taken == 0 ? ush_db_exec(conn,
-						   "UPDATE people_accounts SET phone = ?, verified ="
-						   " verified | ? WHERE account = ?",
-						   "tii", phone, (int64_t)USH_VERIFIED_PHONE, account)
-					 : 0;
+		"SELECT COUNT(*) FROM people_accounts WHERE phone = ? AND account <> ?", "ti",
+		phone, account, "i", &taken);
+	changed = ret == 1 && taken == 0
+			  ? ush_db_exec(conn,
+				    "UPDATE people_accounts SET phone = ?, verified ="
+				    " verified | ? WHERE account = ?",
+				    "tii", phone, (int64_t)USH_VERIFIED_PHONE, account)
+			  : 0;
 	free(phone);
 	if (ret < 0 || changed < 0)
 		return ret < 0 ? ret : (int)changed;
 	if (taken != 0)
-		return people_task_refuse(task, 409, "phone_taken",
-			"Another account has verified this telephone.");
+		return people_task_refuse(
+			task, 409, "phone_taken", "Another account has verified this telephone.");
 	task->who.who.verified |= USH_VERIFIED_PHONE;
 	return look_job(conn, task);
 }
@@ -198,9 +199,8 @@ int ush_people_is_fan(struct ush_db_conn *conn, uint64_t user, uint32_t event)
 {
 	int64_t account = 0;
 
-	return ush_db_get(conn,
-		"SELECT account FROM people_fans WHERE event = ? AND account = ?", "ii",
-		(int64_t)event, (int64_t)user, "i", &account);
+	return ush_db_get(conn, "SELECT account FROM people_fans WHERE event = ? AND account = ?",
+		"ii", (int64_t)event, (int64_t)user, "i", &account);
 }
 
 /* ---- export ---- */
@@ -214,14 +214,14 @@ static int export_sessions(struct ush_db_conn *conn, struct people_task *task)
 
 	while (ush_db_next(rows))
 		json_array_append_new(sessions,
-			json_pack("{sI sI}", "created_us", (json_int_t)ush_db_int(rows, 0), "seen_us",
-				(json_int_t)ush_db_int(rows, 1)));
-	rows = ush_db_query(conn, "SELECT event, created_us FROM people_fans WHERE account = ?", "i",
-		(int64_t)task->who.who.user);
+			json_pack("{sI sI}", "created_us", (json_int_t)ush_db_int(rows, 0),
+				"seen_us", (json_int_t)ush_db_int(rows, 1)));
+	rows = ush_db_query(conn, "SELECT event, created_us FROM people_fans WHERE account = ?",
+		"i", (int64_t)task->who.who.user);
 	while (ush_db_next(rows))
-		json_array_append_new(fans,
-			json_pack("{sI sI}", "event", (json_int_t)ush_db_int(rows, 0), "created_us",
-				(json_int_t)ush_db_int(rows, 1)));
+		json_array_append_new(
+			fans, json_pack("{sI sI}", "event", (json_int_t)ush_db_int(rows, 0),
+				      "created_us", (json_int_t)ush_db_int(rows, 1)));
 	json_object_set_new(task->answer, "sessions", sessions);
 	json_object_set_new(task->answer, "fan_of", fans);
 	return ush_db_error(conn, NULL);

@@ -114,8 +114,7 @@ void people_task_run(struct people_task *task, enum ush_db_kind kind, people_job
 
 bool people_task_text(struct people_task *task, const char *name, char *to, size_t bytes)
 {
-	const char *text =
-		json_string_value(json_object_get(ush_http_json(task->request), name));
+	const char *text = json_string_value(json_object_get(ush_http_json(task->request), name));
 	char detail[128];
 
 	if (text != NULL && text[0] != '\0' && strlen(text) < bytes) {
@@ -194,7 +193,8 @@ static int read_settings(struct ush_people *people, uint32_t *per_min, struct us
 	unsigned long value = strtoul(text, &end, 10);
 
 	if (*end != '\0' || value < 1 || value > 1000000) {
-		ush_message_set(message, "people.requests_per_min wants a number from 1 to 1000000");
+		ush_message_set(
+			message, "people.requests_per_min wants a number from 1 to 1000000");
 		return -USH_EINVAL;
 	}
 	*per_min = (uint32_t)value;
@@ -248,7 +248,8 @@ int ush_people_open(
 
 void ush_people_close(struct ush_people *people)
 {
-	/* What its jobs left is called back while the database closes, after this: the memory stays for them. */
+	/* What its jobs left is called back while the database closes, after this: the memory stays
+	 * for them. */
 	if (people->housekeeping != NULL)
 		event_free(people->housekeeping);
 	people->housekeeping = NULL;

@@ -13,7 +13,8 @@
 	" promoter " BIG " NOT NULL, mail TEXT UNIQUE, phone TEXT UNIQUE, name TEXT NOT NULL," \
 	" verified " BIG " NOT NULL, created_us " BIG " NOT NULL, deleted_us " BIG " NOT NULL);" \
 	"CREATE TABLE people_codes(challenge TEXT NOT NULL PRIMARY KEY, purpose " BIG " NOT NULL," \
-	" target TEXT NOT NULL, account " BIG " NOT NULL, hash TEXT NOT NULL, tries " BIG " NOT NULL," \
+	" target TEXT NOT NULL, account " BIG " NOT NULL, hash TEXT NOT NULL, tries " BIG \
+	" NOT NULL," \
 	" created_us " BIG " NOT NULL, expires_us " BIG " NOT NULL);" \
 	"CREATE INDEX people_codes_target ON people_codes(target, created_us);" \
 	"CREATE INDEX people_codes_expires ON people_codes(expires_us);" \

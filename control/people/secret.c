@@ -117,6 +117,7 @@ int people_secret_open(struct ush_people *people, struct ush_message *message)
 		return -USH_EACCES;
 	}
 	if (got != (ssize_t)sizeof(people->secret))
-		return fail(message, path, "is not 32 bytes long; remove it (all codes and sessions end)");
+		return fail(message, path,
+			"is not 32 bytes long; remove it (all codes and sessions end)");
 	return 0;
 }

@@ -3,9 +3,9 @@
  * One-time codes and sessions. The happy path: POST /v1/sign-in makes a challenge and sends a code
  * of six digits to the address; POST /v1/sign-in/code with both makes a session.
  *
- * Failure modes: a wrong, used up, late or unknown code is one answer (401 code_wrong), so nobody learns
- * which. Five tries a code, five codes an hour for an address. Whether there is an account is never said:
- * the first right code makes it.
+ * Failure modes: a wrong, used up, late or unknown code is one answer (401 code_wrong), so nobody
+ * learns which. Five tries a code, five codes an hour for an address. Whether there is an account
+ * is never said: the first right code makes it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -69,8 +69,7 @@ int people_code_new(struct people_task *task, struct ush_db_conn *conn, int64_t 
 	ush_db_exec(conn,
 		"INSERT INTO people_codes(challenge, purpose, target, account, hash, tries,"
 		" created_us, expires_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		"tititiii",
-		task->token, purpose, task->text, (int64_t)task->who.who.user, hash,
+		"tititiii", task->token, purpose, task->text, (int64_t)task->who.who.user, hash,
 		(int64_t)CODE_TRIES, task->now_us, task->now_us + CODE_US);
 	return ush_db_error(conn, NULL);
 }
@@ -89,7 +88,8 @@ int people_code_check(struct people_task *task, struct ush_db_conn *conn, int64_
 	code_hash(task->people, task->token, task->code, hash_now);
 	good = ret == 1 && tries > 0 && expires > task->now_us && people_same(hash, hash_now);
 	free(hash);
-	/* A used code stays until it is swept, without tries: it still counts among those of the hour. */
+	/* A used code stays until it is swept, without tries: it still counts among those of the
+	 * hour. */
 	if (ret == 1)
 		ush_db_exec(conn, "UPDATE people_codes SET tries = ? WHERE challenge = ?", "it",
 			good || tries < 1 ? 0 : tries - 1, task->token);
@@ -256,7 +256,8 @@ int64_t people_account_of(struct ush_db_conn *conn, const char *mail, int64_t no
 	ush_db_exec(conn,
 		"INSERT INTO people_accounts(account, role, promoter, mail, name, verified,"
 		" created_us, deleted_us) VALUES (?, ?, 0, ?, '', ?, ?, 0)",
-		"iitii", account, (int64_t)USH_ROLE_BUYER, mail, (int64_t)USH_VERIFIED_MAIL, now_us);
+		"iitii", account, (int64_t)USH_ROLE_BUYER, mail, (int64_t)USH_VERIFIED_MAIL,
+		now_us);
 	ret = ush_db_error(conn, NULL);
 	return ret < 0 ? ret : account;
 }
@@ -291,9 +292,8 @@ static int session_job(struct ush_db_conn *conn, struct people_task *task)
 		"INSERT INTO people_sessions(hash, account, created_us, seen_us, expires_us)"
 		" VALUES (?, ?, ?, ?, ?)",
 		"tiiii", hash, account, task->now_us, task->now_us, task->now_us + SESSION_US);
-	ush_db_exec(conn,
-		"UPDATE people_accounts SET verified = verified | ? WHERE account = ?", "ii",
-		(int64_t)USH_VERIFIED_MAIL, account);
+	ush_db_exec(conn, "UPDATE people_accounts SET verified = verified | ? WHERE account = ?",
+		"ii", (int64_t)USH_VERIFIED_MAIL, account);
 	ret = ush_db_get(conn, "SELECT role FROM people_accounts WHERE account = ?", "i", account,
 		"i", &role);
 	people_account_name((uint64_t)account, name);

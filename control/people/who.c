@@ -3,8 +3,9 @@
  * Who asks: a session's cookie or an API key, looked up in the database for each request, so that
  * what was ended has ended. Limits come first, and need no database.
  *
- * Failure modes: a cookie that is unknown or has ended is as none (and is taken away); a key that is
- * unknown or was revoked is 401; a write with a cookie and without the right Origin and CSRF token is 403.
+ * Failure modes: a cookie that is unknown or has ended is as none (and is taken away); a key that
+ * is unknown or was revoked is 401; a write with a cookie and without the right Origin and CSRF
+ * token is 403.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,7 +230,8 @@ static void key_known(struct people_task *task)
 {
 	if (task->who.who.role == USH_ROLE_NONE) {
 		ush_http_set(task->request, "WWW-Authenticate", "Bearer");
-		people_task_drop(task, 401, "key_unknown", "The API key is unknown or was revoked.");
+		people_task_drop(
+			task, 401, "key_unknown", "The API key is unknown or was revoked.");
 		return;
 	}
 	if (task->who.read_only && !is_read(task->method)) {
@@ -247,7 +249,8 @@ static bool start_key(struct ush_people *people, struct ush_http_request *reques
 
 	if (end == NULL || end - key - 3 > 32 || strlen(key) > 200) {
 		ush_http_set(request, "WWW-Authenticate", "Bearer");
-		people_task_drop(task, 401, "key_unknown", "The API key is unknown or was revoked.");
+		people_task_drop(
+			task, 401, "key_unknown", "The API key is unknown or was revoked.");
 		return false;
 	}
 	snprintf(task->text, sizeof(task->text), "%.*s", (int)(end - key - 3), key + 3);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses, telephones, limits, and hashes of people/. What asks a database is in tests/system/test_people.py. */
+/* Addresses, telephones, limits, and hashes of people/. What asks a database is in
+ * tests/system/test_people.py. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../tap.h"
 #include "people/internal.h"
 
-/* Goal: an address is lower case, and nothing that may break a mail's head is one. Method: good ones and bad ones. */
+/* Goal: an address is lower case, and nothing that may break a mail's head is one. Method: good
+ * ones and bad ones. */
 static void test_people_mail_good_is_taken_bad_is_not(void)
 {
 	static const char *const bad[] = {"", "a@b", "@example.org", "a@example..org", "a@-x.org",
@@ -52,10 +55,11 @@ static void test_people_phone_is_of_e164(void)
 	CHECK(!people_phone_is_good("+"));
 }
 
-/* Goal: never more than a full bucket and what came in since. Method: against exact arithmetic, one asker. */
+/* Goal: never more than a full bucket and what came in since. Method: against exact arithmetic, one
+ * asker. */
 static void test_people_limit_lets_in_what_it_says(void)
 {
-	const struct ush_key key = {{1, 2}};
+	const struct ush_key key = {1, 2};
 	struct people_limit *limit = people_limit_open(&key, 60);
 	int64_t now = 1000000000000, spent = 0;
 	struct ush_random random;
@@ -79,10 +83,11 @@ static void test_people_limit_lets_in_what_it_says(void)
 	people_limit_close(limit);
 }
 
-/* Goal: a flood of others gives nobody less. Method: an asker within its rate among a million newcomers. */
+/* Goal: a flood of others gives nobody less. Method: an asker within its rate among a million
+ * newcomers. */
 static void test_people_limit_flood_does_not_refuse_the_honest(void)
 {
-	const struct ush_key key = {{3, 4}};
+	const struct ush_key key = {3, 4};
 	struct people_limit *limit = people_limit_open(&key, 60);
 	int64_t now = 1000000000000;
 	uint32_t refused = 0;
@@ -125,5 +130,5 @@ int main(void)
 	TAP_RUN(test_people_limit_lets_in_what_it_says);
 	TAP_RUN(test_people_limit_flood_does_not_refuse_the_honest);
 	TAP_RUN(test_people_hashes_are_those_of_others);
-	return tap_done();
+	return tap_end();
 }
