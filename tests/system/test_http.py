@@ -227,7 +227,7 @@ def test_no_thread_keeps_privileges_once_it_serves():
         assert len(threads) > 1, threads
         for thread in threads:
             with open(f"{folder}/{thread}/status") as file:
-                status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
             for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
                 same((thread, name, int(status[name], 16)), (thread, name, 0))
             same((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
