@@ -34,6 +34,7 @@
 static const char usage[] =
 	"usage: usher-control [--config FILE] [--set SECTION.KEY=VALUE]... [--print-config]\n"
 	"       usher-control [--config FILE] [--set SECTION.KEY=VALUE]... orders rebuild|check\n"
+	"       usher-control [--config FILE] [--set SECTION.KEY=VALUE]... account ROLE MAIL\n"
 	"\n"
 	"Sells tickets over HTTP and takes the money; a client of usherd's control port.\n"
 	"\n"
@@ -44,6 +45,7 @@ static const char usage[] =
 	"  --version, --help\n"
 	"  orders rebuild           make the tables of orders again from usherd's journal\n"
 	"  orders check             compare them with the journal; status 1 if they differ\n"
+	"  account ROLE MAIL        make MAIL's account that of a buyer, promoter or operator\n"
 	"\n"
 	"The log is a line of JSON for each event, on stderr; the line `ready` has the port.\n"
 	"SIGTERM and SIGINT end it when what is under way is answered. Exit status: 0; 1 cannot\n"
@@ -66,8 +68,8 @@ static int wrong(const char *text)
 	return 2;
 }
 
-/* out: tool: what `orders` is to do, or untouched. ret: -1 to go on, or the exit status. */
-static int read_options(int argc, char **argv, const char **tool)
+/* out: tool: the words of a tool, or untouched. ret: -1 to go on, or the exit status. */
+static int read_options(int argc, char **argv, char ***tool)
 {
 	static const struct option options[] = {{"config", 1, NULL, 'c'}, {"set", 1, NULL, 's'},
 		{"print-config", 0, NULL, 'p'}, {"print-routes", 0, NULL, 'r'},
@@ -101,7 +103,9 @@ static int read_options(int argc, char **argv, const char **tool)
 	if (optind + 2 == argc && strcmp(argv[optind], "orders") == 0 &&
 		(strcmp(argv[optind + 1], "rebuild") == 0 ||
 			strcmp(argv[optind + 1], "check") == 0))
-		*tool = argv[optind + 1];
+		*tool = argv + optind;
+	else if (optind + 3 == argc && strcmp(argv[optind], "account") == 0)
+		*tool = argv + optind;
 	else if (optind < argc)
 		return wrong("an argument that means nothing");
 	if (print)
@@ -315,7 +319,7 @@ int main(int argc, char **argv)
 {
 	struct ush_message message = {""};
 	struct daemon daemon = {0};
-	const char *tool = NULL;
+	char **tool = NULL;
 	int ret = read_options(argc, argv, &tool);
 
 	if (ret >= 0)
@@ -327,7 +331,12 @@ int main(int argc, char **argv)
 	USH_ASSERT(daemon.core.base != NULL);
 	if (tool != NULL) {
 		ret = read_core(&daemon, &message);
-		ret = ret != 0 ? 1 : ush_modules_orders(&daemon.core, tool, &message);
+		if (ret != 0)
+			ret = 1;
+		else if (strcmp(tool[0], "orders") == 0)
+			ret = ush_modules_orders(&daemon.core, tool[1], &message);
+		else
+			ret = ush_modules_account(&daemon.core, tool[1], tool[2], &message);
 		if (message.text[0] != '\0')
 			fprintf(stderr, "usher-control: %s\n", message.text);
 		event_base_free(daemon.core.base);

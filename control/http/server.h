@@ -109,6 +109,9 @@ void ush_http_routes_each(const struct ush_http_server *server,
  */
 typedef bool ush_http_filter(struct ush_http_request *request, void *context);
 void ush_http_filter_add(struct ush_http_server *server, ush_http_filter *filter, void *context);
+/* A filter that has to ask elsewhere first returns false without an answer and calls this later,
+ * once: the filters behind it and the handler run. by: the loop; not from within the filter. */
+void ush_http_filter_resume(struct ush_http_request *request);
 
 /*
  * Where idempotent answers are kept (http/idempotency.c over db/, installed by the daemon). `begin`
@@ -156,6 +159,9 @@ const char *ush_http_client(const struct ush_http_request *request);
 /* 16 hexadecimal digits, in the answer as X-Request-Id and in every line of the log about it. */
 const char *ush_http_id(const struct ush_http_request *request);
 const char *ush_http_origin(const struct ush_http_request *request); /* config.origin */
+
+/* ret: the flags of its route (enum ush_http_flag). by: filters. */
+uint32_t ush_http_flags(const struct ush_http_request *request);
 
 /* Who asks: set by the filter that knows, looked at by handlers. Freed with `release` when the
  * request ends. */
