@@ -25,6 +25,8 @@
 #include "daemon/core.h"
 #include "daemon/log.h"
 #include "daemon/modules.h"
+#include "daemon/openapi.h"
+#include "daemon/secure.h"
 #include "daemon/settings.h"
 #include "http/counters.h"
 #include "http/server.h"
@@ -39,6 +41,7 @@ static const char usage[] =
 	"  --config FILE            INI; see --print-config for all settings\n"
 	"  --set SECTION.KEY=VALUE  above the file; repeatable\n"
 	"  --print-config           print the settings in effect, and end\n"
+	"  --print-routes           start, print the routes, and end: for tests\n"
 	"  --version, --help\n"
 	"  orders rebuild           make the tables of orders again from usherd's journal\n"
 	"  orders check             compare them with the journal; status 1 if they differ\n"
@@ -47,6 +50,8 @@ static const char usage[] =
 	"The log is a line of JSON for each event, on stderr; the line `ready` has the port.\n"
 	"SIGTERM and SIGINT end it when what is under way is answered. Exit status: 0; 1 cannot\n"
 	"start; 2 wrong options.\n";
+
+static bool print_routes;
 
 struct daemon {
 	struct ush_core core;
@@ -67,8 +72,8 @@ static int wrong(const char *text)
 static int read_options(int argc, char **argv, char ***tool)
 {
 	static const struct option options[] = {{"config", 1, NULL, 'c'}, {"set", 1, NULL, 's'},
-		{"print-config", 0, NULL, 'p'}, {"version", 0, NULL, 'v'}, {"help", 0, NULL, 'h'},
-		{0}};
+		{"print-config", 0, NULL, 'p'}, {"print-routes", 0, NULL, 'r'},
+		{"version", 0, NULL, 'v'}, {"help", 0, NULL, 'h'}, {0}};
 	struct ush_message message;
 	bool print = false;
 	int option;
@@ -93,6 +98,7 @@ static int read_options(int argc, char **argv, char ***tool)
 		if (option == 's' && ush_settings_set(optarg, &message) != 0)
 			return wrong(message.text);
 		print = print || option == 'p';
+		print_routes = print_routes || option == 'r';
 	}
 	if (optind + 2 == argc && strcmp(argv[optind], "orders") == 0 &&
 		(strcmp(argv[optind + 1], "rebuild") == 0 ||
@@ -126,8 +132,16 @@ static void answer_readyz(struct ush_http_request *request, void *context)
 		ush_http_problem(request, 503, "not_ready", NULL, "%s", missing);
 }
 
-static const struct ush_http_route routes[] = {
-	{"GET", "/healthz", answer_healthz, 0, 0}, {"GET", "/readyz", answer_readyz, 0, 0}, {0}};
+static void answer_openapi(struct ush_http_request *request, void *context)
+{
+	(void)context;
+	ush_http_set(request, "Cache-Control", "public, max-age=300");
+	ush_http_answer(request, 200, "application/json", ush_openapi, ush_openapi_bytes);
+}
+
+static const struct ush_http_route routes[] = {{"GET", "/healthz", answer_healthz, 0, 0},
+	{"GET", "/readyz", answer_readyz, 0, 0}, {"GET", "/openapi.json", answer_openapi, 0, 0},
+	{0}};
 
 /* ---- start ---- */
 
@@ -230,7 +244,15 @@ static int start(struct daemon *daemon, struct ush_message *message)
 	if (ret != 0)
 		return ret;
 	ush_http_routes_add(daemon->core.http, routes, daemon);
-	ret = ush_modules_open(&daemon->core, message);
+	/* The port and the key are ours; threads begin in modules. */
+	ret = ush_secure_privileges(message);
+	if (ret == 0)
+		ret = ush_modules_open(&daemon->core, message);
+	if (ret == 0 && strcmp(ush_setting(NULL, "control", "seccomp"), "no") != 0) {
+		ret = ush_secure_calls(message);
+		if (ret != 0)
+			ush_modules_close(&daemon->core);
+	}
 	if (ret != 0) {
 		ush_http_server_close(daemon->core.http);
 		return ret;
@@ -285,6 +307,14 @@ static void run(struct daemon *daemon)
 	ush_http_server_drain(daemon->core.http);
 }
 
+static void print_route(void *context, const struct ush_http_route *route)
+{
+	(void)context;
+	printf("%s %s %s\n", route->method, route->path,
+		strcmp(route->method, "POST") != 0 || (route->flags & USH_HTTP_NO_KEY) ? "-"
+										       : "key");
+}
+
 int main(int argc, char **argv)
 {
 	struct ush_message message = {""};
@@ -318,7 +348,10 @@ int main(int argc, char **argv)
 		event_base_free(daemon.core.base);
 		return 1;
 	}
-	run(&daemon);
+	if (print_routes)
+		ush_http_routes_each(daemon.core.http, print_route, NULL);
+	else
+		run(&daemon);
 	/* Streams tell their modules that they are gone while those are still there. */
 	ush_http_server_end(daemon.core.http);
 	ush_modules_close(&daemon.core);

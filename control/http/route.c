@@ -87,6 +87,13 @@ void ush_http_routes_add(
 		add_route(server, routes, context);
 }
 
+void ush_http_routes_each(const struct ush_http_server *server,
+	void (*each)(void *context, const struct ush_http_route *route), void *context)
+{
+	for (uint32_t i = 0; i < server->route_count; i++)
+		each(context, server->routes[i].route);
+}
+
 void ush_http_filter_add(struct ush_http_server *server, ush_http_filter *filter, void *context)
 {
 	USH_ASSERT(server->filter_count < USH_HTTP_FILTERS_MAX);

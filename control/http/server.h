@@ -99,6 +99,10 @@ struct ush_http_route {
 void ush_http_routes_add(
 	struct ush_http_server *server, const struct ush_http_route *routes, void *context);
 
+/* Calls `each` with every route. */
+void ush_http_routes_each(const struct ush_http_server *server,
+	void (*each)(void *context, const struct ush_http_route *route), void *context);
+
 /*
  * Runs before each handler (after framing and routing, before the idempotency key is looked at), in
  * the order added: sessions, API keys, rate limits. ret: true to go on; false: it has answered.
