@@ -27,12 +27,15 @@ struct ush_mail_part {
 };
 
 /*
- * Within a write job: the mail will be sent once the job is committed. key: unique: a second mail
- * of the same key is not sent. html may be NULL. ret: 0; 1: that key was used before; negative:
- * error.
+ * Within a write job: the mail will be sent once the job is committed. key: unique for 30 days
+ * ([mail] keep_days): a second mail of the same key is not sent. html may be NULL. ret: 0; 1: that
+ * key was used before; -USH_EINVAL: what may be in no mail (an address that is none, a subject with
+ * a line break; see mime.h; the job may go on); -USH_EFULL: too big; other negative: error.
  */
 int ush_mail_put(struct ush_db_conn *conn, const char *key, const char *to, const char *subject,
 	const char *text, const char *html, const struct ush_mail_part *parts, uint32_t part_count);
+/* Within a write job: forgets all mail to that address, sent or not. ret: 0 or negative. */
+int ush_mail_forget(struct ush_db_conn *conn, const char *to);
 /* Looks into the outbox now; call it after such a job is done. by: the loop. */
 void ush_mail_wake(struct ush_mail *mail);
 

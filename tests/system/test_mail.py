@@ -1,0 +1,260 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The outbox against a real SMTP server (aiosmtpd): what it takes is parsed; it fails by script, is away,
+answers too late; the sender is killed with -9. On SQLite and on PostgreSQL.
+
+usage: test_mail.py MAIL_BOX      (the program of tests/unit/mail_box.c), with Debian's own Python
+"""
+import email
+import email.policy
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import postgres  # noqa: E402  pylint: disable=wrong-import-position
+
+MAIL_BOX = sys.argv[1]
+
+
+class Relay:
+    """An SMTP server on a port of its own. `script`: what it answers to a message, one each; then 250."""
+
+    def __init__(self, script=(), password=None, port=0):
+        self.mails = []
+        self.envelopes = []
+        self.script = list(script)
+        self.lock = threading.Lock()
+        more = {}
+        if password is not None:
+            more = {"auth_required": True, "auth_require_tls": False, "authenticator": lambda *args: AuthResult(
+                success=args[4].password == password.encode(), handled=False)}
+        self.controller = Controller(self, hostname="127.0.0.1", port=port, **more)
+        # Before 1.4.4 it connects to the port that it was told, also when that is 0.
+        self.controller._trigger_server = lambda: None  # pylint: disable=protected-access
+        self.controller.start()
+        self.port = self.controller.server.sockets[0].getsockname()[1]
+
+    async def handle_DATA(self, _server, _session, envelope):  # pylint: disable=invalid-name
+        with self.lock:
+            answer = self.script.pop(0) if self.script else "250 taken"
+            if callable(answer):
+                answer = answer()
+            if answer.startswith("250"):
+                self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+                self.envelopes.append((envelope.mail_from, envelope.rcpt_tos))
+        if "late" in answer:
+            import asyncio  # pylint: disable=import-outside-toplevel
+            await asyncio.sleep(3)
+        return answer
+
+    def close(self):
+        self.controller.stop()
+
+
+class Box:
+    def __init__(self, connection, relay_port, *settings):
+        self.process = subprocess.Popen(
+            [MAIL_BOX, connection, f"mail.relay=smtp://127.0.0.1:{relay_port}", "mail.from=tickets@shop.example",
+             "mail.from_name=Müller", "mail.retry_ms=50", *settings],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        return self.process.stdout.readline().strip()
+
+    def wait(self, want, seconds=20):
+        """Until waiting, sent, refused, given up are as wanted."""
+        end = time.monotonic() + seconds
+        while (have := self.ask("count")) != want:
+            assert time.monotonic() < end, (have, want)
+            time.sleep(0.05)
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(20) == 0
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def test_mail_arrives_whole(connection):
+    relay = Relay()
+    box = Box(connection, relay.port)
+    assert box.ask("put k1 ann@mail.example Ваши билеты") == "0"
+    assert box.ask("put k1 ann@mail.example another") == "1"
+    box.wait("0 1 0 0")
+    assert box.ask("put k1 ann@mail.example another") == "1"
+    box.wait("0 1 0 0")
+    (mail,) = relay.mails
+    assert relay.envelopes == [("tickets@shop.example", ["ann@mail.example"])]
+    assert mail["subject"] == "Ваши билеты" and mail["to"] == "ann@mail.example"
+    assert mail["from"].addresses[0].display_name == "Müller"
+    assert mail["message-id"].endswith("@shop.example>") and len(mail["message-id"]) == 47
+    assert abs(mail["date"].datetime.timestamp() - time.time()) < 60
+    assert mail.get_body(("plain",)).get_content().splitlines() == ["Grüße", ".", "..", "From here"]
+    assert "cid:qr@shop.example" in mail.get_body(("html",)).get_content()
+    png = next(part for part in mail.walk() if part.get_content_type() == "image/png")
+    assert png.get_content() == b"\x89PNG\0\r\n." and png["content-id"] == "<qr@shop.example>"
+    assert next(mail.iter_attachments()).get_filename() == "event.ics"
+    box.close()
+    relay.close()
+
+
+def test_what_may_be_in_no_mail_is_refused(connection):
+    relay = Relay()
+    box = Box(connection, relay.port)
+    for bad in ("put k ann@mail.example,eve@x.example hi", "put k nobody hi", "put k <a@b.example> hi",
+                "put k ann@mail.example hi\rBcc: eve@x.example"):
+        assert box.ask(bad) == "-1", bad
+    box.wait("0 0 0 0")
+    box.close()
+    relay.close()
+
+
+def test_failures_for_now_are_tried_again_with_the_same_id(connection):
+    seen = []
+    relay = Relay(script=["451 later", "421 busy", "250 taken"])
+    box = Box(connection, relay.port)
+    box.ask("put k1 ann@mail.example hi")
+    box.wait("0 1 0 0")
+    assert not relay.script and len(relay.mails) == 1
+    seen.append(relay.mails[0]["message-id"])
+    box.close()
+    relay.close()
+
+
+def test_refused_for_ever_is_not_tried_again(connection):
+    relay = Relay(script=["550 no such user"])
+    box = Box(connection, relay.port)
+    box.ask("put k1 ann@mail.example hi")
+    box.ask("put k2 bob@mail.example hi")
+    box.wait("0 1 1 0")
+    time.sleep(0.3)
+    assert len(relay.mails) == 1
+    box.close()
+    relay.close()
+
+
+def test_late_answer_means_twice_with_one_id(connection):
+    """The relay took it, but said so too late: at least once, and both copies have one Message-ID."""
+    relay = Relay(script=["250 late"])
+    box = Box(connection, relay.port, "mail.timeout_ms=500")
+    box.ask("put k1 ann@mail.example hi")
+    box.wait("0 1 0 0")
+    assert len(relay.mails) == 2
+    assert relay.mails[0]["message-id"] == relay.mails[1]["message-id"]
+    box.close()
+    relay.close()
+
+
+def test_relay_that_is_away_comes_back(connection):
+    relay = Relay()
+    port = relay.port
+    relay.close()
+    box = Box(connection, port)
+    for i in range(20):
+        box.ask(f"put k{i} ann{i}@mail.example hi")
+    time.sleep(0.3)
+    assert box.ask("count") == "20 0 0 0"
+    relay = Relay(port=port)
+    box.wait("0 20 0 0")
+    assert sorted(to[0] for _, to in relay.envelopes) == sorted(f"ann{i}@mail.example" for i in range(20))
+    box.close()
+    relay.close()
+
+
+def test_wrong_password_waits_and_the_right_one_sends(connection):
+    relay = Relay(password="right")
+    box = Box(connection, relay.port, "mail.user=me", "mail.password_file=wrong")
+    box.ask("put k1 ann@mail.example hi")
+    time.sleep(0.5)
+    assert box.ask("count") == "1 0 0 0"
+    box.close()
+    assert not relay.mails
+    box = Box(connection, relay.port, "mail.user=me", "mail.password_file=right")
+    box.wait("0 1 0 0")
+    box.close()
+    relay.close()
+
+
+def test_killed_sender_loses_nothing(connection):
+    """kill -9 at ten moments: every mail arrives; twice only if its answer was under way at a kill."""
+    relay = Relay()
+    box = Box(connection, relay.port)
+    kills = 10
+    for turn in range(kills):
+        for i in range(10):
+            assert box.ask(f"put t{turn}-{i} a{turn}-{i}@mail.example hi") == "0"
+        time.sleep(0.013 * turn)
+        box.kill()
+        box = Box(connection, relay.port)
+    box.wait("0 100 0 0", 60)
+    got = [to[0] for _, to in relay.envelopes]
+    assert len(set(got)) == 100, len(set(got))
+    assert len(got) <= 100 + kills, len(got)
+    ids = {}
+    for mail, (_, to) in zip(relay.mails, relay.envelopes):
+        ids.setdefault(to[0], set()).add(mail["message-id"])
+    assert all(len(one) == 1 for one in ids.values())
+    assert len(set.union(*ids.values())) == 100
+    box.close()
+    relay.close()
+
+
+def test_forgotten_address_is_gone(connection):
+    relay = Relay()
+    port = relay.port
+    relay.close()
+    box = Box(connection, port)
+    box.ask("put k1 ann@mail.example hi")
+    assert box.ask("forget ann@mail.example") == "0"
+    box.wait("0 0 0 0")
+    box.close()
+
+
+TESTS = [value for name, value in list(globals().items()) if name.startswith("test_")]
+
+
+def run(kind, connections):
+    """ret: how many failed; numbers go on."""
+    failed = 0
+    for test in TESTS:
+        run.number += 1
+        try:
+            test(connections())
+            print(f"ok {run.number} - {test.__name__}, {kind}", flush=True)
+        except Exception as error:  # pylint: disable=broad-except
+            failed += 1
+            print(f"not ok {run.number} - {test.__name__}, {kind}\n# {error!r}", flush=True)
+    return failed
+
+
+run.number = 0
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="usher-mail-") as folder:
+        files = iter(range(1000))
+        failed = run("SQLite", lambda: f"sqlite:{folder}/{next(files)}.db")
+    try:
+        with postgres.Postgres() as server:
+            names = iter(range(1000))
+            failed += run("PostgreSQL", lambda: server.database(f"mail{next(names)}"))
+    except postgres.Missing as missing:
+        run.number += 1
+        print(f"ok {run.number} - PostgreSQL # SKIP {missing}")
+    print(f"1..{run.number}")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
