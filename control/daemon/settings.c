@@ -51,6 +51,18 @@ static struct setting {
 	{"people", "sms_key_file", NULL, "a secret file: its bearer token", 0},
 	{"orders", "reader", "usher-control",
 		"name under which usherd's journal keeps what we have not read; one a process", 0},
+	{"mail", "relay", NULL, "smtp://HOST:PORT or smtps://; without it mail waits in the outbox",
+		0},
+	{"mail", "from", NULL, "the address that mail comes from", 0},
+	{"mail", "from_name", NULL, "and its name", 0},
+	{"mail", "user", NULL, "at the relay", 0},
+	{"mail", "password_file", NULL, "a secret file: its password", 0},
+	{"mail", "timeout_ms", "60000", "of one mail", 0},
+	{"mail", "retry_ms", "30000",
+		"first pause before a mail is tried again; doubles up to an hour", 0},
+	{"mail", "give_up_h", "72", "after so long without success", 0},
+	{"mail", "keep_days", "30", "a mail that is over stays in the database", 0},
+	{"tickets", "gate_key_file", NULL, "a secret file: bearer token of gates", 0},
 	{"log", "level", "info", "debug, info, warn, error", 0},
 };
 

@@ -27,6 +27,7 @@
 #define ANSWER_BYTES_MAX 65536u
 
 struct ush_mail {
+	int64_t drop_before; /* what the job of drop_old is given: first */
 	const struct ush_core *core;
 	struct event *timer;
 	const char *relay; /* NULL: nothing is sent */
@@ -39,7 +40,6 @@ struct ush_mail {
 	int64_t give_up_us;
 	int64_t keep_us;
 	int64_t dropped_us;  /* when old rows were last dropped */
-	int64_t drop_before; /* argument of that job */
 	uint32_t under_way;  /* mails taken and not noted yet, and jobs */
 	uint32_t taken;
 	bool looking;
@@ -49,16 +49,19 @@ struct ush_mail {
 
 /* A mail that was taken. */
 struct sending {
+	struct ush_outbox_end end; /* what its job is given: first */
 	struct ush_mail *mail;
 	struct ush_outbox_item item;
-	struct ush_outbox_end end;
 	struct event *again; /* notes it once more, if the database could not */
 };
 
 struct looking {
+	struct ush_outbox_claim claim; /* what its job is given: first */
 	struct ush_mail *mail;
-	struct ush_outbox_claim claim;
 };
+static_assert(offsetof(struct ush_mail, drop_before) == 0 && offsetof(struct sending, end) == 0 &&
+		      offsetof(struct looking, claim) == 0,
+	"a job and its end are given one pointer");
 
 static void look(struct ush_mail *mail);
 
@@ -125,9 +128,13 @@ static void noted(void *context, int result)
 		event_add(sending->again, &second);
 		return;
 	}
+	/* Closed, this frees the mail. */
+	if (mail->closed) {
+		sending_free(sending);
+		return;
+	}
 	sending_free(sending);
-	if (!mail->closed)
-		look(mail);
+	look(mail);
 }
 
 static void note(struct sending *sending)

@@ -8,6 +8,7 @@ usage: test_mail.py MAIL_BOX      (the program of tests/unit/mail_box.c), with D
 import email
 import email.policy
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,12 @@ import postgres  # noqa: E402  pylint: disable=wrong-import-position
 MAIL_BOX = sys.argv[1]
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 class Relay:
     """An SMTP server on a port of its own. `script`: what it answers to a message, one each; then 250."""
 
@@ -35,9 +42,8 @@ class Relay:
         if password is not None:
             more = {"auth_required": True, "auth_require_tls": False, "authenticator": lambda *args: AuthResult(
                 success=args[4].password == password.encode(), handled=False)}
-        self.controller = Controller(self, hostname="127.0.0.1", port=port, **more)
         # Before 1.4.4 it connects to the port that it was told, also when that is 0.
-        self.controller._trigger_server = lambda: None  # pylint: disable=protected-access
+        self.controller = Controller(self, hostname="127.0.0.1", port=port or free_port(), **more)
         self.controller.start()
         self.port = self.controller.server.sockets[0].getsockname()[1]
 
