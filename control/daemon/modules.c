@@ -3,7 +3,7 @@
  * The table of modules. A module that is built has USH_HAS_NAME (control/meson.build), a header
  * NAME/NAME.h, and in it ush_NAME_open, ush_NAME_close and ush_NAME_schema.
  *
- * Payments, entry, tickets and hooks have no headers yet: their includes come with them, above,
+ * Entry, tickets and hooks have no headers yet: their includes come with them, above,
  * like the others.
  *
  * They open in the order of the table: the filter of people/ is the first. They close in reverse.
@@ -31,6 +31,9 @@
 #endif
 #ifdef USH_HAS_ORDERS
 #include "orders/orders.h"
+#endif
+#ifdef USH_HAS_PAYMENTS
+#include "payments/payments.h"
 #endif
 
 struct module {
