@@ -72,7 +72,6 @@ static const struct {
 	{"event_refused", "usherd refused the event"},
 	{"event_state", "The event's status does not allow that"},
 	{"import_errors", "The import has faults"},
-	{"invalid", "A member of the body makes no sense"},
 	/* payments */
 	{"card_number", "Card data is not taken"},
 	{"payment_not_found", "There is no such payment"},
