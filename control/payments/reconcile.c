@@ -141,7 +141,7 @@ static int compare_job(struct ush_db_conn *conn, void *context)
 	struct sums sums = {0};
 	struct ush_db_rows *rows = ush_db_query(conn,
 		"SELECT a.id, a.intent, a.hold, a.step, a.amount + a.fee,"
-		" (SELECT COALESCE(SUM(r.amount + r.fee), 0) FROM payments_refunds r"
+		" (SELECT CAST(COALESCE(SUM(r.amount + r.fee), 0) AS BIGINT) FROM payments_refunds r"
 		"  WHERE r.payment = a.id AND r.step = 7),"
 		" (SELECT COUNT(*) FROM payments_refunds r WHERE r.payment = a.id AND r.step < 7)"
 		" FROM payments_attempts a",

@@ -43,7 +43,7 @@ static int insert(struct ush_db_conn *conn, struct ush_back_row *row, const char
 		return -USH_EIO;
 	row->event = pay.order.event;
 	if (ush_db_get(conn,
-		    "SELECT COALESCE(SUM(fee), 0) FROM payments_refunds WHERE payment = ? AND step < 8",
+		    "SELECT CAST(COALESCE(SUM(fee), 0) AS BIGINT) FROM payments_refunds WHERE payment = ? AND step < 8",
 		    "i", row->payment, "i", &given_back) != 1)
 		return -USH_EIO;
 	if (row->leg_count == 0 || row->fee > pay.order.fee - given_back)

@@ -21,12 +21,14 @@ import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/system"), str(ROOT / "tests/saga")]
+import postgres  # noqa: E402
 from saga import PRICE, Provider, free_port  # noqa: E402
 from usher_box import Box, ON_SALE, Tap, venue_image  # noqa: E402
 from usher_client import Client, ControlPort, HoldState, Op  # noqa: E402
 
 BUILD = pathlib.Path(sys.argv[1]).resolve()
 EVENT = 1
+DATABASE = None  # or a connection string, a new one for each shop
 OPERATOR = {"X-Test-Role": "3"}
 SIX = ("payment_intent.created", "payment_intent.requires_action", "payment_intent.amount_capturable_updated",
        "payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")
@@ -45,7 +47,7 @@ class Shop:
         self.provider = Provider(BUILD, folder, free_port())
         self.log = folder / "shop.log"
         self.command = [BUILD / "control/payments/payments-shop", self.box.state + "/journal", self.box.control_path,
-                        f"sqlite:{folder}/shop.db", f"http://127.0.0.1:{self.provider.port}", str(self.port)]
+                        DATABASE or f"sqlite:{folder}/shop.db", f"http://127.0.0.1:{self.provider.port}", str(self.port)]
         self.keys, self.seat, self.user = 0, 0, 100
         self.start()
 
@@ -259,6 +261,21 @@ def test_killed_between():
     s.start()
     assert s.until(begun["id"], ["sold"])["state"] == "sold"
     s.end()
+
+
+# Goal: the same on PostgreSQL, but for the many orders of webhooks.
+def test_postgres():
+    global DATABASE
+    try:
+        with postgres.Postgres() as server:
+            for number, test in enumerate((test_bought_and_refunded, test_declined_then_paid, test_given_up,
+                                           test_refused, test_killed_between)):
+                DATABASE = server.database(f"shop{number}")
+                test()
+    except postgres.Missing as reason:
+        raise Tap.Skip(reason)
+    finally:
+        DATABASE = None
 
 
 def main():
