@@ -72,6 +72,12 @@ static const struct {
 	{"event_refused", "usherd refused the event"},
 	{"event_state", "The event's status does not allow that"},
 	{"import_errors", "The import has faults"},
+	/* payments */
+	{"card_number", "Card data is not taken"},
+	{"payment_not_found", "There is no such payment"},
+	{"payment_running", "Another payment of this hold is under way"},
+	{"refund_not_allowed", "This order cannot be refunded like this"},
+	{"signature", "The signature is not good"},
 };
 
 const char *ush_http_problem_title(const char *code)
