@@ -31,6 +31,7 @@ static const struct command commands[] = {
 		"audit a journal: no double sale, nothing acknowledged lost; or recompute a draw"},
 	{"room", cmd_room, "open, close, draw and run waiting rooms"},
 	{"token", cmd_token, "make and check access tokens"},
+	{"gate", cmd_gate, "check tickets at a door without a network"},
 	{"work", cmd_work, "solve a proof of work"},
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or `usher help COMMAND`"},

@@ -44,4 +44,22 @@ void ush_catalogue_event_free(struct ush_catalogue_event *event);
 /* Within a job: the compiled venue image of a plan (malloced). ret: 1, 0, negative. */
 int ush_catalogue_plan(struct ush_db_conn *conn, const char *plan, uint8_t **image, size_t *bytes);
 
+/* When it takes place, and the window of those who want their money back after it was postponed. */
+struct ush_catalogue_terms {
+	int64_t starts_us;
+	int64_t starts_before_us; /* before it was postponed; 0: it was not */
+	int64_t refund_until_us;  /* until then a ticket bought before may be refunded; 0: no window
+				   */
+};
+/* Within a job. ret: 1, 0 (no such event), negative. */
+int ush_catalogue_terms(struct ush_db_conn *conn, uint32_t event, struct ush_catalogue_terms *out);
+
+/*
+ * Within a write job: what is known of an event's free seats, for search ("has at least k
+ * together") and for those who look at it: a hint, at most as old as the last call. together: the
+ * longest run of free seats side by side; free_seats: all of them. ret: 0, negative.
+ */
+int ush_catalogue_hint(
+	struct ush_db_conn *conn, uint32_t event, uint32_t together, uint32_t free_seats);
+
 #endif /* USH_CATALOGUE_H */

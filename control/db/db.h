@@ -24,11 +24,14 @@ struct ush_db_conn; /* a connection, within a job */
 /*
  * A step of the schema. A module lists its own, in order, under its name; each runs once, in a
  * transaction, and is remembered in table schema_steps. Both texts are SQL of several statements;
- * NULL postgres: the same as sqlite. A step that was released never changes.
+ * NULL postgres: the same as sqlite, with its words translated (INTEGER is BIGINT, INTEGER PRIMARY
+ * KEY an identity, BLOB BYTEA, REAL DOUBLE PRECISION; STRICT and WITHOUT ROWID are dropped). A step
+ * that was released never changes: -USH_EVERSION says that one did, or that a newer program was
+ * here.
  */
 struct ush_db_step {
 	const char *module;
-	uint32_t number; /* from 1, ascending */
+	uint32_t number; /* from 1, without gaps */
 	const char *sqlite;
 	const char *postgres;
 };
@@ -36,14 +39,21 @@ struct ush_db_step {
 /*
  * Opens: "sqlite:PATH" or "postgresql://..." (libpq). readers: connections for jobs that only read
  * (SQLite writes on one connection, PostgreSQL on `readers` of them). Brings the schema up to date
- * with `steps` (ends with module NULL). ret: 0; err: -USH_EINVAL, -USH_EACCES, -USH_ECORRUPT,
- * -USH_ESYSTEM, message.
+ * with `steps` (each list ends with module NULL, the list of lists with NULL). base: NULL: no loop,
+ * only ush_db_run_now. ret: 0; err: -USH_EINVAL, -USH_EACCES, -USH_ECORRUPT, -USH_EVERSION,
+ * -USH_EBUSY (locked), -USH_EFULL, -USH_EIO (no server), -USH_ESYSTEM, message.
  */
 int ush_db_open(struct ush_db **db, const char *connection, uint32_t readers,
 	const struct ush_db_step *const *steps, struct event_base *base,
 	struct ush_message *message);
 /* ret: true for PostgreSQL: for the few statements that differ. */
 bool ush_db_is_postgres(const struct ush_db *db);
+bool ush_db_conn_is_postgres(const struct ush_db_conn *conn);
+/* `failed` is told of each job that a statement failed (not of what jobs return themselves), for
+ * the log; the text names the statement, and no values. by: before the first job; called on worker
+ * threads. */
+void ush_db_watch(struct ush_db *db, void (*failed)(void *context, int result, const char *text),
+	void *context);
 /* Waits for running jobs, drops those that wait (their `done` is called with -USH_ESTOPPED). */
 void ush_db_close(struct ush_db *db);
 

@@ -418,20 +418,38 @@ static size_t skip_body(struct ush_http_framing *f, size_t count)
 	return skipped;
 }
 
-enum ush_http_refusal ush_http_framing_feed(
+enum ush_http_refusal ush_http_framing_step(
 	struct ush_http_framing *f, const void *bytes, size_t count, size_t *used)
 {
+	const uint64_t requests = f->requests;
 	const uint8_t *data = bytes;
 	size_t at = 0;
 
 	while (at < count && f->refusal == USH_HTTP_FINE) {
+		const bool in_head = f->in_head;
+
 		if (f->state == BODY || f->state == CHUNK_DATA) {
 			at += skip_body(f, count - at);
-			continue;
+		} else {
+			f->refusal = f->state <= END_LF ? read_head_byte(f, data[at])
+							: read_chunk_byte(f, data[at]);
+			at += f->refusal == USH_HTTP_FINE;
 		}
-		f->refusal = f->state <= END_LF ? read_head_byte(f, data[at])
-						: read_chunk_byte(f, data[at]);
-		at += f->refusal == USH_HTTP_FINE;
+		if (f->requests != requests || (in_head && !f->in_head))
+			break;
+	}
+	*used = at;
+	return f->refusal;
+}
+
+enum ush_http_refusal ush_http_framing_feed(
+	struct ush_http_framing *f, const void *bytes, size_t count, size_t *used)
+{
+	size_t at = 0, read = 0;
+
+	while (at < count && f->refusal == USH_HTTP_FINE) {
+		ush_http_framing_step(f, (const uint8_t *)bytes + at, count - at, &read);
+		at += read;
 	}
 	*used = at;
 	return f->refusal;

@@ -87,6 +87,11 @@ void ush_http_framing_init(struct ush_http_framing *framing, const struct ush_ht
 enum ush_http_refusal ush_http_framing_feed(
 	struct ush_http_framing *framing, const void *bytes, size_t count, size_t *used);
 
+/* The same, but stops behind a head that has a body, and behind a request: for a server that takes
+ * one at a time. out: *used: bytes that were read. */
+enum ush_http_refusal ush_http_framing_step(
+	struct ush_http_framing *framing, const void *bytes, size_t count, size_t *used);
+
 /* ret: the status code of the answer to a refusal. */
 int ush_http_refusal_status(enum ush_http_refusal refusal);
 /* ret: its stable name, for problem documents and counters; never NULL. */

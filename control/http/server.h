@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 over evhttp: strict framing, limits, routes, answers, streams.
+ * HTTP/1.1 over libevent's bufferevents: strict framing, limits, routes, answers, streams.
  *
  * Owns:  the listeners, the connections, every request until it was answered.
  * Reads: certificate and key files.
@@ -62,6 +62,10 @@ uint16_t ush_http_server_port(const struct ush_http_server *server);
 void ush_http_server_drain(struct ush_http_server *server);
 /* ret: requests under way and streams open. */
 uint32_t ush_http_server_busy(const struct ush_http_server *server);
+/* Closes all connections; requests may still be answered, to nobody. Streams' `closed` are called:
+ * while the modules that opened them are still there. */
+void ush_http_server_end(struct ush_http_server *server);
+/* After the modules: drops what was never answered. */
 void ush_http_server_close(struct ush_http_server *server);
 
 /* ---- routes ---- */
@@ -82,8 +86,8 @@ typedef void ush_http_handler(struct ush_http_request *request, void *context);
 
 struct ush_http_route {
 	const char *method; /* "GET" serves HEAD, too */
-	/* "/v1/events/{event}/seats": a parameter is one part of the path, and never empty;
-	 * "{rest*}" at the end takes all that follows. */
+	/* "/v1/events/{event}/seats": a parameter is one part of the path, and never empty; it may
+	 * have an ending, "{ticket}.png"; "{rest*}" at the end takes all that follows. */
 	const char *path;
 	ush_http_handler *handle;
 	uint32_t flags;          /* enum ush_http_flag */
@@ -119,6 +123,9 @@ void ush_http_keys_set(struct ush_http_server *server, const struct ush_http_key
 void ush_http_key_new(struct ush_http_request *request);      /* runs the handler */
 void ush_http_key_running(struct ush_http_request *request);  /* 409 */
 void ush_http_key_mismatch(struct ush_http_request *request); /* 422 */
+/* ret: a number of account, route and Idempotency-Key, the same for each repeat: for request ids
+ * that must be the same when a handler runs again after a crash. 0: the request has no key. */
+uint64_t ush_http_key_number(const struct ush_http_request *request);
 void ush_http_key_replay(struct ush_http_request *request, uint32_t status, const char *type,
 	const void *body, size_t bytes);
 
@@ -186,6 +193,7 @@ bool ush_http_stream_send(struct ush_http_stream *stream, const char *event, con
 	const char *data, size_t bytes);
 /* The same bytes to many streams are formatted once. */
 bool ush_http_stream_raw(struct ush_http_stream *stream, const void *bytes, size_t count);
+/* Ends it by our own wish: `closed` is not called. Not after `closed` was. */
 void ush_http_stream_close(struct ush_http_stream *stream);
 
 #endif /* USH_HTTP_SERVER_H */

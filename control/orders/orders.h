@@ -110,4 +110,14 @@ uint64_t ush_orders_sequence(const struct ush_orders *orders);
 void ush_orders_wait(struct ush_orders *orders, uint64_t sequence, uint32_t timeout_ms,
 	void (*done)(void *context, int result), void *context);
 
+/* ---- tools: `usher-control orders rebuild` and `check`; without a loop ---- */
+
+/* Empties the tables of the read model and makes them again from the journal, to its durable end.
+ * A usher-control that runs meanwhile begins again by itself. err: message. */
+int ush_orders_rebuild(struct ush_db *db, const char *journal_dir, struct ush_message *message);
+/* Reads the journal into memory up to where the tables stand, and compares everything. ret: 0;
+ * *differences: how many, message: the first; err: message. */
+int ush_orders_check(struct ush_db *db, const char *journal_dir, int64_t *differences,
+	struct ush_message *message);
+
 #endif /* USH_ORDERS_H */

@@ -21,7 +21,7 @@ PROGRAMS = {
     "pgrep": "procps", "ping": "iputils-ping", "pkg-config": "pkg-config",
     "redis-benchmark": "redis-tools", "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools",
     "redis-server": "redis-tools", "setpriv": "util-linux", "spin": "spin", "sysctl": "procps",
-    "taskset": "util-linux", "tcpreplay": "tcpreplay", "tshark": "tshark", "umount": "mount",
+    "taskset": "util-linux", "unshare": "util-linux", "tcpreplay": "tcpreplay", "tshark": "tshark", "umount": "mount", "zbarimg": "zbar-tools",
 }
 # Functions that start the program that their first argument names.
 STARTS = {"run", "Popen", "check_output", "check_call", "call", "must", "need", "which", "sh", "has"}
