@@ -207,8 +207,7 @@ static void append_tag(char *text, size_t size, char kind, const char *what)
 	free(words);
 }
 
-/* Takes an event out of the index. */
-static void hide(struct ush_db_conn *conn, int64_t event)
+void cat_event_hide(struct ush_db_conn *conn, int64_t event)
 {
 	int64_t key;
 
@@ -304,7 +303,8 @@ int64_t cat_due(const json_t *event)
 {
 	int64_t status = cat_int(event, "status"), until = cat_int(event, "sale_until_us");
 
-	if (cat_int(event, "published_us") == 0 || cat_int(event, "sale_closed") != 0)
+	if (cat_int(event, "published_us") == 0 || cat_int(event, "sale_closed") != 0 ||
+		*cat_text(event, "plan") == '\0')
 		return 0;
 	if (status == USH_EVENT_STATUS_DRAFT)
 		return cat_int(event, "sale_from_us") > 0 ? cat_int(event, "sale_from_us") : 1;
@@ -389,7 +389,7 @@ int64_t cat_event_write(struct ush_db_conn *conn, json_t *event)
 		if (json_object_get(event, "together") == NULL)
 			json_object_set_new(event, "together", json_integer(-1));
 	} else {
-		hide(conn, cat_int(event, "event"));
+		cat_event_hide(conn, cat_int(event, "event"));
 	}
 	write_row(conn, event);
 	write_cast(conn, event);

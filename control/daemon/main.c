@@ -31,6 +31,7 @@
 
 static const char usage[] =
 	"usage: usher-control [--config FILE] [--set SECTION.KEY=VALUE]... [--print-config]\n"
+	"       usher-control [--config FILE] [--set SECTION.KEY=VALUE]... orders rebuild|check\n"
 	"\n"
 	"Sells tickets over HTTP and takes the money; a client of usherd's control port.\n"
 	"\n"
@@ -38,6 +39,8 @@ static const char usage[] =
 	"  --set SECTION.KEY=VALUE  above the file; repeatable\n"
 	"  --print-config           print the settings in effect, and end\n"
 	"  --version, --help\n"
+	"  orders rebuild           make the tables of orders again from usherd's journal\n"
+	"  orders check             compare them with the journal; status 1 if they differ\n"
 	"\n"
 	"The log is a line of JSON for each event, on stderr; the line `ready` has the port.\n"
 	"SIGTERM and SIGINT end it when what is under way is answered. Exit status: 0; 1 cannot\n"
@@ -58,8 +61,8 @@ static int wrong(const char *text)
 	return 2;
 }
 
-/* ret: -1 to go on, or the exit status. */
-static int read_options(int argc, char **argv)
+/* out: tool: what `orders` is to do, or untouched. ret: -1 to go on, or the exit status. */
+static int read_options(int argc, char **argv, const char **tool)
 {
 	static const struct option options[] = {{"config", 1, NULL, 'c'}, {"set", 1, NULL, 's'},
 		{"print-config", 0, NULL, 'p'}, {"version", 0, NULL, 'v'}, {"help", 0, NULL, 'h'},
@@ -89,7 +92,11 @@ static int read_options(int argc, char **argv)
 			return wrong(message.text);
 		print = print || option == 'p';
 	}
-	if (optind < argc)
+	if (optind + 2 == argc && strcmp(argv[optind], "orders") == 0 &&
+		(strcmp(argv[optind + 1], "rebuild") == 0 ||
+			strcmp(argv[optind + 1], "check") == 0))
+		*tool = argv[optind + 1];
+	else if (optind < argc)
 		return wrong("an argument that means nothing");
 	if (print)
 		ush_settings_print();
@@ -278,7 +285,8 @@ int main(int argc, char **argv)
 {
 	struct ush_message message = {""};
 	struct daemon daemon = {0};
-	int ret = read_options(argc, argv);
+	const char *tool = NULL;
+	int ret = read_options(argc, argv, &tool);
 
 	if (ret >= 0)
 		return ret;
@@ -287,6 +295,14 @@ int main(int argc, char **argv)
 	USH_ASSERT(evthread_use_pthreads() == 0);
 	daemon.core.base = event_base_new();
 	USH_ASSERT(daemon.core.base != NULL);
+	if (tool != NULL) {
+		ret = read_core(&daemon, &message);
+		ret = ret != 0 ? 1 : ush_modules_orders(&daemon.core, tool, &message);
+		if (message.text[0] != '\0')
+			fprintf(stderr, "usher-control: %s\n", message.text);
+		event_base_free(daemon.core.base);
+		return ret;
+	}
 	ret = start(&daemon, &message);
 	if (ret != 0) {
 		fprintf(stderr, "usher-control: %s\n", message.text);

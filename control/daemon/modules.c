@@ -17,6 +17,7 @@
 #include "daemon/settings.h"
 #include "db/db.h"
 #include "fetch/fetch.h"
+#include "http/idempotency.h"
 #include "http/server.h"
 #include "link/link.h"
 #ifdef USH_HAS_CATALOGUE
@@ -110,6 +111,8 @@ static uint32_t opened;
 /* ---- what core points to ---- */
 
 #ifdef USH_HAS_DB
+static struct ush_idempotency *idempotency;
+
 /* ret: the connection string, malloced; NULL with a message. */
 static char *connection_of(const struct ush_core *core, struct ush_message *message)
 {
@@ -140,12 +143,15 @@ static int open_db(struct ush_core *core, struct ush_message *message)
 	connection = connection_of(core, message);
 	if (connection == NULL)
 		return -USH_EACCES;
+	steps[count++] = ush_http_schema;
 	for (const struct module *module = modules; module->name != NULL; module++)
 		if (module->schema != NULL)
 			steps[count++] = module->schema;
 	steps[count] = NULL;
 	ret = ush_db_open(&core->db, connection, (uint32_t)readers, steps, core->base, message);
 	free(connection);
+	if (ret == 0)
+		ret = ush_idempotency_open(&idempotency, core, message);
 	return ret;
 }
 #endif
@@ -216,6 +222,9 @@ void ush_modules_close(struct ush_core *core)
 	if (core->db != NULL)
 		ush_db_close(core->db);
 	core->db = NULL;
+	if (idempotency != NULL)
+		ush_idempotency_close(idempotency);
+	idempotency = NULL;
 #endif
 	(void)core;
 }
@@ -228,4 +237,30 @@ const char *ush_modules_missing(const struct ush_core *core)
 #endif
 	(void)core;
 	return NULL;
+}
+
+int ush_modules_orders(struct ush_core *core, const char *what, struct ush_message *message)
+{
+#if defined(USH_HAS_ORDERS) && defined(USH_HAS_DB)
+	int64_t differences = 0;
+	int error = open_db(core, message);
+
+	if (error != 0)
+		return 1;
+	if (strcmp(what, "rebuild") == 0)
+		error = ush_orders_rebuild(core->db, core->journal_dir, message);
+	else
+		error = ush_orders_check(core->db, core->journal_dir, &differences, message);
+	ush_db_close(core->db);
+	core->db = NULL;
+	if (error != 0)
+		return 1;
+	printf("{\"orders\":\"%s\",\"differences\":%lld}\n", what, (long long)differences);
+	return differences != 0;
+#else
+	(void)core;
+	(void)what;
+	ush_message_set(message, "orders is not in this build");
+	return 1;
+#endif
 }

@@ -17,4 +17,7 @@ void ush_modules_close(struct ush_core *core);
 /* ret: NULL if all can serve; or what is missing, in words. */
 const char *ush_modules_missing(const struct ush_core *core);
 
+/* The tool `orders`: what: "rebuild" or "check". Prints a line of JSON. ret: exit status. */
+int ush_modules_orders(struct ush_core *core, const char *what, struct ush_message *message);
+
 #endif /* USH_DAEMON_MODULES_H */

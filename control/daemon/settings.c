@@ -45,6 +45,8 @@ static struct setting {
 	{"http", "idle_ms", "60000", "between requests", 0},
 	{"http", "send_ms", "20000", "a client that takes nothing for so long is closed", 0},
 	{"http", "queued_bytes", "262144", "of a stream that may wait to be sent", 0},
+	{"orders", "reader", "usher-control",
+		"name under which usherd's journal keeps what we have not read; one a process", 0},
 	{"log", "level", "info", "debug, info, warn, error", 0},
 };
 

@@ -98,6 +98,8 @@ void live_load(struct live *live, const struct book *book)
 		set_event(event, from->digest, from->status, from->changes);
 		for (uint32_t i = 0; i < from->row_count; i++)
 			set_row(event, i, from->row[i].free, from->row[i].sequence);
+		if (event->sent == 0)
+			event->sent = event->newest;
 	}
 }
 
