@@ -48,9 +48,8 @@ static size_t put_field(char *to, const char *name, const char *value)
 
 char *ush_captcha_form(const char *secret, const char *token, const char *address)
 {
-	size_t most = 3 * (strlen(secret) + strlen(token) +
-				  (address == NULL ? 0 : strlen(address))) +
-		      64;
+	size_t most =
+		3 * (strlen(secret) + strlen(token) + (address == NULL ? 0 : strlen(address))) + 64;
 	char *form = malloc(most);
 	size_t at;
 
@@ -84,8 +83,8 @@ static bool our_fault(const json_t *codes)
 enum ush_captcha_says ush_captcha_read(
 	uint32_t status, const char *body, size_t bytes, const char *hostname)
 {
-	json_t *answer = status == 200 ? json_loadb(body, bytes, JSON_REJECT_DUPLICATES, NULL)
-				       : NULL;
+	json_t *answer =
+		status == 200 ? json_loadb(body, bytes, JSON_REJECT_DUPLICATES, NULL) : NULL;
 	json_t *success = json_object_get(answer, "success");
 	const char *name = json_string_value(json_object_get(answer, "hostname"));
 	enum ush_captcha_says says = USH_CAPTCHA_AWAY;
@@ -105,10 +104,10 @@ static void answered(void *context, const struct ush_fetch_result *result)
 {
 	struct check *check = context;
 	struct ush_captcha *captcha = check->captcha;
-	enum ush_captcha_says says =
-		result->result == 0 ? ush_captcha_read(result->status, result->body, result->bytes,
-					      captcha->hostname)
-				    : USH_CAPTCHA_AWAY;
+	enum ush_captcha_says says = result->result == 0
+					     ? ush_captcha_read(result->status, result->body,
+						       result->bytes, captcha->hostname)
+					     : USH_CAPTCHA_AWAY;
 	ush_captcha_done *done = check->done;
 	void *whose = check->context;
 

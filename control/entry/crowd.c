@@ -64,7 +64,8 @@ static bool goes_before(const struct entry *a, const struct entry *b)
 	return a->count != b->count ? a->count < b->count : a->seen_us < b->seen_us;
 }
 
-static struct entry *find(struct ush_crowd *crowd, uint64_t tag, uint64_t window_us, uint64_t now_us)
+static struct entry *find(
+	struct ush_crowd *crowd, uint64_t tag, uint64_t window_us, uint64_t now_us)
 {
 	struct entry *set = &crowd->entries[((tag >> 8) & (crowd->sets - 1)) * WAYS];
 	struct entry *found = &set[0];
@@ -86,8 +87,8 @@ uint32_t ush_crowd_see(struct ush_crowd *crowd, uint32_t kind, uint64_t what, ui
 	uint64_t window_us, uint64_t now_us)
 {
 	uint64_t hash = ush_siphash_2(&crowd->key, account, kind + 256);
-	struct entry *entry = find(
-		crowd, ush_siphash_2(&crowd->key, what, kind) | 1, window_us, now_us);
+	struct entry *entry =
+		find(crowd, ush_siphash_2(&crowd->key, what, kind) | 1, window_us, now_us);
 	uint8_t tag[TAG_BYTES];
 
 	memcpy(tag, &hash, sizeof(tag));

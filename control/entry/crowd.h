@@ -20,8 +20,9 @@ struct ush_crowd;
 struct ush_crowd *ush_crowd_new(uint32_t entries, const struct ush_key *key);
 void ush_crowd_free(struct ush_crowd *crowd);
 
-/* An account came with `what` (a device, an address; kind tells them apart). ret: accounts seen with
- * it within window_us since the last of them, this one included, up to USH_CROWD_ACCOUNTS_MAX. */
+/* An account came with `what` (a device, an address; kind tells them apart). ret: accounts seen
+ * with it within window_us since the last of them, this one included, up to USH_CROWD_ACCOUNTS_MAX.
+ */
 uint32_t ush_crowd_see(struct ush_crowd *crowd, uint32_t kind, uint64_t what, uint64_t account,
 	uint64_t window_us, uint64_t now_us);
 
@@ -29,14 +30,14 @@ enum ush_captcha_says {
 	USH_CAPTCHA_OFF, /* none is asked for */
 	USH_CAPTCHA_GOOD,
 	USH_CAPTCHA_FAILED,
-	USH_CAPTCHA_NONE,  /* asked for, and the client says it has none */
-	USH_CAPTCHA_AWAY,  /* the provider does not answer: nobody's fault */
+	USH_CAPTCHA_NONE, /* asked for, and the client says it has none */
+	USH_CAPTCHA_AWAY, /* the provider does not answer: nobody's fault */
 };
 
 /* What is known of a client that joins. */
 struct ush_crowd_client {
 	enum ush_captcha_says captcha;
-	uint32_t device_accounts;  /* 0: no fingerprint was given */
+	uint32_t device_accounts; /* 0: no fingerprint was given */
 	uint32_t address_accounts;
 	bool verified_fan;
 };

@@ -322,8 +322,8 @@ static int read_settings(struct ush_entry *entry, struct ush_message *message)
 			 message)) != 0 ||
 		(error = number(entry, "account_a_minute", 60000000, 60, &entry->account_a_minute,
 			 message)) != 0 ||
-		(error = number(entry, "account_burst", 1000000, 10, &entry->account_burst,
-			 message)) != 0)
+		(error = number(
+			 entry, "account_burst", 1000000, 10, &entry->account_burst, message)) != 0)
 		return error;
 	entry->rotate_us = days == 0 ? INT64_MAX : (int64_t)days * DAY_US;
 	entry->work_bits = (uint32_t)bits;
@@ -396,8 +396,7 @@ static int prepare(struct ush_entry *entry, struct ush_message *message)
 		entry->keys_read_us, message);
 }
 
-int ush_entry_open(
-	struct ush_entry **out, const struct ush_core *core, struct ush_message *message)
+int ush_entry_open(struct ush_entry **out, const struct ush_core *core, struct ush_message *message)
 {
 	struct ush_entry *entry = calloc(1, sizeof(*entry));
 	int error;

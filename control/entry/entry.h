@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The waiting room over HTTP: join, status object, place, exchange for an access JWT, the operator's
- * control; and whether a request may hold seats of an event that has a room (docs/entry.md).
+ * The waiting room over HTTP: join, status object, place, exchange for an access JWT, the
+ * operator's control; and whether a request may hold seats of an event that has a room
+ * (docs/entry.md).
  *
  * Owns:  the keys of JWTs, rates and counts of clients in memory; a copy of how rooms stand.
  * Reads: usherd by the link; the provider of CAPTCHAs by fetch/.

@@ -112,7 +112,8 @@ bool entry_rate(struct ush_entry *entry, struct ush_http_request *request, uint6
 void entry_refuse(struct ush_http_request *request, const struct ush_reply *reply);
 /* 503 with Retry-After. */
 void entry_not_ready(struct ush_http_request *request, const char *what);
-/* The end of a call that counted in `pending`. ret: false: all is closed; nothing may be touched. */
+/* The end of a call that counted in `pending`. ret: false: all is closed; nothing may be touched.
+ */
 bool entry_call_over(struct ush_entry *entry);
 /* After a change of keys. */
 void entry_keys_changed(struct ush_entry *entry);

@@ -143,8 +143,8 @@ static void ask_answered(
 static void ask_send(struct ask *ask)
 {
 	ask->entry->pending++;
-	ush_link_call(ask->entry->core->link, &ask->message.head, -1, ENTRY_CALL_MS, ask_answered,
-		ask);
+	ush_link_call(
+		ask->entry->core->link, &ask->message.head, -1, ENTRY_CALL_MS, ask_answered, ask);
 }
 
 static void extend(struct ask *ask, uint8_t type, uint32_t value, const void *body, uint16_t bytes)
@@ -174,9 +174,8 @@ static void joined(struct ask *ask, const struct ush_reply *reply)
 	}
 	ush_entry_ticket_text(&ticket, reply->hold, text);
 	ush_http_answer_json(ask->request, repeat ? 200 : 201,
-		json_pack("{s:s, s:I, s:I, s:b}", "ticket", text, "tier",
-			(json_int_t)ticket.tier, "index", (json_int_t)ticket.number, "repeat",
-			repeat));
+		json_pack("{s:s, s:I, s:I, s:b}", "ticket", text, "tier", (json_int_t)ticket.tier,
+			"index", (json_int_t)ticket.number, "repeat", repeat));
 }
 
 static void join_scored(struct ask *ask)
@@ -250,8 +249,8 @@ static bool check_work(struct ush_entry *entry, struct ush_http_request *request
 		.nonce = word_of(given, "nonce")};
 	char user[24], time_ns[24];
 
-	if (entry->work_bits == 0 ||
-		(given != NULL && ush_work_check(&work, entry->work_bits, &entry->work_key, now_us)))
+	if (entry->work_bits == 0 || (given != NULL && ush_work_check(&work, entry->work_bits,
+							       &entry->work_key, now_us)))
 		return true;
 	snprintf(user, sizeof(user), "%" PRIu64, who->user);
 	snprintf(time_ns, sizeof(time_ns), "%" PRIu64, now_us * 1000);
@@ -285,8 +284,8 @@ static void see(struct ask *ask, const struct ush_who *who)
 
 	ask->client.verified_fan = (who->verified & USH_VERIFIED_FAN) != 0;
 	if (ask->device != 0)
-		ask->client.device_accounts = ush_crowd_see(entry->crowd, KIND_DEVICE, ask->device,
-			who->user, CROWD_WINDOW_US, now_us);
+		ask->client.device_accounts = ush_crowd_see(
+			entry->crowd, KIND_DEVICE, ask->device, who->user, CROWD_WINDOW_US, now_us);
 	ask->client.address_accounts = ush_crowd_see(entry->crowd, KIND_ADDRESS,
 		ush_limit_address(entry->limit, client == NULL ? "" : client), who->user,
 		CROWD_WINDOW_US, now_us);
@@ -326,7 +325,8 @@ void entry_post_join(struct ush_http_request *request, void *context)
 	} else {
 		entry->pending++;
 		ush_captcha_check(&entry->captcha, json_string_value(captcha),
-			entry->captcha_address ? ush_http_client(request) : NULL, captcha_done, ask);
+			entry->captcha_address ? ush_http_client(request) : NULL, captcha_done,
+			ask);
 	}
 }
 
@@ -338,8 +338,8 @@ static void put_waiting(json_t *object, const struct ush_reply *reply)
 
 	json_object_set_new(object, "ahead", json_integer((json_int_t)reply->amount));
 	entry_time_text((int64_t)(reply->deadline_ns / 1000), text);
-	json_object_set_new(object, "expected_at",
-		reply->deadline_ns == 0 ? json_null() : json_string(text));
+	json_object_set_new(
+		object, "expected_at", reply->deadline_ns == 0 ? json_null() : json_string(text));
 }
 
 static void placed(struct ask *ask, const struct ush_reply *reply)
@@ -380,9 +380,8 @@ static void not_called(struct ask *ask, const struct ush_reply *reply)
 static void wire_token(
 	const struct ush_reply *reply, uint64_t user, uint8_t wire[USH_JWT_WIRE_BYTES])
 {
-	struct ush_extension_header header = {.type = USH_EXTENSION_TOKEN,
-		.size = USH_JWT_WIRE_BYTES,
-		.value = reply->detail};
+	struct ush_extension_header header = {
+		.type = USH_EXTENSION_TOKEN, .size = USH_JWT_WIRE_BYTES, .value = reply->detail};
 
 	memcpy(wire, &header, 8);
 	memcpy(wire + 8, &user, 8);

@@ -169,8 +169,8 @@ static void set_number(json_t *jwk, const char *name, const BIGNUM *number)
 
 json_t *ush_jwt_key_jwk(const struct ush_jwt_key *key)
 {
-	json_t *jwk = json_pack("{s:s, s:s, s:s}", "kid", key->kid, "use", "sig", "alg",
-		alg_name(key->alg));
+	json_t *jwk = json_pack(
+		"{s:s, s:s, s:s}", "kid", key->kid, "use", "sig", "alg", alg_name(key->alg));
 	uint8_t raw[PART_BYTES];
 	size_t bytes = sizeof(raw);
 	char text[48];
@@ -201,10 +201,10 @@ json_t *ush_jwt_key_jwk(const struct ush_jwt_key *key)
 static bool der_to_raw(const uint8_t *der, size_t der_bytes, uint8_t raw[SIGNATURE_BYTES])
 {
 	ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &der, (long)der_bytes);
-	bool good = pair != NULL &&
-		    BN_bn2binpad(ECDSA_SIG_get0_r(pair), raw, PART_BYTES) == PART_BYTES &&
-		    BN_bn2binpad(ECDSA_SIG_get0_s(pair), raw + PART_BYTES, PART_BYTES) ==
-			    PART_BYTES;
+	bool good =
+		pair != NULL &&
+		BN_bn2binpad(ECDSA_SIG_get0_r(pair), raw, PART_BYTES) == PART_BYTES &&
+		BN_bn2binpad(ECDSA_SIG_get0_s(pair), raw + PART_BYTES, PART_BYTES) == PART_BYTES;
 
 	ECDSA_SIG_free(pair);
 	return good;
@@ -373,8 +373,7 @@ static bool user_of(const char *text, uint64_t *user)
 	if (text[0] < '1' || text[0] > '9')
 		return false;
 	for (; *text != '\0'; text++) {
-		if (*text < '0' || *text > '9' ||
-			__builtin_mul_overflow(value, 10u, &value) ||
+		if (*text < '0' || *text > '9' || __builtin_mul_overflow(value, 10u, &value) ||
 			__builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
 			return false;
 	}
@@ -383,8 +382,7 @@ static bool user_of(const char *text, uint64_t *user)
 }
 
 /* ret: false: not as we write it. out: *ours: the issuer and the audience are right. */
-static bool read_claims(
-	json_t *body, const char *issuer, struct ush_jwt_claims *claims, bool *ours)
+static bool read_claims(json_t *body, const char *issuer, struct ush_jwt_claims *claims, bool *ours)
 {
 	const char *iss, *aud, *sub, *user, *wire;
 	json_int_t event, tier, issued, expires;

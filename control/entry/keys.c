@@ -81,7 +81,8 @@ static int64_t made_of(const char *name)
 static void sort(struct ush_jwt_keys *keys)
 {
 	for (uint32_t i = 1; i < keys->count; i++) {
-		for (uint32_t j = i; j > 0 && keys->key[j].made_us < keys->key[j - 1].made_us; j--) {
+		for (uint32_t j = i; j > 0 && keys->key[j].made_us < keys->key[j - 1].made_us;
+			j--) {
 			struct ush_jwt_key other = keys->key[j];
 
 			keys->key[j] = keys->key[j - 1];
@@ -141,8 +142,7 @@ static bool sync_folder(const char *folder)
 	return good;
 }
 
-static int write_key(
-	const char *folder, const struct ush_jwt_key *key, struct ush_message *message)
+static int write_key(const char *folder, const struct ush_jwt_key *key, struct ush_message *message)
 {
 	char path[PATH_BYTES], draft[PATH_BYTES];
 	int fd;
@@ -178,8 +178,8 @@ static int add_key(struct ush_jwt_keys *keys, const char *folder, enum ush_jwt_a
 	int error;
 
 	if (keys->count == USH_JWT_KEYS_MAX) {
-		ush_message_set(message, "%s: %u keys are the most there may be", folder,
-			USH_JWT_KEYS_MAX);
+		ush_message_set(
+			message, "%s: %u keys are the most there may be", folder, USH_JWT_KEYS_MAX);
 		return -USH_EFULL;
 	}
 	error = ush_jwt_key_make(alg, &key);

@@ -22,8 +22,8 @@
 
 /*
  * Reads the folder (made if it is not there, mode 0700; a key is made if it has none, unless
- * read_only) in place of what `keys` has. ret: 0; err: -USH_EACCES: others may read it, -USH_EINVAL,
- * -USH_EFULL, -USH_ESYSTEM, with a message; then `keys` is as before.
+ * read_only) in place of what `keys` has. ret: 0; err: -USH_EACCES: others may read it,
+ * -USH_EINVAL, -USH_EFULL, -USH_ESYSTEM, with a message; then `keys` is as before.
  */
 int ush_jwt_keys_read(struct ush_jwt_keys *keys, const char *folder, enum ush_jwt_alg alg,
 	bool read_only, int64_t now_us, struct ush_message *message);

@@ -37,6 +37,6 @@ bool ush_work_check(
 	USH_ASSERT(bits <= USH_WORK_BITS_MAX);
 	if (bits == 0)
 		return true;
-	return away_us <= USH_WORK_WINDOW_US &&
-	       (solves(work, bits, salt_of(key, hour)) || solves(work, bits, salt_of(key, hour - 1)));
+	return away_us <= USH_WORK_WINDOW_US && (solves(work, bits, salt_of(key, hour)) ||
+							solves(work, bits, salt_of(key, hour - 1)));
 }

@@ -25,7 +25,8 @@ struct ush_work {
 	uint64_t nonce;
 };
 
-/* The salt of an hour: below 2^53, so that JSON keeps it. It changes, so that nobody works ahead. */
+/* The salt of an hour: below 2^53, so that JSON keeps it. It changes, so that nobody works ahead.
+ */
 uint64_t ush_work_salt(const struct ush_key *key, uint64_t now_us);
 
 /* ret: true if it solves `bits`, with the salt of this hour or of the one before, and its time is

@@ -62,6 +62,22 @@ static const struct {
 	{"event_state", "The event's status does not allow that"},
 	{"import_errors", "The import has faults"},
 	{"invalid", "A member of the body makes no sense"},
+	/* entry */
+	{"access_wanted", "The event has a waiting room"},
+	{"bad_join", "A part of the join makes no sense"},
+	{"bad_queue_action", "A waiting room cannot do that"},
+	{"bad_ticket", "The queue ticket is not good"},
+	{"bad_ticket_text", "That is no queue ticket"},
+	{"captcha_wanted", "A CAPTCHA is asked for"},
+	{"event_over", "The event is over"},
+	{"no_room", "The event has no waiting room"},
+	{"not_called", "The ticket's turn has not come"},
+	{"rate_limited", "Too many requests"},
+	{"room_full", "The waiting room is full"},
+	{"seed_mismatch", "The seed is not the one that was published"},
+	{"unknown_event", "There is no such event"},
+	{"work_wanted", "A proof of work is asked for"},
+	{"wrong_phase", "The waiting room is in another phase"},
 };
 
 const char *ush_http_problem_title(const char *code)
