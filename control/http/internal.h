@@ -121,6 +121,7 @@ struct ush_http_request {
 	uint32_t parts;
 	char *rest_decoded;
 	const struct http_route *route;
+	uint32_t filter_next;
 	struct http_pair *query_pairs;
 	uint32_t query_count;
 	char *query_text;

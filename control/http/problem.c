@@ -24,6 +24,17 @@ static const struct {
 	{"not_found", "There is nothing here"},
 	{"not_ready", "A part that this needs is not there now"},
 	{"unsupported_media_type", "The body has another type than this takes"},
+	/* people */
+	{"code_wrong", "The code is not good"},
+	{"csrf", "The request may not come from our pages"},
+	{"forbidden", "Who asks may not do this"},
+	{"invalid", "A member of the body makes no sense"},
+	{"key_unknown", "The API key is not good"},
+	{"not_verified", "Something has to be verified first"},
+	{"phone_taken", "The telephone belongs to another account"},
+	{"rate_limited", "Too many requests"},
+	{"scope", "The API key may not do this"},
+	{"sign_in", "Nobody is signed in"},
 	/* orders */
 	{"bad_codes", "Presale codes cannot be made like this"},
 	{"bad_seats", "That cannot be asked for"},
@@ -61,7 +72,6 @@ static const struct {
 	{"event_refused", "usherd refused the event"},
 	{"event_state", "The event's status does not allow that"},
 	{"import_errors", "The import has faults"},
-	{"invalid", "A member of the body makes no sense"},
 	/* entry */
 	{"access_wanted", "The event has a waiting room"},
 	{"bad_join", "A part of the join makes no sense"},
@@ -72,7 +82,6 @@ static const struct {
 	{"event_over", "The event is over"},
 	{"no_room", "The event has no waiting room"},
 	{"not_called", "The ticket's turn has not come"},
-	{"rate_limited", "Too many requests"},
 	{"room_full", "The waiting room is full"},
 	{"seed_mismatch", "The seed is not the one that was published"},
 	{"unknown_event", "There is no such event"},

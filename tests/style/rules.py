@@ -45,7 +45,7 @@ INCLUDES = {
     "control/orders": ("orders", "link/link.h", "journal/follow.h", "journal/disk.h", "journal/journal.h",
                        "journal/position.h", "catalogue/venue.h", "catalogue/catalogue.h", *CORE),
     "control/payments": ("payments", "link/link.h", "fetch/fetch.h", "orders/orders.h", *CORE),
-    "control/people": ("people", "mail/mail.h", *CORE),
+    "control/people": ("people", "fetch/fetch.h", "mail/mail.h", *CORE),
     "control/entry": ("entry", "link/link.h", "fetch/fetch.h", "room/ticket.h", "room/draw_file.h", *CORE),
     "control/tickets": ("tickets", "orders/orders.h", "catalogue/catalogue.h", "mail/mail.h", *CORE),
     "control/mail": ("mail", "fetch/fetch.h", *CORE),
