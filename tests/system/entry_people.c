@@ -94,6 +94,17 @@ int ush_people_open(
 	return 0;
 }
 
+int ush_people_appoint(struct ush_db *db, const char *mail, enum ush_role role, uint64_t *account,
+	struct ush_message *message)
+{
+	(void)db;
+	(void)mail;
+	(void)role;
+	(void)account;
+	(void)message;
+	return -USH_EUNSUPPORTED;
+}
+
 void ush_people_close(struct ush_people *people)
 {
 	(void)people;

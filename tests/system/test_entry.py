@@ -49,7 +49,7 @@ class Shop(AnyShop):
             self.opened = self.admin("open", users=users, beacon={"source": "drand quicknet", "round": 4711}, **opened)
 
     def control_command(self, port):
-        return [os.path.join(BUILD, "control/entry/entry_shop"), *super().control_command(port)[1:]]
+        return [os.path.join(BUILD, "control/daemon/entry_shop"), *super().control_command(port)[1:]]
 
     def who(self, user, role=BUYER, verified=0):
         return {"X-Test-User": str(user), "X-Test-Role": str(role), "X-Test-Verified": str(verified)}
