@@ -3,7 +3,8 @@
  * A list of what is refused, not of what is allowed: libcurl, libpq, SQLite and OpenSSL change what
  * they call from release to release, and a wrong guess would stop a sale. Refused is what turns a
  * bug in a parser into a shell or into another process: exec, ptrace and memory of others,
- * namespaces, mounts, modules, keys, bpf, io_uring, other architectures' calls.
+ * namespaces, mounts, modules, keys, bpf, other architectures' calls. io_uring stays: orders/ reads
+ * usherd's journal by it.
  */
 #include "daemon/secure.h"
 
@@ -21,11 +22,11 @@ static const char *const refused[] = {"execve", "execveat", "fork", "vfork", "pt
 	"move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "pivot_root", "chroot",
 	"unshare", "setns", "init_module", "finit_module", "delete_module", "kexec_load",
 	"kexec_file_load", "reboot", "swapon", "swapoff", "bpf", "perf_event_open", "userfaultfd",
-	"io_uring_setup", "add_key", "request_key", "keyctl", "acct", "quotactl", "settimeofday",
-	"clock_settime", "adjtimex", "clock_adjtime", "sethostname", "setdomainname", "mknod",
-	"mknodat", "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid",
-	"setgroups", "capset", "personality", "ioperm", "iopl", "syslog", "vhangup",
-	"open_by_handle_at", "name_to_handle_at"};
+	"add_key", "request_key", "keyctl", "acct", "quotactl", "settimeofday", "clock_settime",
+	"adjtimex", "clock_adjtime", "sethostname", "setdomainname", "mknod", "mknodat", "setuid",
+	"setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "capset",
+	"personality", "ioperm", "iopl", "syslog", "vhangup", "open_by_handle_at",
+	"name_to_handle_at"};
 
 static int call_fail(const char *what, int value, struct ush_message *message)
 {

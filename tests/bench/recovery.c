@@ -4,7 +4,7 @@
  * replayed from a snapshot with a short tail.
  *
  *     build/tests/bench/bench-recovery DIRECTORY [RECORDS [USERS]]
- *     build/tests/bench/bench-recovery DIRECTORY start [ROUNDS]       only starts from it
+ *     build/tests/bench/bench-recovery DIRECTORY start|snapshot [ROUNDS]     only starts from it
  *
  * DIRECTORY must be empty or missing, or RECORDS 0: then what an earlier run left there is read.
  * Prints one JSON object. Users hold two seats and give them back, so the state stays as large as
@@ -309,15 +309,17 @@ static void print_rate(const char *name, const struct spent *spent)
 }
 
 /* Starts again and again: for comparing programs. */
-static void start_rounds(uint32_t rounds)
+static void start_rounds(bool snapshots, uint32_t rounds)
 {
 	struct spent spent;
 
 	for (uint32_t i = 0; i < rounds; i++) {
-		struct ush_journal *journal = begin(true, false, &spent);
+		struct ush_journal *journal = begin(true, snapshots, &spent);
 
-		printf("{");
-		print_rate("start", &spent);
+		printf("{\"ms\":%" PRIu64 ",\"apply_cpu_ms\":%" PRIu64 ",", spent.wall / 1000000,
+			spent.own / 1000000);
+		if (records != 0)
+			print_rate("start", &spent);
 		printf("\"records\":%" PRIu64 "}\n", records);
 		fflush(stdout);
 		end(journal);
@@ -361,8 +363,8 @@ int main(int argc, char **argv)
 	replay_init(&images);
 	replay_image(&images, EVENT, harness_image(ROWS_BENCH, SEATS_BENCH, 64, &image_bytes), 0);
 	images.image_bytes[EVENT] = image_bytes;
-	if (argc > 2 && strcmp(argv[2], "start") == 0) {
-		start_rounds(argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : 1);
+	if (argc > 2 && (strcmp(argv[2], "start") == 0 || strcmp(argv[2], "snapshot") == 0)) {
+		start_rounds(argv[2][1] == 'n', argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : 1);
 		return 0;
 	}
 	wanted = argc > 2 ? strtoull(argv[2], NULL, 0) : 1000000;

@@ -17,7 +17,7 @@ import uuid
 
 import usher_box
 from postgres import Missing, Postgres
-from shop import Answer
+from shop import Answer, Shop
 
 import http.client
 
@@ -272,11 +272,48 @@ def run_all(name, database):
         box.remove()
 
 
+def sign_in(shop):
+    """ret: headers of a promoter's API key, made as an operator of the machine would."""
+    command = [*map(str, shop.control_command(0)), "account", "promoter", "p@example.org"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    challenge = shop.post("/v1/sign-in", {"mail": "p@example.org"}, key="").json()["challenge"]
+    code = json.loads((pathlib.Path(shop.folder) / "codes").read_text().splitlines()[-1])["code"]
+    entered = shop.post("/v1/sign-in/code", {"challenge": challenge, "code": code}, key="")
+    cookie = {"Cookie": entered.headers["Set-Cookie"].partition(";")[0], "X-CSRF-Token": entered.json()["csrf"]}
+    key = shop.post("/v1/admin/keys", {"name": "till", "scope": "write"}, key="", headers=cookie).json()["key"]
+    return {"Authorization": "Bearer " + key}
+
+
+def run_daemon(name, database):
+    """The same in usher-control: with its filter of system calls, its people, its idempotency keys."""
+    with Shop(BUILD, database=database, sandbox=False, sets=["people.codes_file={folder}/codes"]) as shop:
+        key = sign_in(shop)
+        check(f"usher-control, {name}: nobody makes a venue", shop.post("/v1/admin/venues", VENUE).status == 401)
+        venue = shop.post("/v1/admin/venues", VENUE, headers=key).json()["venue"]
+        event = {"name": "Lanterns", "category": "jazz", "starts": at(30 * DAY), "venue": venue, "plan": CLUB}
+        made = shop.post("/v1/admin/events", event, key="once", headers=key)
+        again = shop.post("/v1/admin/events", event, key="once", headers=key)
+        check(f"usher-control, {name}: an event is made once for a key", made.status == 201
+              and again.json() == made.json(), (made, again))
+        path = f"/v1/admin/events/{made.json()['event']}"
+        done = shop.post(path + "/publish", {}, headers=key)
+        check(f"usher-control, {name}: published and on sale", done.status == 200 and done.json()["status"] == "on_sale",
+              done)
+        found = shop.get("/v1/search?q=lant&facets=1")
+        check(f"usher-control, {name}: found", [item["name"] for item in found.json()["items"]] == ["Lanterns"], found)
+        description = shop.get("/openapi.json").json()
+        check(f"usher-control, {name}: described", "/v1/search" in description["paths"])
+        shop.control.kill()
+        shop.control.start()
+        check(f"usher-control, {name}: found after kill -9", shop.get("/v1/search?q=lant").json()["items"] != [])
+
+
 def main():
     global count
     print("TAP version 13")
     with tempfile.TemporaryDirectory() as folder:
         run_all("SQLite", f"sqlite:{folder}/shop.db")
+    run_daemon("SQLite", "sqlite")
     try:
         server = Postgres()
     except Missing as why:
@@ -288,6 +325,7 @@ def main():
             done = subprocess.run([TEST, server.database("unit")], stdout=subprocess.PIPE, text=True, timeout=120)
             check("the unit tests on PostgreSQL", done.returncode == 0, done.stdout)
             run_all("PostgreSQL", server.database("shop"))
+            run_daemon("PostgreSQL", server.database("daemon"))
     print(f"1..{count}")
     return failed != 0
 

@@ -95,6 +95,8 @@ def database(kind):
         try:
             server = Postgres()
             server.start()
+            # usher-control has no privileges, also where the test is root.
+            os.chmod(server.folder, 0o755)
         except Missing as why:
             raise Tap.Skip(str(why))
     return server.database("entry_" + uuid.uuid4().hex[:8])

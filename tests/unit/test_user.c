@@ -336,7 +336,8 @@ static void test_user_answers_are_the_same_after_a_snapshot(void)
 			if (ush_random_below(&random, 8) == 0 && back < top)
 				id = top - back;
 			/* Used already. */
-			if (id <= top && (line[0]->window_bits >> (line[0]->window_top - id) & 1))
+			if (!ush_user_is_ahead(line[0], id) &&
+				(line[0]->window_bits >> (line[0]->window_top - id) & 1) != 0)
 				continue;
 			out_of_order += id < top;
 			for (uint32_t k = 0; k < (i >= move ? 2u : 1u); k++)
