@@ -3,7 +3,7 @@
  * The table of modules. A module that is built has USH_HAS_NAME (control/meson.build), a header
  * NAME/NAME.h, and in it ush_NAME_open, ush_NAME_close and ush_NAME_schema.
  *
- * Payments, entry, tickets and hooks have no headers yet: their includes come with them, above,
+ * Entry, tickets and hooks have no headers yet: their includes come with them, above,
  * like the others.
  *
  * They open in the order of the table: the filter of people/ is the first. They close in reverse.
@@ -34,6 +34,9 @@
 #endif
 #ifdef USH_HAS_ENTRY
 #include "entry/entry.h"
+#endif
+#ifdef USH_HAS_PAYMENTS
+#include "payments/payments.h"
 #endif
 
 struct module {
@@ -133,6 +136,13 @@ static char *connection_of(const struct ush_core *core, struct ush_message *mess
 	return text;
 }
 
+/* A statement of a job failed; the text holds no values. by: a worker thread. */
+static void db_failed(void *context, int result, const char *text)
+{
+	(void)context;
+	ush_core_log(USH_CORE_WARN, "db", text, "error", ush_error_text(result), NULL);
+}
+
 static int open_db(struct ush_core *core, struct ush_message *message)
 {
 	const struct ush_db_step *steps[sizeof(modules) / sizeof(modules[0]) + 2];
@@ -152,6 +162,8 @@ static int open_db(struct ush_core *core, struct ush_message *message)
 			steps[count++] = module->schema;
 	steps[count] = NULL;
 	ret = ush_db_open(&core->db, connection, (uint32_t)readers, steps, core->base, message);
+	if (ret == 0)
+		ush_db_watch(core->db, db_failed, NULL);
 	free(connection);
 	/* Tools serve nothing. */
 	if (ret == 0 && core->http != NULL)

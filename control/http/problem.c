@@ -87,6 +87,12 @@ static const struct {
 	{"unknown_event", "There is no such event"},
 	{"work_wanted", "A proof of work is asked for"},
 	{"wrong_phase", "The waiting room is in another phase"},
+	/* payments */
+	{"card_number", "Card data is not taken"},
+	{"payment_not_found", "There is no such payment"},
+	{"payment_running", "Another payment of this hold is under way"},
+	{"refund_not_allowed", "This order cannot be refunded like this"},
+	{"signature", "The signature is not good"},
 };
 
 const char *ush_http_problem_title(const char *code)

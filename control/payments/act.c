@@ -178,7 +178,8 @@ static void on_intent(void *context, const struct ush_provider_answer *answer)
 	answered(task);
 	keep_error(task->pay.error, answer, &task->dirty);
 	if (task->pay.pay.step == USH_PAY_CREATE && answer->verdict == USH_PROVIDER_OK) {
-		if (answer->intent[0] == '\0' || answer->amount != task->pay.order.amount) {
+		if (answer->intent[0] == '\0' ||
+			answer->amount != task->pay.order.amount + task->pay.order.fee) {
 			/* An answer to another question. */
 			event = USH_PAY_REFUSED;
 		} else {
@@ -209,7 +210,7 @@ static void create(struct task *task)
 		.hold = task->pay.order.hold,
 		.event = task->pay.order.event,
 		.attempt = task->pay.attempt,
-		.amount = task->pay.order.amount,
+		.amount = task->pay.order.amount + task->pay.order.fee,
 		.currency = task->pay.order.currency};
 
 	snprintf(reference, sizeof(reference), "%" PRId64, task->pay.id);
@@ -256,8 +257,9 @@ void task_act_pay(struct task *task, enum ush_pay_action action)
 		break;
 	case USH_PAY_DO_REFUND:
 		pay_key(key, task, "return", pay->refund);
-		ush_provider_refund(provider, task->pay.intent, task->pay.order.amount, reference,
-			key, on_pay_refund, task);
+		ush_provider_refund(provider, task->pay.intent,
+			task->pay.order.amount + task->pay.order.fee, reference, key, on_pay_refund,
+			task);
 		break;
 	case USH_PAY_DO_LOOK_REFUND:
 		ush_provider_look_refund(
@@ -382,8 +384,8 @@ void task_act_back(struct task *task, enum ush_back_action action)
 		break;
 	case USH_BACK_DO_REFUND:
 		snprintf(key, sizeof(key), "usher-%s-%u", reference, row->back.refund);
-		ush_provider_refund(
-			provider, row->intent, row->amount, reference, key, on_refund, task);
+		ush_provider_refund(provider, row->intent, row->amount + row->fee, reference, key,
+			on_refund, task);
 		break;
 	case USH_BACK_DO_LOOK_REFUND:
 		ush_provider_look_refund(provider, row->intent, reference, on_refund, task);

@@ -174,7 +174,7 @@ static void on_saved(void *context, int result)
 {
 	struct task *task = context;
 
-	if (result == -USH_ESTOPPED)
+	if (result == -USH_ESTOPPED || task->driver->closing)
 		return;
 	if (result != 0) {
 		/* Still dirty: the timer writes it again. */
@@ -200,6 +200,8 @@ void task_hear(struct task *task, int event)
 	const struct ush_pay pay = task->pay.pay;
 	const struct ush_back back = task->back.back;
 
+	if (task->driver->closing)
+		return;
 	if (task->is_back) {
 		task->action =
 			(int)ush_back_step(&back, (enum ush_back_event)event, &task->back.back);
@@ -260,7 +262,7 @@ static void wake(struct task *task)
 {
 	const struct timeval now = {0};
 
-	if (!task->busy && !task->dirty)
+	if (!task->busy && !task->dirty && !task->driver->closing)
 		evtimer_add(task->timer, &now);
 }
 
@@ -347,7 +349,7 @@ int ush_driver_open(struct ush_driver **driver, const struct ush_driver_config *
 	ush_driver_stop_at(made, config->stop_at);
 	result = take_up(made, message);
 	if (result != 0) {
-		ush_driver_close(made);
+		ush_driver_abandon(made);
 		return result;
 	}
 	task_fill(made);
@@ -355,23 +357,23 @@ int ush_driver_open(struct ush_driver **driver, const struct ush_driver_config *
 	return 0;
 }
 
-void ush_driver_close(struct ush_driver *driver)
+void ush_driver_abandon(struct ush_driver *driver)
 {
 	if (driver == NULL)
 		return;
+	driver->closing = true;
+	evtimer_del(driver->fill_timer);
 	for (uint32_t i = 0; i < 4096; i++) {
-		while (driver->buckets[i] != NULL) {
-			struct task *task = driver->buckets[i];
-
+		for (struct task *task = driver->buckets[i]; task != NULL; task = task->next) {
+			evtimer_del(task->timer);
 			if (task->pay_done != NULL)
 				task->pay_done(task->context, -USH_ESTOPPED, NULL);
 			if (task->back_done != NULL)
 				task->back_done(task->context, -USH_ESTOPPED, NULL);
-			task_free(task);
+			task->pay_done = NULL;
+			task->back_done = NULL;
 		}
 	}
-	event_free(driver->fill_timer);
-	free(driver);
 }
 
 uint32_t ush_driver_busy(const struct ush_driver *driver)
@@ -417,6 +419,8 @@ static void on_begin(void *context, int result)
 
 	if (result == 0)
 		task = task_find(begin->driver, begin->row.id, false);
+	if (result == 0 && begin->driver->closing)
+		result = -USH_ESTOPPED;
 	if (result != 0) {
 		begin->done(begin->context, result, NULL);
 	} else if (begin->found && (task == NULL || task->pay_done != NULL)) {

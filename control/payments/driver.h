@@ -28,6 +28,8 @@ struct ush_driver_config {
 	uint32_t poll_ms;     /* an intent whose payer is busy is looked at so often */
 	uint32_t back_off_ms; /* the first pause after an unknown outcome; doubled up to 64 times */
 	uint32_t refunds_max; /* under way at once */
+	/* Within a job: whose a hold is now, after transfers; 0: not known. NULL: the payer's. */
+	uint64_t (*owner)(struct ush_db_conn *conn, uint64_t hold);
 	/* For tests: "NAME" or "NAME:N": stops itself (SIGSTOP) there, the Nth time. NULL: off. */
 	const char *stop_at;
 };
@@ -36,7 +38,8 @@ struct ush_driver_config {
 struct ush_pay_order {
 	uint64_t hold, user;
 	uint32_t event, version; /* of the hold that was priced */
-	int64_t amount;          /* minor units, not 0 */
+	int64_t amount;          /* minor units, what usherd says; not 0 */
+	int64_t fee;             /* on top of it, for the payer; not negative */
 	char currency[4];        /* lower case */
 	struct ush_leg legs[USH_LEG_COUNT_MAX];
 	uint32_t leg_count;
@@ -58,7 +61,7 @@ struct ush_back_row {
 	int64_t id, payment;
 	uint64_t hold, user;
 	uint32_t event, version, begun_version, asked;
-	int64_t amount, created_us;
+	int64_t amount, fee, created_us; /* both go back */
 	struct ush_leg legs[USH_LEG_COUNT_MAX];
 	uint32_t leg_count; /* 0: all */
 	struct ush_back back;
@@ -70,9 +73,10 @@ extern const struct ush_db_step ush_payments_schema[];
 /* Takes up everything that is not over. */
 int ush_driver_open(struct ush_driver **driver, const struct ush_driver_config *config,
 	struct ush_message *message);
-/* What is under way is left as it was written down. by: after the link, the provider's fetch and
- * the database were closed, for they call back. */
-void ush_driver_close(struct ush_driver *driver);
+/* Nothing is begun from here; who waits is called back with -USH_ESTOPPED. What the link, the fetch
+ * and the database still have under way may call into the driver later, so its memory stays: the
+ * process is about to end. What is under way is left as it was written down. */
+void ush_driver_abandon(struct ush_driver *driver);
 
 /* result: 0; -USH_EBUSY: another payment of the hold is under way, or try later; -USH_ENOENT. row:
  * borrowed; NULL with an error. */
@@ -92,9 +96,11 @@ void ush_driver_webhook(struct ush_driver *driver, const struct ush_webhook *web
 	void (*done)(void *context, int result), void *context);
 
 /* Refunds seats of a sold hold, or all of it (leg_count 0). key: the same again is the same refund;
- * up to 60 bytes. user: the owner of the hold now. Calls back when it is over. done may be NULL. */
+ * up to 60 bytes. user: the owner of the hold now. fee: what goes back of it with some of the seats
+ * (of all of them: what is left of it). Calls back when it is over. done may be NULL. */
 void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t hold, uint64_t user,
-	const struct ush_leg *legs, uint32_t leg_count, ush_driver_back_done *done, void *context);
+	const struct ush_leg *legs, uint32_t leg_count, int64_t fee, ush_driver_back_done *done,
+	void *context);
 /* Refunds everything that is sold of an event, whole; goes on after a restart. Calls back (row
  * NULL) when that is kept, not when it is over. */
 void ush_driver_refund_event(

@@ -37,10 +37,17 @@ static int find_payment(struct ush_db_conn *conn, uint64_t hold, int64_t *id)
 static int insert(struct ush_db_conn *conn, struct ush_back_row *row, const char *key)
 {
 	struct ush_pay_row pay;
+	int64_t given_back = 0;
 
 	if (rows_pay_get(conn, row->payment, &pay) != 1)
 		return -USH_EIO;
 	row->event = pay.order.event;
+	if (ush_db_get(conn,
+		    "SELECT CAST(COALESCE(SUM(fee), 0) AS BIGINT) FROM payments_refunds WHERE payment = ? AND step < 8",
+		    "i", row->payment, "i", &given_back) != 1)
+		return -USH_EIO;
+	if (row->leg_count == 0 || row->fee > pay.order.fee - given_back)
+		row->fee = pay.order.fee - given_back;
 	snprintf(row->intent, sizeof(row->intent), "%s", pay.intent);
 	return rows_back_insert(conn, row, key) == 1 ? 0 : -USH_EIO;
 }
@@ -78,6 +85,8 @@ static void on_refund(void *context, int result)
 	struct ush_driver *driver = ask->driver;
 	struct task *task = NULL;
 
+	if (result == 0 && driver->closing)
+		result = -USH_ESTOPPED;
 	if (result == 0 && !ush_back_is_over(&ask->row.back)) {
 		task = task_find(driver, ask->row.id, true);
 		/* Those asked for by name do not queue behind a cancelled event. */
@@ -94,7 +103,8 @@ static void on_refund(void *context, int result)
 }
 
 void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t hold, uint64_t user,
-	const struct ush_leg *legs, uint32_t leg_count, ush_driver_back_done *done, void *context)
+	const struct ush_leg *legs, uint32_t leg_count, int64_t fee, ush_driver_back_done *done,
+	void *context)
 {
 	struct ask *ask = calloc(1, sizeof(*ask));
 
@@ -110,6 +120,7 @@ void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t hold
 	if (leg_count > 0)
 		memcpy(ask->row.legs, legs, leg_count * sizeof(legs[0]));
 	ask->row.leg_count = leg_count;
+	ask->row.fee = fee;
 	ask->row.back.step = USH_BACK_LOOK;
 	ask->row.created_us = rows_now_us();
 	ush_db_run(driver->config.db, USH_DB_WRITE, refund_job, on_refund, ask);
@@ -168,7 +179,11 @@ static int fetch_cancelled(struct ush_db_conn *conn, struct fill *fill)
 		row->id = rows_new_id();
 		row->payment = ids[i];
 		row->hold = pay.pay.late ? pay.sold_hold : pay.order.hold;
-		row->user = pay.order.user;
+		row->user = fill->driver->config.owner != NULL
+				    ? fill->driver->config.owner(conn, row->hold)
+				    : pay.order.user;
+		if (row->user == 0)
+			row->user = pay.order.user;
 		row->back.step = USH_BACK_LOOK;
 		row->created_us = rows_now_us();
 		snprintf(key, sizeof(key), "cancelled-%" PRId64, ids[i]);
@@ -201,7 +216,7 @@ static void on_fill(void *context, int result)
 	struct ush_driver *driver = fill->driver;
 	const struct timeval later = {.tv_sec = 1};
 
-	if (result == -USH_ESTOPPED) {
+	if (result == -USH_ESTOPPED || driver->closing) {
 		free(fill);
 		return;
 	}
@@ -227,6 +242,8 @@ void task_fill(struct ush_driver *driver)
 		driver->config.refunds_max < FETCH_MAX ? driver->config.refunds_max : FETCH_MAX;
 	struct fill *fill;
 
+	if (driver->closing)
+		return;
 	if (driver->filling) {
 		driver->fill_again = true;
 		return;

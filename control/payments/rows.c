@@ -21,7 +21,7 @@ const struct ush_db_step ush_payments_schema[] = {
 		.sqlite =
 			"CREATE TABLE payments_attempts(id BIGINT PRIMARY KEY, event BIGINT NOT NULL,"
 			" hold BIGINT NOT NULL, owner BIGINT NOT NULL, version BIGINT NOT NULL,"
-			" amount BIGINT NOT NULL, currency TEXT NOT NULL, legs TEXT NOT NULL,"
+			" amount BIGINT NOT NULL, fee BIGINT NOT NULL, currency TEXT NOT NULL, legs TEXT NOT NULL,"
 			" step BIGINT NOT NULL, reason BIGINT NOT NULL, late BIGINT NOT NULL,"
 			" n_create BIGINT NOT NULL, n_capture BIGINT NOT NULL, n_cancel BIGINT NOT NULL,"
 			" n_refund BIGINT NOT NULL, attempt BIGINT NOT NULL, pay_version BIGINT NOT NULL,"
@@ -34,7 +34,7 @@ const struct ush_db_step ush_payments_schema[] = {
 			"CREATE TABLE payments_refunds(id BIGINT PRIMARY KEY, key TEXT NOT NULL UNIQUE,"
 			" payment BIGINT NOT NULL, event BIGINT NOT NULL, hold BIGINT NOT NULL,"
 			" owner BIGINT NOT NULL, version BIGINT NOT NULL, begun_version BIGINT NOT NULL,"
-			" asked BIGINT NOT NULL, amount BIGINT NOT NULL, legs TEXT NOT NULL,"
+			" asked BIGINT NOT NULL, amount BIGINT NOT NULL, fee BIGINT NOT NULL, legs TEXT NOT NULL,"
 			" step BIGINT NOT NULL, n_refund BIGINT NOT NULL, intent TEXT NOT NULL,"
 			" refund TEXT NOT NULL, error TEXT NOT NULL, created_us BIGINT NOT NULL,"
 			" changed_us BIGINT NOT NULL);"
@@ -101,13 +101,13 @@ int rows_pay_insert(struct ush_db_conn *conn, const struct ush_pay_row *row)
 
 	write_legs(legs, order->legs, order->leg_count);
 	return (int)ush_db_exec(conn,
-		"INSERT INTO payments_attempts(id, event, hold, owner, version, amount, currency,"
+		"INSERT INTO payments_attempts(id, event, hold, owner, version, amount, fee, currency,"
 		" legs, step, reason, late, n_create, n_capture, n_cancel, n_refund, attempt,"
 		" pay_version, sold_hold, pay_by_us, created_us, changed_us, intent, secret, error)"
-		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?, ?, '', '', '')",
-		"iiiiiittiii", row->id, (int64_t)order->event, (int64_t)order->hold,
-		(int64_t)order->user, (int64_t)order->version, order->amount, order->currency, legs,
-		(int64_t)row->pay.step, row->created_us, row->created_us);
+		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?, ?, '', '', '')",
+		"iiiiiiittiii", row->id, (int64_t)order->event, (int64_t)order->hold,
+		(int64_t)order->user, (int64_t)order->version, order->amount, order->fee,
+		order->currency, legs, (int64_t)row->pay.step, row->created_us, row->created_us);
 }
 
 int rows_pay_save(struct ush_db_conn *conn, const struct ush_pay_row *row)
@@ -136,7 +136,7 @@ int rows_pay_get(struct ush_db_conn *conn, int64_t id, struct ush_pay_row *row)
 	struct ush_db_rows *rows = ush_db_query(conn,
 		"SELECT event, hold, owner, version, amount, currency, legs, step, reason, late,"
 		" n_create, n_capture, n_cancel, n_refund, attempt, pay_version, sold_hold,"
-		" pay_by_us, created_us, intent, secret, error FROM payments_attempts WHERE id = ?",
+		" pay_by_us, created_us, intent, secret, error, fee FROM payments_attempts WHERE id = ?",
 		"i", id);
 	struct ush_pay_order *order = &row->order;
 
@@ -166,6 +166,7 @@ int rows_pay_get(struct ush_db_conn *conn, int64_t id, struct ush_pay_row *row)
 	copy(row->intent, sizeof(row->intent), ush_db_text(rows, 19));
 	copy(row->secret, sizeof(row->secret), ush_db_text(rows, 20));
 	copy(row->error, sizeof(row->error), ush_db_text(rows, 21));
+	order->fee = ush_db_int(rows, 22);
 	ush_db_end(rows);
 	return 1;
 }
@@ -177,11 +178,11 @@ int rows_back_insert(struct ush_db_conn *conn, const struct ush_back_row *row, c
 	write_legs(legs, row->legs, row->leg_count);
 	return (int)ush_db_exec(conn,
 		"INSERT INTO payments_refunds(id, key, payment, event, hold, owner, version,"
-		" begun_version, asked, amount, legs, step, n_refund, intent, refund, error,"
-		" created_us, changed_us) VALUES(?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, 0, ?, '', '', ?, ?)",
-		"itiiiititii", row->id, key, row->payment, (int64_t)row->event, (int64_t)row->hold,
-		(int64_t)row->user, legs, (int64_t)row->back.step, row->intent, row->created_us,
-		row->created_us);
+		" begun_version, asked, amount, fee, legs, step, n_refund, intent, refund, error,"
+		" created_us, changed_us) VALUES(?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, ?, 0, ?, '', '', ?, ?)",
+		"itiiiiititii", row->id, key, row->payment, (int64_t)row->event, (int64_t)row->hold,
+		(int64_t)row->user, row->fee, legs, (int64_t)row->back.step, row->intent,
+		row->created_us, row->created_us);
 }
 
 int rows_back_save(struct ush_db_conn *conn, const struct ush_back_row *row)
@@ -198,7 +199,7 @@ int rows_back_get(struct ush_db_conn *conn, int64_t id, struct ush_back_row *row
 {
 	struct ush_db_rows *rows = ush_db_query(conn,
 		"SELECT payment, event, hold, owner, version, begun_version, asked, amount, legs,"
-		" step, n_refund, intent, refund, error, created_us FROM payments_refunds"
+		" step, n_refund, intent, refund, error, created_us, fee FROM payments_refunds"
 		" WHERE id = ?",
 		"i", id);
 
@@ -221,6 +222,7 @@ int rows_back_get(struct ush_db_conn *conn, int64_t id, struct ush_back_row *row
 	copy(row->refund, sizeof(row->refund), ush_db_text(rows, 12));
 	copy(row->error, sizeof(row->error), ush_db_text(rows, 13));
 	row->created_us = ush_db_int(rows, 14);
+	row->fee = ush_db_int(rows, 15);
 	ush_db_end(rows);
 	return 1;
 }

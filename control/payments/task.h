@@ -35,7 +35,8 @@ struct ush_driver {
 	struct task *buckets[4096];
 	uint32_t pays, backs;
 	bool filling, fill_again; /* refunds are being fetched */
-	bool cancelled;           /* there are cancelled events */
+	bool closing;
+	bool cancelled; /* there are cancelled events */
 	struct event *fill_timer;
 	char stop_at[64];
 	uint32_t stop_count;

@@ -98,6 +98,7 @@ static void begin(const json_t *command, void *tag)
 		.event = (uint32_t)number(command, "event"),
 		.version = (uint32_t)number(command, "version"),
 		.amount = number(command, "amount"),
+		.fee = 100,
 		.currency = "eur"};
 
 	order.leg_count = read_legs(command, order.legs);
@@ -122,7 +123,7 @@ static void obey(const json_t *command)
 
 		ush_driver_refund(driver, json_string_value(json_object_get(command, "key")),
 			(uint64_t)number(command, "hold"), (uint64_t)number(command, "user"), legs,
-			count, on_back, tag);
+			count, 50, on_back, tag);
 	} else if (strcmp(what, "refund_event") == 0) {
 		ush_driver_refund_event(driver, (uint32_t)number(command, "event"), on_back, tag);
 	} else if (strcmp(what, "stop_at") == 0) {

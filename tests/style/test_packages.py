@@ -21,7 +21,7 @@ PROGRAMS = {
     "pgrep": "procps", "ping": "iputils-ping", "pkg-config": "pkg-config",
     "redis-benchmark": "redis-tools", "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools",
     "redis-server": "redis-tools", "setpriv": "util-linux", "spin": "spin", "sysctl": "procps",
-    "taskset": "util-linux", "unshare": "util-linux", "tcpreplay": "tcpreplay", "tshark": "tshark", "umount": "mount", "wrk": "wrk", "zbarimg": "zbar-tools",
+    "taskset": "util-linux", "nginx": "nginx-light", "openssl": "openssl", "unshare": "util-linux", "tcpreplay": "tcpreplay", "tshark": "tshark", "umount": "mount", "wrk": "wrk", "zbarimg": "zbar-tools",
 }
 # Of Debian's Python; whoever imports one does without where it is not there.
 PYTHON = {"jwt": "python3-jwt"}
