@@ -118,7 +118,8 @@ static bool same_user(struct sim *sim, struct ush_engine *fresh, uint32_t event,
 	}
 	same = line[0]->seats == line[1]->seats && line[0]->answer_count == line[1]->answer_count &&
 	       same_times(engine, line);
-	for (uint32_t a = line[0]->answer, b = line[1]->answer, n = line[0]->answer_count;
+	for (uint32_t a = ush_user_newest(line[0]), b = ush_user_newest(line[1]),
+		      n = line[0]->answer_count;
 		same && n > 0; n--) {
 		const struct ush_accepted *x = &sim->engine->users.answers[a];
 		const struct ush_accepted *y = &fresh->users.answers[b];

@@ -30,8 +30,8 @@
 struct ush_catalogue {
 	const struct ush_core *core;
 	struct event *tick;
-	bool ticking;   /* a look at the clock is under way */
-	uint32_t calls; /* to usherd, of the tick */
+	struct tick_look *look; /* at what is due; NULL: none under way */
+	uint32_t ticks;
 };
 
 /* ---- times.c ---- */
@@ -68,6 +68,12 @@ json_t *cat_venue_read(struct ush_db_conn *conn, int64_t venue);
 int cat_plan_put(struct ush_db_conn *conn, const char *source, size_t bytes, char plan[65],
 	struct ush_message *message);
 
+/* Takes an event out of the search. */
+void cat_event_hide(struct ush_db_conn *conn, int64_t event);
+/* ret: 0, and the longest run of seats side by side and all seats of a plan that are on sale. */
+int cat_plan_seats(const void *image, size_t bytes, int64_t *together, int64_t *free_seats);
+/* A request to usherd about an event. */
+void cat_request_init(struct ush_request *request, enum ush_op op, int64_t event);
 /* When the clock has something to do for an event next; 0: never. */
 int64_t cat_due(const json_t *event);
 
@@ -135,15 +141,5 @@ int cat_csv_next(struct cat_csv *csv, json_t **fields, struct cat_fault *fault);
 /* Reads an import and checks all of it. ret: {"events": [...], "errors": [...]}; each event has the
  * API's members and `line`. */
 json_t *cat_import_read(const char *text, size_t bytes, bool csv);
-/* ---- routes ---- */
-
-void cat_import_handle(struct ush_http_request *request, void *context);
-
-/* ---- publish.c ---- */
-
-void cat_publish_handle(struct ush_http_request *request, void *context);
-void cat_status_handle(struct ush_http_request *request, void *context);
-int cat_tick_open(struct ush_catalogue *catalogue);
-void cat_tick_close(struct ush_catalogue *catalogue);
 
 #endif /* USH_CATALOGUE_INTERNAL_H */

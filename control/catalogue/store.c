@@ -207,17 +207,18 @@ static void append_tag(char *text, size_t size, char kind, const char *what)
 	free(words);
 }
 
-/* Takes an event out of the index. */
-static void hide(struct ush_db_conn *conn, int64_t event)
+void cat_event_hide(struct ush_db_conn *conn, int64_t event)
 {
 	int64_t key;
 
 	if (ush_db_get(conn, "SELECT key FROM catalogue_hits WHERE event = ?", "i", event, "i",
 		    &key) != 1)
 		return;
-	/* The index reads what it held from the row, so it comes first. */
-	if (!ush_db_conn_is_postgres(conn))
+	if (!ush_db_conn_is_postgres(conn)) {
+		/* The index reads what it held from the row, so it comes first. */
 		ush_db_exec(conn, "DELETE FROM catalogue_words WHERE rowid = ?", "i", key);
+		ush_db_exec(conn, "DELETE FROM catalogue_texts WHERE key = ?", "i", key);
+	}
 	ush_db_exec(conn, "DELETE FROM catalogue_hits WHERE key = ?", "i", key);
 }
 
@@ -263,12 +264,19 @@ static void show(struct ush_db_conn *conn, const json_t *event, const json_t *ve
 {
 	static const char sqlite[] =
 		"INSERT INTO catalogue_hits(key, event, category, city, price_min, price_max,"
-		" together, month, name_words, people_words, place_words, tags, more_words)"
-		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+		" together, month, name_words, people_words, place_words)"
+		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	static const char postgres[] =
 		"INSERT INTO catalogue_hits(key, event, category, city, price_min, price_max,"
-		" together, month, name_words, people_words, place_words, tags, more_words, words)"
-		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, to_tsvector('simple', ?))";
+		" together, month, name_words, people_words, place_words, words)"
+		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, to_tsvector('simple', ?))";
+	/* The row first: the index may look at it. */
+	static const char *const texts[] = {
+		"INSERT INTO catalogue_texts(key, name_words, people_words, place_words, tags,"
+		" more_words) VALUES(?, ?, ?, ?, ?, ?)",
+		"INSERT INTO catalogue_words(rowid, name_words, people_words, place_words, tags,"
+		" more_words) VALUES(?, ?, ?, ?, ?, ?)",
+	};
 	int64_t number = cat_int(event, "event"), starts = cat_int(event, "starts_us");
 	int64_t key = starts / 60000000 << 32 | number;
 	char all[sizeof(struct words) + 8];
@@ -279,21 +287,20 @@ static void show(struct ush_db_conn *conn, const json_t *event, const json_t *ve
 		words.tags, words.more);
 #define FORMAT \
 	"iittii" \
-	"iittttt"
+	"iittt"
 #define VALUES \
 	key, number, cat_text(event, "category"), cat_text(venue, "city"), \
 		cat_int(event, "price_min"), cat_int(event, "price_max"), \
 		cat_int(event, "together"), month_of(starts), words.name, words.people, \
-		words.place, words.tags, words.more
+		words.place
 	if (ush_db_conn_is_postgres(conn)) {
 		ush_db_exec(conn, postgres, FORMAT "t", VALUES, all);
 		return;
 	}
 	ush_db_exec(conn, sqlite, FORMAT, VALUES);
-	ush_db_exec(conn,
-		"INSERT INTO catalogue_words(rowid, name_words, people_words, place_words, tags,"
-		" more_words) VALUES(?, ?, ?, ?, ?, ?)",
-		"ittttt", key, words.name, words.people, words.place, words.tags, words.more);
+	for (size_t i = 0; i < 2; i++)
+		ush_db_exec(conn, texts[i], "ittttt", key, words.name, words.people, words.place,
+			words.tags, words.more);
 #undef FORMAT
 #undef VALUES
 }
@@ -304,7 +311,8 @@ int64_t cat_due(const json_t *event)
 {
 	int64_t status = cat_int(event, "status"), until = cat_int(event, "sale_until_us");
 
-	if (cat_int(event, "published_us") == 0 || cat_int(event, "sale_closed") != 0)
+	if (cat_int(event, "published_us") == 0 || cat_int(event, "sale_closed") != 0 ||
+		*cat_text(event, "plan") == '\0')
 		return 0;
 	if (status == USH_EVENT_STATUS_DRAFT)
 		return cat_int(event, "sale_from_us") > 0 ? cat_int(event, "sale_from_us") : 1;
@@ -389,7 +397,7 @@ int64_t cat_event_write(struct ush_db_conn *conn, json_t *event)
 		if (json_object_get(event, "together") == NULL)
 			json_object_set_new(event, "together", json_integer(-1));
 	} else {
-		hide(conn, cat_int(event, "event"));
+		cat_event_hide(conn, cat_int(event, "event"));
 	}
 	write_row(conn, event);
 	write_cast(conn, event);

@@ -25,6 +25,8 @@
 #include "daemon/core.h"
 #include "daemon/log.h"
 #include "daemon/modules.h"
+#include "daemon/openapi.h"
+#include "daemon/secure.h"
 #include "daemon/settings.h"
 #include "http/counters.h"
 #include "http/server.h"
@@ -32,19 +34,24 @@
 static const char usage[] =
 	"usage: usher-control [--config FILE] [--set SECTION.KEY=VALUE]... [--print-config]\n"
 	"       usher-control [--config FILE] [--set SECTION.KEY=VALUE]... orders rebuild|check\n"
+	"       usher-control [--config FILE] [--set SECTION.KEY=VALUE]... account ROLE MAIL\n"
 	"\n"
 	"Sells tickets over HTTP and takes the money; a client of usherd's control port.\n"
 	"\n"
 	"  --config FILE            INI; see --print-config for all settings\n"
 	"  --set SECTION.KEY=VALUE  above the file; repeatable\n"
 	"  --print-config           print the settings in effect, and end\n"
+	"  --print-routes           start, print the routes, and end: for tests\n"
 	"  --version, --help\n"
 	"  orders rebuild           make the tables of orders again from usherd's journal\n"
 	"  orders check             compare them with the journal; status 1 if they differ\n"
+	"  account ROLE MAIL        make MAIL's account that of a buyer, promoter or operator\n"
 	"\n"
 	"The log is a line of JSON for each event, on stderr; the line `ready` has the port.\n"
 	"SIGTERM and SIGINT end it when what is under way is answered. Exit status: 0; 1 cannot\n"
 	"start; 2 wrong options.\n";
+
+static bool print_routes;
 
 struct daemon {
 	struct ush_core core;
@@ -61,12 +68,12 @@ static int wrong(const char *text)
 	return 2;
 }
 
-/* out: tool: what `orders` is to do, or untouched. ret: -1 to go on, or the exit status. */
-static int read_options(int argc, char **argv, const char **tool)
+/* out: tool: the words of a tool, or untouched. ret: -1 to go on, or the exit status. */
+static int read_options(int argc, char **argv, char ***tool)
 {
 	static const struct option options[] = {{"config", 1, NULL, 'c'}, {"set", 1, NULL, 's'},
-		{"print-config", 0, NULL, 'p'}, {"version", 0, NULL, 'v'}, {"help", 0, NULL, 'h'},
-		{0}};
+		{"print-config", 0, NULL, 'p'}, {"print-routes", 0, NULL, 'r'},
+		{"version", 0, NULL, 'v'}, {"help", 0, NULL, 'h'}, {0}};
 	struct ush_message message;
 	bool print = false;
 	int option;
@@ -91,11 +98,14 @@ static int read_options(int argc, char **argv, const char **tool)
 		if (option == 's' && ush_settings_set(optarg, &message) != 0)
 			return wrong(message.text);
 		print = print || option == 'p';
+		print_routes = print_routes || option == 'r';
 	}
 	if (optind + 2 == argc && strcmp(argv[optind], "orders") == 0 &&
 		(strcmp(argv[optind + 1], "rebuild") == 0 ||
 			strcmp(argv[optind + 1], "check") == 0))
-		*tool = argv[optind + 1];
+		*tool = argv + optind;
+	else if (optind + 3 == argc && strcmp(argv[optind], "account") == 0)
+		*tool = argv + optind;
 	else if (optind < argc)
 		return wrong("an argument that means nothing");
 	if (print)
@@ -122,8 +132,16 @@ static void answer_readyz(struct ush_http_request *request, void *context)
 		ush_http_problem(request, 503, "not_ready", NULL, "%s", missing);
 }
 
-static const struct ush_http_route routes[] = {
-	{"GET", "/healthz", answer_healthz, 0, 0}, {"GET", "/readyz", answer_readyz, 0, 0}, {0}};
+static void answer_openapi(struct ush_http_request *request, void *context)
+{
+	(void)context;
+	ush_http_set(request, "Cache-Control", "public, max-age=300");
+	ush_http_answer(request, 200, "application/json", ush_openapi, ush_openapi_bytes);
+}
+
+static const struct ush_http_route routes[] = {{"GET", "/healthz", answer_healthz, 0, 0},
+	{"GET", "/readyz", answer_readyz, 0, 0}, {"GET", "/openapi.json", answer_openapi, 0, 0},
+	{0}};
 
 /* ---- start ---- */
 
@@ -226,7 +244,15 @@ static int start(struct daemon *daemon, struct ush_message *message)
 	if (ret != 0)
 		return ret;
 	ush_http_routes_add(daemon->core.http, routes, daemon);
-	ret = ush_modules_open(&daemon->core, message);
+	/* The port and the key are ours; threads begin in modules. */
+	ret = ush_secure_privileges(message);
+	if (ret == 0)
+		ret = ush_modules_open(&daemon->core, message);
+	if (ret == 0 && strcmp(ush_setting(NULL, "control", "seccomp"), "no") != 0) {
+		ret = ush_secure_calls(message);
+		if (ret != 0)
+			ush_modules_close(&daemon->core);
+	}
 	if (ret != 0) {
 		ush_http_server_close(daemon->core.http);
 		return ret;
@@ -281,11 +307,19 @@ static void run(struct daemon *daemon)
 	ush_http_server_drain(daemon->core.http);
 }
 
+static void print_route(void *context, const struct ush_http_route *route)
+{
+	(void)context;
+	printf("%s %s %s\n", route->method, route->path,
+		strcmp(route->method, "POST") != 0 || (route->flags & USH_HTTP_NO_KEY) ? "-"
+										       : "key");
+}
+
 int main(int argc, char **argv)
 {
 	struct ush_message message = {""};
 	struct daemon daemon = {0};
-	const char *tool = NULL;
+	char **tool = NULL;
 	int ret = read_options(argc, argv, &tool);
 
 	if (ret >= 0)
@@ -297,7 +331,12 @@ int main(int argc, char **argv)
 	USH_ASSERT(daemon.core.base != NULL);
 	if (tool != NULL) {
 		ret = read_core(&daemon, &message);
-		ret = ret != 0 ? 1 : ush_modules_orders(&daemon.core, tool, &message);
+		if (ret != 0)
+			ret = 1;
+		else if (strcmp(tool[0], "orders") == 0)
+			ret = ush_modules_orders(&daemon.core, tool[1], &message);
+		else
+			ret = ush_modules_account(&daemon.core, tool[1], tool[2], &message);
 		if (message.text[0] != '\0')
 			fprintf(stderr, "usher-control: %s\n", message.text);
 		event_base_free(daemon.core.base);
@@ -309,7 +348,10 @@ int main(int argc, char **argv)
 		event_base_free(daemon.core.base);
 		return 1;
 	}
-	run(&daemon);
+	if (print_routes)
+		ush_http_routes_each(daemon.core.http, print_route, NULL);
+	else
+		run(&daemon);
 	/* Streams tell their modules that they are gone while those are still there. */
 	ush_http_server_end(daemon.core.http);
 	ush_modules_close(&daemon.core);

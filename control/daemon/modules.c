@@ -3,7 +3,7 @@
  * The table of modules. A module that is built has USH_HAS_NAME (control/meson.build), a header
  * NAME/NAME.h, and in it ush_NAME_open, ush_NAME_close and ush_NAME_schema.
  *
- * Payments, entry, tickets and hooks have no headers yet: their includes come with them, above,
+ * Entry, tickets and hooks have no headers yet: their includes come with them, above,
  * like the others.
  *
  * They open in the order of the table: the filter of people/ is the first. They close in reverse.
@@ -31,6 +31,12 @@
 #endif
 #ifdef USH_HAS_ORDERS
 #include "orders/orders.h"
+#endif
+#ifdef USH_HAS_ENTRY
+#include "entry/entry.h"
+#endif
+#ifdef USH_HAS_PAYMENTS
+#include "payments/payments.h"
 #endif
 
 struct module {
@@ -130,6 +136,13 @@ static char *connection_of(const struct ush_core *core, struct ush_message *mess
 	return text;
 }
 
+/* A statement of a job failed; the text holds no values. by: a worker thread. */
+static void db_failed(void *context, int result, const char *text)
+{
+	(void)context;
+	ush_core_log(USH_CORE_WARN, "db", text, "error", ush_error_text(result), NULL);
+}
+
 static int open_db(struct ush_core *core, struct ush_message *message)
 {
 	const struct ush_db_step *steps[sizeof(modules) / sizeof(modules[0]) + 2];
@@ -149,8 +162,11 @@ static int open_db(struct ush_core *core, struct ush_message *message)
 			steps[count++] = module->schema;
 	steps[count] = NULL;
 	ret = ush_db_open(&core->db, connection, (uint32_t)readers, steps, core->base, message);
-	free(connection);
 	if (ret == 0)
+		ush_db_watch(core->db, db_failed, NULL);
+	free(connection);
+	/* Tools serve nothing. */
+	if (ret == 0 && core->http != NULL)
 		ret = ush_idempotency_open(&idempotency, core, message);
 	return ret;
 }
@@ -261,6 +277,43 @@ int ush_modules_orders(struct ush_core *core, const char *what, struct ush_messa
 	(void)core;
 	(void)what;
 	ush_message_set(message, "orders is not in this build");
+	return 1;
+#endif
+}
+
+int ush_modules_account(
+	struct ush_core *core, const char *role, const char *mail, struct ush_message *message)
+{
+#if defined(USH_HAS_PEOPLE) && defined(USH_HAS_DB)
+	static const struct {
+		const char *name;
+		enum ush_role role;
+	} roles[] = {{"buyer", USH_ROLE_BUYER}, {"promoter", USH_ROLE_PROMOTER},
+		{"operator", USH_ROLE_OPERATOR}};
+	uint64_t account = 0;
+	int error = -USH_EINVAL;
+
+	ush_message_set(message, "'%s' is no role: buyer, promoter or operator", role);
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		if (strcmp(role, roles[i].name) != 0)
+			continue;
+		message->text[0] = '\0';
+		error = open_db(core, message);
+		if (error != 0)
+			return 1;
+		error = ush_people_appoint(core->db, mail, roles[i].role, &account, message);
+		ush_db_close(core->db);
+		core->db = NULL;
+	}
+	if (error != 0)
+		return 1;
+	printf("{\"account\":\"u_%llu\",\"role\":\"%s\"}\n", (unsigned long long)account, role);
+	return 0;
+#else
+	(void)core;
+	(void)role;
+	(void)mail;
+	ush_message_set(message, "people is not in this build");
 	return 1;
 #endif
 }

@@ -19,5 +19,9 @@ const char *ush_modules_missing(const struct ush_core *core);
 
 /* The tool `orders`: what: "rebuild" or "check". Prints a line of JSON. ret: exit status. */
 int ush_modules_orders(struct ush_core *core, const char *what, struct ush_message *message);
+/* The tool `account`: gives the role to the account with that address; makes it if there is none.
+ * The same. */
+int ush_modules_account(
+	struct ush_core *core, const char *role, const char *mail, struct ush_message *message);
 
 #endif /* USH_DAEMON_MODULES_H */

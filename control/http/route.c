@@ -87,6 +87,13 @@ void ush_http_routes_add(
 		add_route(server, routes, context);
 }
 
+void ush_http_routes_each(const struct ush_http_server *server,
+	void (*each)(void *context, const struct ush_http_route *route), void *context)
+{
+	for (uint32_t i = 0; i < server->route_count; i++)
+		each(context, server->routes[i].route);
+}
+
 void ush_http_filter_add(struct ush_http_server *server, ush_http_filter *filter, void *context)
 {
 	USH_ASSERT(server->filter_count < USH_HTTP_FILTERS_MAX);
@@ -288,6 +295,11 @@ static bool key_is_good(const char *key)
 	return bytes > 0 && bytes < 256;
 }
 
+uint32_t ush_http_flags(const struct ush_http_request *request)
+{
+	return request->route->route->flags;
+}
+
 uint64_t ush_http_key_number(const struct ush_http_request *request)
 {
 	return request->key_number;
@@ -330,11 +342,20 @@ void ush_http_dispatch(struct ush_http_request *request)
 		ush_http_problem(request, 503, "busy", NULL, "Too much is under way; try again.");
 		return;
 	}
-	if (!find_route(request) || !check_body(request))
-		return;
-	for (uint32_t i = 0; i < server->filter_count; i++)
-		if (!server->filters[i].filter(request, server->filters[i].context))
+	if (find_route(request) && check_body(request))
+		ush_http_filter_resume(request);
+}
+
+void ush_http_filter_resume(struct ush_http_request *request)
+{
+	const struct ush_http_server *server = request->server;
+
+	while (request->filter_next < server->filter_count) {
+		const struct http_filter *next = &server->filters[request->filter_next++];
+
+		if (!next->filter(request, next->context))
 			return;
+	}
 	if (strcmp(request->method, "POST") == 0 &&
 		(request->route->route->flags & USH_HTTP_NO_KEY) == 0)
 		look_up_key(request);

@@ -99,12 +99,19 @@ struct ush_http_route {
 void ush_http_routes_add(
 	struct ush_http_server *server, const struct ush_http_route *routes, void *context);
 
+/* Calls `each` with every route. */
+void ush_http_routes_each(const struct ush_http_server *server,
+	void (*each)(void *context, const struct ush_http_route *route), void *context);
+
 /*
  * Runs before each handler (after framing and routing, before the idempotency key is looked at), in
  * the order added: sessions, API keys, rate limits. ret: true to go on; false: it has answered.
  */
 typedef bool ush_http_filter(struct ush_http_request *request, void *context);
 void ush_http_filter_add(struct ush_http_server *server, ush_http_filter *filter, void *context);
+/* A filter that has to ask elsewhere first returns false without an answer and calls this later,
+ * once: the filters behind it and the handler run. by: the loop; not from within the filter. */
+void ush_http_filter_resume(struct ush_http_request *request);
 
 /*
  * Where idempotent answers are kept (http/idempotency.c over db/, installed by the daemon). `begin`
@@ -131,7 +138,8 @@ void ush_http_key_replay(struct ush_http_request *request, uint32_t status, cons
 
 /* ---- requests ---- */
 
-/* Strings live as long as the request. NULL: there is none. */
+/* Strings live as long as the request, and until the handler that answered it returns to the loop.
+ * NULL: there is none. */
 const char *ush_http_method(const struct ush_http_request *request);
 const char *ush_http_path(const struct ush_http_request *request);
 /* A parameter of the route, percent-decoded. */
@@ -152,6 +160,9 @@ const char *ush_http_client(const struct ush_http_request *request);
 /* 16 hexadecimal digits, in the answer as X-Request-Id and in every line of the log about it. */
 const char *ush_http_id(const struct ush_http_request *request);
 const char *ush_http_origin(const struct ush_http_request *request); /* config.origin */
+
+/* ret: the flags of its route (enum ush_http_flag). by: filters. */
+uint32_t ush_http_flags(const struct ush_http_request *request);
 
 /* Who asks: set by the filter that knows, looked at by handlers. Freed with `release` when the
  * request ends. */

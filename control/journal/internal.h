@@ -156,6 +156,8 @@ struct ush_journal {
 	uint64_t segment_blocks;
 	ush_journal_block *watch;
 	void *watch_context;
+	ush_journal_ahead *show;
+	void *show_context;
 	/* Set by recovery. */
 	bool recovered;
 	uint64_t end_block;

@@ -97,6 +97,20 @@ typedef void ush_journal_block(void *context, const char *segment, uint64_t bloc
 /* Sets what ush_journal_recover shows each accepted block to. */
 void ush_journal_watch(struct ush_journal *journal, ush_journal_block *watch, void *context);
 
+/* How soon records are applied that are shown ahead: each is shown FAR, then NEAR. */
+enum ush_journal_distance {
+	USH_JOURNAL_FAR,
+	USH_JOURNAL_NEAR,
+};
+
+/* Some slots of a good block, pads among them, that are to be applied soon, unless replay ends
+ * before: for bringing near what they will touch. They need not be whole runs. */
+typedef void ush_journal_ahead(void *context, const struct ush_record *records, uint32_t count,
+	enum ush_journal_distance distance);
+
+/* Sets what ush_journal_recover shows records to, ahead of applying them. */
+void ush_journal_show(struct ush_journal *journal, ush_journal_ahead *show, void *context);
+
 /* Moves a value of the hash chain on by one block. in/out: chain. */
 void ush_journal_chain_next(uint8_t chain[USH_CHAIN_BYTES], const void *block);
 

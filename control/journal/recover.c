@@ -34,6 +34,14 @@ struct scan {
 	uint8_t last_type;
 };
 
+/* A good block that is to be replayed; the good one behind it, or NULL; whether it is the first
+ * that is looked at, so that nothing of it was shown yet. */
+struct good_block {
+	const uint8_t *data;
+	const uint8_t *next;
+	bool first;
+};
+
 int64_t segment_read(struct ush_journal *journal, int file, uint64_t at_block, uint64_t blocks)
 {
 	int64_t got = journal->disk->read(journal->disk->context, file, journal->read_buffer,
@@ -80,14 +88,57 @@ static int check_size(struct scan *scan, const struct segment *segment, int file
 	return -USH_ECORRUPT;
 }
 
-static int replay_block(struct scan *scan, const struct segment *segment, const uint8_t *data)
+/* Slots that are shown together, ahead of the replay; how many such groups ahead at first, and the
+ * second time. */
+#define SHOWN_SLOTS 8u
+#define SHOWN_FAR 4u
+#define SHOWN_NEAR 2u
+
+/* in: slot: of the block at hand, or, past its end, of the one that follows, if that is good. */
+static void show_group(const struct scan *scan, const struct good_block *block, uint32_t slot,
+	enum ush_journal_distance distance)
 {
+	const uint8_t *data = slot < USH_BLOCK_SLOTS ? block->data : block->next;
 	const struct ush_record *slots = (const struct ush_record *)(const void *)data;
+	uint32_t header;
+
+	if (data == NULL)
+		return;
+	slot &= USH_BLOCK_SLOTS - 1;
+	header = slot == 0;
+	scan->journal->show(
+		scan->journal->show_context, &slots[slot + header], SHOWN_SLOTS - header, distance);
+}
+
+/* The replay has come to `slot`, where a group begins. */
+static void show_ahead(const struct scan *scan, const struct good_block *block, uint32_t slot)
+{
+	if (scan->journal->show == NULL)
+		return;
+	if (slot == 0 && block->first) {
+		for (uint32_t i = 0; i < SHOWN_FAR; i++)
+			show_group(scan, block, i * SHOWN_SLOTS, USH_JOURNAL_FAR);
+		for (uint32_t i = 0; i < SHOWN_NEAR; i++)
+			show_group(scan, block, i * SHOWN_SLOTS, USH_JOURNAL_NEAR);
+	}
+	show_group(scan, block, slot + SHOWN_FAR * SHOWN_SLOTS, USH_JOURNAL_FAR);
+	show_group(scan, block, slot + SHOWN_NEAR * SHOWN_SLOTS, USH_JOURNAL_NEAR);
+}
+
+static int replay_block(
+	struct scan *scan, const struct segment *segment, const struct good_block *block)
+{
+	const uint8_t *data = block->data;
+	const struct ush_record *slots = (const struct ush_record *)(const void *)data;
+	uint32_t shown = 0;
 
 	for (uint32_t i = 1; i < USH_BLOCK_SLOTS;) {
 		const struct ush_record *r = &slots[i];
 		uint32_t run = block_run(data, scan->at, i);
 		int error;
+
+		for (; shown <= i; shown += SHOWN_SLOTS)
+			show_ahead(scan, block, shown);
 
 		if (run == 0)
 			return block_error(scan, segment, -USH_ECORRUPT, BLOCK_GOOD,
@@ -105,9 +156,11 @@ static int replay_block(struct scan *scan, const struct segment *segment, const 
 	return 0;
 }
 
-static int accept_block(struct scan *scan, const struct segment *segment, const uint8_t *data)
+static int accept_block(
+	struct scan *scan, const struct segment *segment, const struct good_block *block)
 {
 	struct ush_journal *journal = scan->journal;
+	const uint8_t *data = block->data;
 	struct ush_block_header header;
 	uint64_t chain_block;
 	int error;
@@ -115,7 +168,7 @@ static int accept_block(struct scan *scan, const struct segment *segment, const 
 	memcpy(&header, data, sizeof(header));
 	if (journal->watch != NULL)
 		journal->watch(journal->watch_context, segment->name, scan->at, &header, data);
-	error = replay_block(scan, segment, data);
+	error = replay_block(scan, segment, block);
 	if (error != 0)
 		return error;
 	chain_block = scan->at - ush_min64(header.chain_lag, scan->at - FIRST_BLOCK);
@@ -250,6 +303,7 @@ static int take_chunk(struct scan *scan, uint32_t segment_index, const struct ch
 	uint64_t limit, bool opens, bool *settled)
 {
 	const struct segment *segment = &scan->journal->segments.items[segment_index];
+	struct good_block block = {.first = true};
 	int error = 0;
 
 	for (int64_t i = 0; i < chunk->got && error == 0; i++) {
@@ -263,8 +317,13 @@ static int take_chunk(struct scan *scan, uint32_t segment_index, const struct ch
 		}
 		if (opens && scan->at == segment->first)
 			error = check_open(scan, segment, data);
+		block.data = data;
+		block.next = i + 1 < chunk->got && chunk->kinds[i + 1] == BLOCK_GOOD
+				     ? data + USH_BLOCK_BYTES
+				     : NULL;
 		if (error == 0)
-			error = accept_block(scan, segment, data);
+			error = accept_block(scan, segment, &block);
+		block.first = false;
 	}
 	return error;
 }
@@ -342,6 +401,12 @@ void ush_journal_watch(struct ush_journal *journal, ush_journal_block *watch, vo
 {
 	journal->watch = watch;
 	journal->watch_context = context;
+}
+
+void ush_journal_show(struct ush_journal *journal, ush_journal_ahead *show, void *context)
+{
+	journal->show = show;
+	journal->show_context = context;
 }
 
 /* ret: place in the list of the segment that holds the block: the last one that begins at or before

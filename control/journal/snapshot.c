@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "journal/internal.h"
 #include "journal/snapshot.h"
@@ -318,6 +319,23 @@ static const char *check_file(struct ush_snapshot *s, uint64_t file_bytes)
 	return NULL;
 }
 
+/* A file read whole comes in parts this large: several requests to the device at once, where
+ * READ_BYTES are one or two. */
+#define FILE_READ_BYTES ((uint64_t)8 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* ret: memory for a file, in pages that are as large as the system has: a small one is dearer to
+ * get than to fill. */
+static uint8_t *file_memory(uint64_t bytes)
+{
+	size_t page = bytes < HUGE_PAGE ? PAGE : HUGE_PAGE;
+	uint8_t *memory = aligned_alloc(page, align(bytes, page));
+
+	if (memory != NULL && page == HUGE_PAGE)
+		(void)madvise(memory, align(bytes, page), MADV_HUGEPAGE);
+	return memory;
+}
+
 int64_t file_read(const struct ush_disk *disk, const char *name, uint8_t **data)
 {
 	int file = disk->open(disk->context, name, false);
@@ -326,12 +344,13 @@ int64_t file_read(const struct ush_disk *disk, const char *name, uint8_t **data)
 	if (file < 0)
 		return file;
 	size = disk->size(disk->context, file);
-	*data = size < 0 ? NULL : aligned_alloc(PAGE, align((uint64_t)size + 1, PAGE));
+	*data = size < 0 ? NULL : file_memory((uint64_t)size + 1);
 	if (size >= 0 && *data == NULL)
 		size = -USH_ENOMEM;
 	while (at < size && got > 0) {
 		got = disk->read(disk->context, file, *data + at,
-			(size_t)ush_min64((uint64_t)align((uint64_t)(size - at), PAGE), READ_BYTES),
+			(size_t)ush_min64(
+				(uint64_t)align((uint64_t)(size - at), PAGE), FILE_READ_BYTES),
 			(uint64_t)at);
 		at += got > 0 ? got : 0;
 	}

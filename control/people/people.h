@@ -51,6 +51,24 @@ const struct ush_who *ush_who(const struct ush_http_request *request);
  * or 403 was answered. */
 const struct ush_who *ush_who_must(struct ush_http_request *request, uint32_t roles);
 
+/* ret: 1 if the user registered as a fan of the event with a verified telephone or mail; 0;
+ * negative. Within a job. */
+int ush_people_is_fan(struct ush_db_conn *conn, uint64_t user, uint32_t event);
+
+/*
+ * What a module keeps about a user, for its export and its deletion; registered before the server
+ * serves, at most 8. take: within a read job: adds what there is (*out: a new reference, or NULL).
+ * drop: within a write job: removes or pseudonymises what need not be kept. ret: 0 or negative.
+ */
+void ush_people_keeper(struct ush_people *people, const char *name,
+	int (*take)(struct ush_db_conn *conn, uint64_t user, json_t **out),
+	int (*drop)(struct ush_db_conn *conn, uint64_t user));
+
+/* Makes an account of that role, or gives it to the one with that address. For `usher-control
+ * account`. ret: 0 and *account; negative with a message. by: without the loop. */
+int ush_people_appoint(struct ush_db *db, const char *mail, enum ush_role role, uint64_t *account,
+	struct ush_message *message);
+
 /* Within a job: an e-mail address of a user (malloced) or NULL. For mail alone. */
 char *ush_people_mail_of(struct ush_db_conn *conn, uint64_t user);
 /* Within a write job: one line of the audit log. text: what was done, without personal data. */

@@ -20,13 +20,13 @@ static int remember(struct ush_state *state, const struct ush_record *r, struct 
 	uint64_t hold, uint64_t sequence, uint8_t op, struct ush_message *message)
 {
 	uint32_t loops = state->users->loop_count;
-	uint32_t start = ush_hold_id_index(hold) % loops;
+	uint32_t start = loops == 1 ? 0 : ush_hold_id_index(hold) % loops;
 
 	if (r->request_id == 0 || (r->request_id <= line->window_top &&
 					  line->window_top - r->request_id >= USH_REQUEST_WINDOW))
 		return bad(r, message, "a request id below the user's window");
 	for (uint32_t i = 0; i < loops; i++) {
-		uint32_t loop = (start + i) % loops;
+		uint32_t loop = start + i < loops ? start + i : start + i - loops;
 		if (!ush_answer_available(state->users, loop))
 			continue;
 		struct ush_accepted *answer =
@@ -658,58 +658,6 @@ static int apply_time(struct ush_state *state, const struct ush_record *r)
 	return 0;
 }
 
-static bool has_legs(uint8_t type)
-{
-	return type == USH_RECORD_TYPE_HOLD || type == USH_RECORD_TYPE_LATE ||
-	       type == USH_RECORD_TYPE_OFFER || type == USH_RECORD_TYPE_WAIT_OPEN ||
-	       type == USH_RECORD_TYPE_BLOCK || type == USH_RECORD_TYPE_UNBLOCK ||
-	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_REFUND_BEGIN ||
-	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
-	       type == USH_RECORD_TYPE_ROOM_OPEN || type == USH_RECORD_TYPE_ROOM_DRAW;
-}
-
-static bool gives_back(uint8_t type)
-{
-	return type == USH_RECORD_TYPE_RELEASE || type == USH_RECORD_TYPE_EXPIRE ||
-	       type == USH_RECORD_TYPE_CUT || type == USH_RECORD_TYPE_PAY_END ||
-	       type == USH_RECORD_TYPE_REFUND_END || type == USH_RECORD_TYPE_SWAP ||
-	       type == USH_RECORD_TYPE_UNBLOCK;
-}
-
-/* out: *keeps: KEEP records at its end; *priced, *timed: 1 if a PRICES record, a USER_TIME record
- * stands behind them. */
-static int check_run(const struct ush_record *records, uint32_t count, uint32_t *keeps,
-	uint32_t *priced, uint32_t *timed, struct ush_message *message)
-{
-	const struct ush_record *r = &records[0];
-	uint32_t own = count;
-	bool kept = false;
-
-	*timed = count > 1 && records[count - 1].type == USH_RECORD_TYPE_USER_TIME;
-	own -= *timed;
-	*priced = own > 1 && records[own - 1].type == USH_RECORD_TYPE_PRICES;
-	own -= *priced;
-	if (r->type == 0 || r->type >= USH_RECORD_TYPE_COUNT)
-		return bad(r, message, "unknown record type");
-	for (uint32_t i = 0; i < count; i++) {
-		bool last = i >= own;
-
-		kept = kept || (i > 0 && records[i].type == USH_RECORD_TYPE_KEEP);
-		*keeps += kept && !last;
-		if (records[i].run_index != i || records[i].run_count != count ||
-			(!last && records[i].type != (kept ? USH_RECORD_TYPE_KEEP : r->type)) ||
-			records[i].event != r->event)
-			return bad(&records[i], message, "a run is not whole");
-	}
-	if (*keeps != 0 && !gives_back(r->type))
-		return bad(r, message, "a change that gives no seats back keeps some");
-	if (*priced != 0 && !makes_a_hold(r->type))
-		return bad(r, message, "a price list of what is no new hold");
-	if (own - *keeps > 1 && !has_legs(r->type))
-		return bad(r, message, "a run of a type that has no legs");
-	return 0;
-}
-
 static int apply_one(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
@@ -769,6 +717,21 @@ static int apply_one(struct ush_state *state, const struct ush_record *records, 
 	}
 }
 
+/* Behind the records of the change itself: KEEP, PRICES, USER_TIME. */
+static void take_tail(struct ush_state *state, const struct ush_record *records, uint32_t count,
+	uint32_t keeps, uint32_t priced, uint32_t timed)
+{
+	state->applied[USH_RECORD_TYPE_KEEP] += keeps;
+	state->applied[USH_RECORD_TYPE_PRICES] += priced;
+	state->applied[USH_RECORD_TYPE_USER_TIME] += timed;
+	if (priced != 0)
+		state->prices = &records[count + keeps];
+	state->keep = &records[count];
+	state->keep_count = keeps;
+	for (uint32_t i = 0; i < keeps; i++)
+		state->keep_seats += ush_popcount64(state->keep[i].mask);
+}
+
 int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_t count,
 	struct ush_message *message)
 {
@@ -776,20 +739,17 @@ int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_
 	int error;
 
 	USH_ASSERT(count >= 1);
-	error = check_run(records, count, &keeps, &priced, &timed, message);
+	error = apply_check_run(records, count, &keeps, &priced, &timed, message);
 	if (error != 0)
 		return error;
-	count -= keeps + priced + timed;
-	state->applied[records->type] += count;
-	state->applied[USH_RECORD_TYPE_KEEP] += keeps;
-	state->applied[USH_RECORD_TYPE_PRICES] += priced;
-	state->applied[USH_RECORD_TYPE_USER_TIME] += timed;
-	state->prices = priced != 0 ? &records[count + keeps] : NULL;
-	state->keep = &records[count];
-	state->keep_count = keeps;
+	state->prices = NULL;
+	state->keep_count = 0;
 	state->keep_seats = 0;
-	for (uint32_t i = 0; i < keeps; i++)
-		state->keep_seats += ush_popcount64(state->keep[i].mask);
+	if (ush_unlikely(keeps + priced + timed != 0)) {
+		count -= keeps + priced + timed;
+		take_tail(state, records, count, keeps, priced, timed);
+	}
+	state->applied[records->type] += count;
 	error = apply_one(state, records, count, message);
 	if (error == 0 && state->keep_seats != 0)
 		error = bad(records, message, "seats are kept that did not come back");

@@ -60,8 +60,12 @@ int ush_apply(struct ush_state *state, const struct ush_record *records, uint32_
 	struct ush_message *message);
 
 /* Brings near what applying these records will touch: users' and holds' lines. They need not be
- * whole runs. by: as ush_apply. cost: some 10 ns a record when all is far. */
+ * whole runs. by: as ush_apply. */
 void ush_apply_ahead(
+	const struct ush_state *state, const struct ush_record *records, uint32_t count);
+
+/* The same a little later, when those lines are there: what they lead to. by: as ush_apply. */
+void ush_apply_near(
 	const struct ush_state *state, const struct ush_record *records, uint32_t count);
 
 #endif /* USH_APPLY_H */

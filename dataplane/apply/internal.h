@@ -51,6 +51,11 @@ USH_INLINE int find_row(const struct ush_event *event, const struct ush_record *
 	return 0;
 }
 
+/* Is a run whole, and of records that may stand together? out: *keeps: KEEP records at its end;
+ * *priced, *timed: 1 if a PRICES record, a USER_TIME record stands behind them; 0 before. */
+int apply_check_run(const struct ush_record *records, uint32_t count, uint32_t *keeps,
+	uint32_t *priced, uint32_t *timed, struct ush_message *message);
+
 /* EVENT. */
 int ush_apply_event(
 	struct ush_state *state, const struct ush_record *r, struct ush_message *message);

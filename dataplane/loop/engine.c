@@ -204,10 +204,13 @@ int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records
 	return ush_apply(&engine->state, records, n, message);
 }
 
-void ush_engine_ahead(
-	const struct ush_engine *engine, const struct ush_record *records, uint32_t count)
+void ush_engine_ahead(const struct ush_engine *engine, const struct ush_record *records,
+	uint32_t count, bool near)
 {
-	ush_apply_ahead(&engine->state, records, count);
+	if (near)
+		ush_apply_near(&engine->state, records, count);
+	else
+		ush_apply_ahead(&engine->state, records, count);
 }
 
 void ush_engine_replayed(

@@ -88,8 +88,8 @@ int ush_engine_apply(struct ush_engine *engine, const struct ush_record *records
 	struct ush_message *message);
 
 /* Brings near what applying these records will touch; see ush_apply_ahead. */
-void ush_engine_ahead(
-	const struct ush_engine *engine, const struct ush_record *records, uint32_t count);
+void ush_engine_ahead(const struct ush_engine *engine, const struct ush_record *records,
+	uint32_t count, bool near);
 
 /* Takes an entry of a section (USH_STATE_SECTION_*). ret: 0 or an error, which ends the saving. */
 typedef int ush_engine_put(void *context, uint32_t section, const void *entry, size_t bytes);

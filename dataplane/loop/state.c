@@ -249,11 +249,14 @@ static int save_user(
 		.held_s = ush_user_time(users, line)->held_s,
 		.cool_until_ns = ush_user_time(users, line)->cool_until_ns,
 	};
-	int error = put(out, USH_STATE_SECTION_USER, &entry, sizeof(entry));
+	uint32_t indices[USH_USER_ANSWERS_MAX];
+	uint32_t count = ush_user_answers(users, line, indices, USH_USER_ANSWERS_MAX);
+	int error = count > USH_USER_ANSWERS_MAX
+			    ? -USH_ECORRUPT
+			    : put(out, USH_STATE_SECTION_USER, &entry, sizeof(entry));
 
-	for (uint32_t at = line->answer; at != USH_ANSWER_NONE && error == 0;
-		at = users->answers[at].next) {
-		const struct ush_accepted *answer = &users->answers[at];
+	for (uint32_t i = 0; i < count && error == 0; i++) {
+		const struct ush_accepted *answer = &users->answers[indices[i]];
 		struct ush_state_answer accepted = {
 			.hold = answer->hold,
 			.sequence = answer->sequence,
@@ -535,9 +538,7 @@ static int load_answer(
 
 static int load_user(const struct in *in, const struct ush_state_user *entry)
 {
-	/* 64 ids fit the window, and each may have two answers at most; and some are of late
-	 * payments. */
-	struct ush_state_answer answers[USH_REQUEST_WINDOW * 2 + USH_USER_LATE_MAX];
+	struct ush_state_answer answers[USH_USER_ANSWERS_MAX];
 	struct ush_users *users = &in->engine->users;
 	struct ush_user *line;
 	int error = 0;

@@ -173,7 +173,10 @@ static uint32_t into_buffers(
 			packet->data = rte_pktmbuf_mtod(mbufs[used], uint8_t *);
 			packet->handle = mbufs[used++];
 		}
-		packets[kept++] = *packet;
+		/* Only behind one that was dropped. */
+		if (ush_unlikely(kept != i))
+			packets[kept] = *packet;
+		kept++;
 	}
 	return kept;
 }

@@ -149,14 +149,11 @@ static int apply_run(void *context, const struct ush_record *records, uint32_t c
 	return ush_engine_apply(context, records, count, message);
 }
 
-/* A block that is about to be applied. */
-static void ahead(void *context, const char *segment, uint64_t block,
-	const struct ush_block_header *header, const void *data)
+/* Records that are about to be applied. */
+static void ahead(void *context, const struct ush_record *records, uint32_t count,
+	enum ush_journal_distance distance)
 {
-	(void)segment;
-	(void)block;
-	(void)header;
-	ush_engine_ahead(context, (const struct ush_record *)data + 1, USH_BLOCK_SLOTS - 1);
+	ush_engine_ahead(context, records, count, distance == USH_JOURNAL_NEAR);
 }
 
 static int open_journal(struct usherd *u, struct ush_message *message)
@@ -269,7 +266,7 @@ static int replay(struct usherd *u, struct ush_message *message)
 					 "read instead; remove the file"));
 	if (error == 0 && snapshot != NULL)
 		error = ush_snapshot_load(snapshot, &state, message);
-	ush_journal_watch(u->journal, ahead, u->engine);
+	ush_journal_show(u->journal, ahead, u->engine);
 	if (error == 0)
 		error = ush_journal_recover_from(u->journal,
 			snapshot != NULL ? ush_snapshot_point(snapshot) : NULL, apply_run,

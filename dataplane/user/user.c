@@ -221,7 +221,9 @@ enum ush_user_result ush_user_enter_bucket(struct ush_users *users, uint64_t has
 static const struct ush_accepted *find_answer(
 	const struct ush_users *users, const struct ush_user *line, uint32_t request_id)
 {
-	for (uint32_t at = line->answer; at != USH_ANSWER_NONE; at = users->answers[at].next) {
+	uint32_t at = ush_user_newest(line);
+
+	for (uint32_t i = line->answer_count; i != 0; i--, at = users->answers[at].next) {
 		if (users->answers[at].request_id == request_id &&
 			users->answers[at].op != USH_OP_PAY_LATE)
 			return &users->answers[at];
@@ -268,28 +270,102 @@ static uint32_t answer_take(struct ush_users *users, uint32_t loop)
 	return index;
 }
 
+/* Order in the ring: late payments, then by id. ret: true if a stands before b; of equals the one
+ * that came first does. */
+static bool stands_before(const struct ush_accepted *a, const struct ush_accepted *b, bool a_first)
+{
+	bool a_late = a->op == USH_OP_PAY_LATE, b_late = b->op == USH_OP_PAY_LATE;
+
+	if (a_late || b_late)
+		return a_late && (!b_late || a_first);
+	return a->request_id < b->request_id || (a_first && a->request_id == b->request_id);
+}
+
+/* in: newer: than those of its id that are there. cost: O(1) for the highest id, and for the
+ * lowest; O(answers of the user) for one in between. */
+static void ring_insert(struct ush_users *users, struct ush_user *line, uint32_t index, bool newer)
+{
+	struct ush_accepted *answer = &users->answers[index];
+	uint32_t prev = ush_user_newest(line);
+
+	line->answer_count++;
+	if (prev == USH_ANSWER_NONE) {
+		answer->next = index;
+		line->answer = index | USH_ANSWER_RING;
+		return;
+	}
+	if (stands_before(&users->answers[prev], answer, newer)) {
+		line->answer = index | USH_ANSWER_RING;
+	} else {
+		/* The newest does not stand before it, so this ends there. */
+		while (stands_before(&users->answers[users->answers[prev].next], answer, newer))
+			prev = users->answers[prev].next;
+	}
+	answer->next = users->answers[prev].next;
+	users->answers[prev].next = index;
+}
+
+/* The user's ids have begun to leave the window: from here the oldest answer is at hand. cost: once
+ * for a user, O(1) for each answer if the ids rose. */
+static void ring_make(struct ush_users *users, struct ush_user *line)
+{
+	uint32_t at = line->answer;
+
+	line->answer = USH_ANSWER_NONE;
+	line->answer_count = 0;
+	while (at != USH_ANSWER_NONE) {
+		uint32_t next = users->answers[at].next;
+
+		ring_insert(users, line, at, false);
+		at = next;
+	}
+}
+
+static bool is_out(const struct ush_accepted *answer, uint32_t request_id)
+{
+	return answer->op != USH_OP_PAY_LATE && answer->request_id < request_id &&
+	       request_id - answer->request_id >= USH_REQUEST_WINDOW;
+}
+
 /* Drops answers that the newly accepted `request_id` puts out of the window. Only accepted requests
- * do that, for only they are in the journal: replay then remembers exactly what was remembered. */
+ * do that, for only they are in the journal: replay then remembers exactly what was remembered.
+ * cost: O(dropped + late payments). */
 static void prune(
 	struct ush_users *users, struct ush_user *line, uint32_t loop, uint32_t request_id)
 {
 	struct ush_answer_pool *pool = &users->pools[loop];
-	uint32_t *link = &line->answer;
+	uint32_t prev = ush_user_newest(line);
 
-	while (*link != USH_ANSWER_NONE) {
-		struct ush_accepted *answer = &users->answers[*link];
-		uint32_t index = *link;
-		if (answer->op == USH_OP_PAY_LATE || answer->request_id > request_id ||
-			request_id - answer->request_id < USH_REQUEST_WINDOW) {
-			link = &answer->next;
+	for (uint32_t i = line->answer_count; i != 0; i--) {
+		uint32_t index = users->answers[prev].next;
+		struct ush_accepted *answer = &users->answers[index];
+
+		if (answer->op == USH_OP_PAY_LATE) {
+			prev = index;
 			continue;
 		}
-		*link = answer->next;
+		if (!is_out(answer, request_id))
+			break;
+		users->answers[prev].next = answer->next;
+		if (index == ush_user_newest(line))
+			line->answer = prev == index ? USH_ANSWER_NONE : prev | USH_ANSWER_RING;
 		answer->next = pool->free;
 		pool->free = index;
 		pool->free_count++;
 		line->answer_count--;
 	}
+}
+
+/* The newest answer of the user, to be completed. */
+static void add_answer(struct ush_users *users, struct ush_user *line, uint32_t index)
+{
+	if (ush_unlikely((line->answer & USH_ANSWER_RING) != 0)) {
+		ring_insert(users, line, index, true);
+		return;
+	}
+	users->answers[index].next = line->answer;
+	line->answer = index;
+	line->answer_count++;
 }
 
 static void mark_done(struct ush_user *line, uint32_t request_id)
@@ -314,24 +390,30 @@ struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *l
 	struct ush_accepted *answer;
 
 	mark_done(line, request_id);
-	/* The first ids push nothing out; looking would cost a cache miss for each answer. */
-	if (request_id > USH_REQUEST_WINDOW)
+	/* The first ids push nothing out; looking would cost cache misses. */
+	if (ush_unlikely(request_id > USH_REQUEST_WINDOW)) {
+		if ((line->answer & USH_ANSWER_RING) == 0)
+			ring_make(users, line);
 		prune(users, line, loop, request_id);
+	}
 	index = answer_take(users, loop);
 	USH_ASSERT(index != USH_ANSWER_NONE);
 	answer = &users->answers[index];
-	*answer = (struct ush_accepted){
-		.next = line->answer, .request_id = request_id, .digest = digest, .op = op};
-	line->answer = index;
-	line->answer_count++;
+	*answer = (struct ush_accepted){.request_id = request_id, .digest = digest, .op = op};
+	if (ush_unlikely(request_id > USH_REQUEST_WINDOW))
+		ring_insert(users, line, index, true);
+	else
+		add_answer(users, line, index);
 	return answer;
 }
 
 const struct ush_accepted *ush_user_late(
 	const struct ush_users *users, const struct ush_user *line, uint64_t over, uint32_t *count)
 {
+	uint32_t at = ush_user_newest(line);
+
 	*count = 0;
-	for (uint32_t at = line->answer; at != USH_ANSWER_NONE; at = users->answers[at].next) {
+	for (uint32_t i = line->answer_count; i != 0; i--, at = users->answers[at].next) {
 		const struct ush_accepted *answer = &users->answers[at];
 
 		if (answer->op != USH_OP_PAY_LATE)
@@ -351,13 +433,24 @@ struct ush_accepted *ush_user_accept_late(
 
 	USH_ASSERT(index != USH_ANSWER_NONE);
 	answer = &users->answers[index];
-	*answer = (struct ush_accepted){.next = line->answer,
-		.request_id = (uint32_t)over,
+	*answer = (struct ush_accepted){.request_id = (uint32_t)over,
 		.digest = (uint32_t)(over >> 32),
 		.op = USH_OP_PAY_LATE};
-	line->answer = index;
-	line->answer_count++;
+	add_answer(users, line, index);
 	return answer;
+}
+
+uint32_t ush_user_answers(
+	const struct ush_users *users, const struct ush_user *line, uint32_t *indices, uint32_t max)
+{
+	uint32_t count = line->answer_count, at = ush_user_newest(line);
+	bool ring = (line->answer & USH_ANSWER_RING) != 0;
+
+	if (count > max)
+		return count;
+	for (uint32_t i = 0; i < count; i++, at = users->answers[at].next)
+		indices[ring && i != 0 ? count - i : i] = at;
+	return count;
 }
 
 void ush_user_refuse(struct ush_user *line, uint32_t request_id, uint32_t digest, uint8_t status)

@@ -19,8 +19,15 @@
 #include "wire/wire.h"
 
 #define USH_ANSWER_NONE 0u
+/* In a line's `answer`: its answers are a ring, see there. */
+#define USH_ANSWER_RING 0x80000000u
+/* Answers of one user at most: 64 ids fit the window, and each may have two answers; and some are
+ * of late payments. */
+#define USH_USER_ANSWERS_MAX (USH_REQUEST_WINDOW * 2 + USH_USER_LATE_MAX)
 /* Refusals whose status is remembered. */
 #define USH_USER_REFUSALS 8u
+/* Holds of one user and event that may be sold late. */
+#define USH_USER_LATE_MAX 32u
 /* Lines in a bucket: a line is found within its bucket or not at all. */
 #define USH_USER_BUCKET 64u
 
@@ -41,7 +48,9 @@ struct ush_user {
 	/* Highest request id seen; bit i of window_bits: id top - i is done. */
 	uint32_t window_top;
 	uint64_t window_bits;
-	/* Newest remembered answer. */
+	/* Newest remembered answer, which leads to the older ones one by one. From the first id on
+	 * that can push others out of the window: USH_ANSWER_RING and the answer to the highest id,
+	 * which leads to late payments, and from the lowest id up to itself. */
 	uint32_t answer;
 	/* Held and sold. */
 	uint16_t seats;
@@ -112,6 +121,12 @@ size_t ush_users_bytes(uint32_t user_count, uint32_t answer_count, uint32_t loop
 void ush_users_init(struct ush_users *users, void *memory, uint32_t user_count,
 	uint32_t answer_count, uint32_t loop_count, uint64_t seed);
 
+/* ret: index of the answer that the others are found from, or USH_ANSWER_NONE. */
+USH_INLINE uint32_t ush_user_newest(const struct ush_user *line)
+{
+	return line->answer & ~USH_ANSWER_RING;
+}
+
 /* ret: hash of (user, event); pass it to the calls below. */
 USH_INLINE uint64_t ush_user_hash(const struct ush_users *users, uint64_t user, uint32_t event)
 {
@@ -131,6 +146,14 @@ USH_INLINE struct ush_user *ush_user_home(const struct ush_users *users, uint64_
 	uint32_t bucket = (uint32_t)(hash >> 32) & users->bucket_mask;
 
 	return &users->lines[(size_t)bucket * USH_USER_BUCKET + (hash & (USH_USER_BUCKET - 1))];
+}
+
+/* ret: the line of its bucket that is searched after it. */
+USH_INLINE struct ush_user *ush_user_after(const struct ush_users *users, struct ush_user *line)
+{
+	uint64_t index = (uint64_t)(line - users->lines);
+
+	return line - (index & (USH_USER_BUCKET - 1)) + ((index + 1) & (USH_USER_BUCKET - 1));
 }
 
 /* ret: the word of `known` that speaks of the hash: prefetch it. */
@@ -252,13 +275,11 @@ USH_INLINE bool ush_answer_available(const struct ush_users *users, uint32_t loo
 }
 
 /* Remembers an accepted request, and forgets those 64 or more below it; refusals forget none, so
- * that replay, which knows no refusals, remembers the same. in: request_id: not STALE.
+ * that replay, which knows no refusals, remembers the same. in: request_id: not STALE. cost: O(1)
+ * if ids rise, O(answers of the user) for one that comes late.
  * ret: the answer, to be completed; never NULL when available. */
 struct ush_accepted *ush_user_accept(struct ush_users *users, struct ush_user *line, uint32_t loop,
 	uint32_t request_id, uint32_t digest, uint8_t op);
-
-/* Holds of one user and event that may be sold late. */
-#define USH_USER_LATE_MAX 32u
 
 /* ret: what a payment that came too late for the hold `over` was answered, or NULL; *count: others
  * of this user. by: the holder of the lock. cost: O(answers of the user). */
@@ -269,6 +290,11 @@ const struct ush_accepted *ush_user_late(
  * ret: the answer, to be completed; never NULL when available. */
 struct ush_accepted *ush_user_accept_late(
 	struct ush_users *users, struct ush_user *line, uint32_t loop, uint64_t over);
+
+/* out: indices: of the user's answers, newest first, if they are at most `max`. ret: how many there
+ * are. by: the holder of the lock. */
+uint32_t ush_user_answers(const struct ush_users *users, const struct ush_user *line,
+	uint32_t *indices, uint32_t max);
 
 /* Remembers a refusal, if it is of one of the 8 highest ids. */
 void ush_user_refuse(struct ush_user *line, uint32_t request_id, uint32_t digest, uint8_t status);

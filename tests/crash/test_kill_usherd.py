@@ -33,7 +33,7 @@ HOLD_MS = 15000
 MIX = "uniform=48,hot=8,release=22,retry=12,multi=10"
 # Small enough for quick starts on a small machine, and segments that end during the run.
 SETS = ("memory.prefault=no", "limits.holds=131072", "limits.users=65536",
-        "limits.answers=131072", "limits.rows=16384", "limits.log_blocks=1024",
+        "limits.answers=524288", "limits.rows=16384", "limits.log_blocks=1024",
         "journal.segment_mb=4")
 
 count = failed = 0

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Best available against an oracle that walks every seat: random halls with long rows, aisles,
- * tiers, wheelchair places and areas; random claims and returns; all objectives, splits and
- * filters. After each step the index must deny nothing that fits.
- *
- * USH_SEED repeats a run; USH_SEEDS and USH_STEPS: how many halls, how long.
+ * Best available against an oracle that walks every seat of random halls, with all objectives,
+ * splits and filters. USH_SEED repeats a run; USH_SEEDS and USH_STEPS: how many halls, how long.
  *
  * Owns:  one event.
  * Reads: USH_SEED, USH_SEEDS, USH_STEPS.

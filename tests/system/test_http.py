@@ -220,6 +220,22 @@ def test_ends_at_sigterm_with_status_0():
             same(read_all(idle), b"")
 
 
+def test_no_thread_keeps_privileges_once_it_serves():
+    with shop() as s:
+        folder = f"/proc/{s.control.process.pid}/task"
+        threads = os.listdir(folder)
+        assert len(threads) > 1, threads
+        for thread in threads:
+            with open(f"{folder}/{thread}/status") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                same((thread, name, int(status[name], 16)), (thread, name, 0))
+            same((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+        if os.geteuid() == 0:
+            same(int(status["CapBnd"], 16), 0)
+        same(s.get("/healthz").status, 200)
+
+
 def test_wrong_settings_are_refused_by_name():
     program = os.path.join(BUILD, "control/daemon/usher-control")
     for arguments, status, words in [

@@ -352,7 +352,7 @@ static void test_db_jobs_serialize(void)
 	rig_close(&rig);
 }
 
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int gate_open;
 static int stopped_count, good_count, busy_count;
 
 static int gated_job(struct ush_db_conn *conn, void *context)
@@ -360,8 +360,8 @@ static int gated_job(struct ush_db_conn *conn, void *context)
 	(void)conn;
 	(void)context;
 	atomic_fetch_add(&ran, 1);
-	pthread_mutex_lock(&gate);
-	pthread_mutex_unlock(&gate);
+	while (atomic_load(&gate_open) == 0)
+		usleep(1000);
 	return 0;
 }
 
@@ -377,7 +377,7 @@ static void *open_gate(void *context)
 {
 	(void)context;
 	usleep(100000);
-	pthread_mutex_unlock(&gate);
+	atomic_store(&gate_open, 1);
 	return NULL;
 }
 
@@ -391,7 +391,7 @@ static void test_db_end_and_overload_answer_every_job(void)
 	rig_open(&rig);
 	atomic_store(&ran, 0);
 	stopped_count = good_count = busy_count = 0;
-	pthread_mutex_lock(&gate);
+	atomic_store(&gate_open, 0);
 	for (int i = 0; i < submitted; i++)
 		ush_db_run(rig.db, USH_DB_WRITE, gated_job, sorted_done, NULL);
 	/* The end waits for the jobs that run; the gate opens in a moment. */

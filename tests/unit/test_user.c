@@ -264,6 +264,95 @@ static void test_user_answers_dropped_are_recycled(void)
 	CHECK(!ush_answer_available(&users, 1));
 }
 
+/* ret: true if the answers of both lines are the same, in the same order. */
+static bool same_answers(const struct ush_user *a, const struct ush_user *b)
+{
+	uint32_t at[2][USH_USER_ANSWERS_MAX];
+	uint32_t count = ush_user_answers(&users, a, at[0], USH_USER_ANSWERS_MAX);
+
+	if (count > USH_USER_ANSWERS_MAX ||
+		ush_user_answers(&users, b, at[1], USH_USER_ANSWERS_MAX) != count)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct ush_accepted *x = &users.answers[at[0][i]];
+		const struct ush_accepted *y = &users.answers[at[1][i]];
+
+		if (x->request_id != y->request_id || x->digest != y->digest || x->op != y->op)
+			return false;
+	}
+	return true;
+}
+
+/* One user's answers taken over by another, the oldest first, as a snapshot is read. */
+static void take_over(struct ush_user *to, const struct ush_user *from)
+{
+	uint32_t at[USH_USER_ANSWERS_MAX];
+	uint32_t count = ush_user_answers(&users, from, at, USH_USER_ANSWERS_MAX);
+
+	USH_ASSERT(count <= USH_USER_ANSWERS_MAX);
+	while (count-- > 0) {
+		struct ush_accepted a = users.answers[at[count]];
+
+		if (a.op == USH_OP_PAY_LATE)
+			ush_user_accept_late(
+				&users, to, 0, a.request_id | (uint64_t)a.digest << 32);
+		else
+			ush_user_accept(&users, to, 0, a.request_id, a.digest, a.op);
+	}
+}
+
+/* Goal: whatever ids a user comes with, its answers can be read, written to a snapshot and taken
+ * from it, in the same order, and none is lost. Method: ids around the top, late payments between;
+ * after each the answers move to another user, where the same goes on. */
+static void test_user_answers_are_the_same_after_a_snapshot(void)
+{
+	struct ush_random random;
+	uint32_t late_seen = 0, out_of_order = 0;
+
+	ush_random_init(&random, tap_seed(2));
+	for (uint32_t run = 0; run < 60; run++) {
+		uint32_t top = run % 3 == 0 ? 0 : 40, late = 0, wrong = 0;
+		uint32_t move = 1 + (uint32_t)ush_random_below(&random, 200);
+		struct ush_user *line[2];
+
+		open_users(64, 1024, 1);
+		line[0] = locked(1);
+		line[1] = locked(2);
+		for (uint32_t i = 0; i < 400; i++) {
+			uint32_t id = top + 1 + (uint32_t)ush_random_below(&random, 2);
+			uint32_t back = (uint32_t)ush_random_below(&random, 63);
+			uint64_t over = 1000 + i + ((uint64_t)i << 33);
+
+			if (i == move)
+				take_over(line[1], line[0]);
+			if (run % 2 == 1 && late < USH_USER_LATE_MAX &&
+				ush_random_below(&random, 16) == 0) {
+				ush_user_accept_late(&users, line[0], 0, over);
+				if (i >= move)
+					ush_user_accept_late(&users, line[1], 0, over);
+				late++;
+				late_seen++;
+			}
+			if (ush_random_below(&random, 8) == 0 && back < top)
+				id = top - back;
+			/* Used already. */
+			if (!ush_user_is_ahead(line[0], id) &&
+				(line[0]->window_bits >> (line[0]->window_top - id) & 1) != 0)
+				continue;
+			out_of_order += id < top;
+			for (uint32_t k = 0; k < (i >= move ? 2u : 1u); k++)
+				ush_user_accept(&users, line[k], 0, id, i, USH_OP_RESERVE);
+			top = id > top ? id : top;
+			wrong += i >= move && !same_answers(line[0], line[1]);
+			wrong += available(0) + line[0]->answer_count + line[1]->answer_count !=
+				 1023;
+			wrong += line[0]->answer_count > 64 + late;
+		}
+		CHECK_EQ(wrong, 0);
+	}
+	CHECK(late_seen > 100 && out_of_order > 100);
+}
+
 /* ---- locks ---- */
 
 /* Goal: who meets a locked line learns whose it is. */
@@ -427,6 +516,7 @@ int main(void)
 	TAP_RUN(test_user_refusal_late_one_leaves_newest);
 	TAP_RUN(test_user_answers_refusals_drop_none);
 	TAP_RUN(test_user_answers_dropped_are_recycled);
+	TAP_RUN(test_user_answers_are_the_same_after_a_snapshot);
 	TAP_RUN(test_user_locked_tells_own_busy_duplicate);
 	TAP_RUN(test_user_known_misses_nobody);
 	TAP_RUN(test_user_being_made_is_busy);
