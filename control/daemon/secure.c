@@ -3,8 +3,7 @@
  * A list of what is refused, not of what is allowed: libcurl, libpq, SQLite and OpenSSL change what
  * they call from release to release, and a wrong guess would stop a sale. Refused is what turns a
  * bug in a parser into a shell or into another process: exec, ptrace and memory of others,
- * namespaces, mounts, modules, keys, bpf, other architectures' calls. io_uring stays: orders/ reads
- * usherd's journal by it.
+ * namespaces, mounts, modules, keys, bpf, other architectures' calls.
  */
 #include "daemon/secure.h"
 

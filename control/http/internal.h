@@ -62,6 +62,8 @@ struct ush_http_server {
 	uint32_t proxy_count;
 	struct http_connection *connections; /* doubly linked */
 	struct ush_http_request *requests;   /* all that are not yet answered */
+	struct ush_http_request *dead;       /* answered; freed by `reaper` */
+	struct event *reaper;
 	uint32_t connection_count;
 	uint32_t request_count; /* under way */
 	uint32_t stream_count;
@@ -167,7 +169,9 @@ void ush_http_address_text(const struct sockaddr *address, char text[USH_HTTP_AD
 
 /* Makes a request of connection->raw. ret: NULL: it answered. */
 struct ush_http_request *ush_http_request_new(struct http_connection *connection);
+/* It is under way no more; its memory goes when the loop is back. */
 void ush_http_request_free(struct ush_http_request *request);
+void ush_http_requests_reap(struct ush_http_server *server);
 
 /* ---- route.c ---- */
 

@@ -267,8 +267,6 @@ void ush_http_request_free(struct ush_http_request *request)
 {
 	struct ush_http_server *server = request->server;
 
-	if (request->who_release != NULL)
-		request->who_release(request->who);
 	if (request->before != NULL)
 		request->before->next = request->next;
 	else
@@ -276,6 +274,17 @@ void ush_http_request_free(struct ush_http_request *request)
 	if (request->next != NULL)
 		request->next->before = request->before;
 	server->request_count--;
+	/* A handler that has answered may still look at its request until it returns. */
+	request->connection = NULL;
+	request->next = server->dead;
+	server->dead = request;
+	event_active(server->reaper, 0, 0);
+}
+
+static void free_now(struct ush_http_request *request)
+{
+	if (request->who_release != NULL)
+		request->who_release(request->who);
 	json_decref(request->json);
 	evbuffer_free(request->set);
 	if (request->answer != NULL)
@@ -288,6 +297,16 @@ void ush_http_request_free(struct ush_http_request *request)
 	free(request->query_text);
 	free(request->cookie_text);
 	free(request);
+}
+
+void ush_http_requests_reap(struct ush_http_server *server)
+{
+	while (server->dead != NULL) {
+		struct ush_http_request *request = server->dead;
+
+		server->dead = request->next;
+		free_now(request);
+	}
 }
 
 /* ---- what handlers look at ---- */

@@ -124,6 +124,13 @@ static const char *keep_text(struct ush_http_server *server, uint32_t place, con
 	return server->texts[place];
 }
 
+static void on_reap(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	ush_http_requests_reap(context);
+}
+
 int ush_http_server_open(struct ush_http_server **server_out, const struct ush_http_config *config,
 	struct event_base *base, struct ush_message *message)
 {
@@ -133,6 +140,8 @@ int ush_http_server_open(struct ush_http_server **server_out, const struct ush_h
 	USH_ASSERT(server != NULL);
 	server->base = base;
 	server->config = *config;
+	server->reaper = event_new(base, -1, 0, on_reap, server);
+	USH_ASSERT(server->reaper != NULL);
 	server->config.address = keep_text(server, 0, config->address);
 	server->config.certificate = keep_text(server, 1, config->certificate);
 	server->config.key = keep_text(server, 2, config->key);
@@ -192,6 +201,8 @@ void ush_http_server_close(struct ush_http_server *server)
 	/* Nobody will answer them any more. */
 	while (server->requests != NULL)
 		ush_http_request_free(server->requests);
+	ush_http_requests_reap(server);
+	event_free(server->reaper);
 	if (server->listener != NULL)
 		evconnlistener_free(server->listener);
 	if (server->tls != NULL)

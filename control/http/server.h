@@ -138,7 +138,8 @@ void ush_http_key_replay(struct ush_http_request *request, uint32_t status, cons
 
 /* ---- requests ---- */
 
-/* Strings live as long as the request. NULL: there is none. */
+/* Strings live as long as the request, and until the handler that answered it returns to the loop.
+ * NULL: there is none. */
 const char *ush_http_method(const struct ush_http_request *request);
 const char *ush_http_path(const struct ush_http_request *request);
 /* A parameter of the route, percent-decoded. */

@@ -144,11 +144,12 @@ static void get_orders(struct ush_http_request *request, void *context)
 {
 	struct ush_orders *orders = context;
 	const struct ush_who *who = ush_who_must(request, BUYERS);
-	const char *after = ush_http_query(request, "after");
+	const char *after;
 	struct list *list;
 
 	if (who == NULL || !orders_age(orders, request))
 		return;
+	after = ush_http_query(request, "after");
 	list = list_new(orders, request);
 	list->user = who->user;
 	if (after != NULL)
