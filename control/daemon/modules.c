@@ -32,6 +32,9 @@
 #ifdef USH_HAS_ORDERS
 #include "orders/orders.h"
 #endif
+#ifdef USH_HAS_ENTRY
+#include "entry/entry.h"
+#endif
 #ifdef USH_HAS_PAYMENTS
 #include "payments/payments.h"
 #endif

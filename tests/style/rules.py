@@ -46,7 +46,7 @@ INCLUDES = {
                        "journal/position.h", "catalogue/venue.h", "catalogue/catalogue.h", *CORE),
     "control/payments": ("payments", "link/link.h", "fetch/fetch.h", "orders/orders.h", *CORE),
     "control/people": ("people", "fetch/fetch.h", "mail/mail.h", *CORE),
-    "control/entry": ("entry", "link/link.h", "fetch/fetch.h", "admit/contract.h", "room/ticket.h", *CORE),
+    "control/entry": ("entry", "link/link.h", "fetch/fetch.h", "room/ticket.h", "room/draw_file.h", *CORE),
     "control/tickets": ("tickets", "orders/orders.h", "catalogue/catalogue.h", "mail/mail.h", *CORE),
     "control/mail": ("mail", "fetch/fetch.h", *CORE),
     "control/hooks": ("hooks", "fetch/fetch.h", "orders/orders.h", *CORE),

@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The waiting room over HTTP: a real usherd, and usher-control with entry/ and a stand-in for people/. Access JWTs
+are read with PyJWT where it is there. On SQLite and on PostgreSQL.
+
+usage: test_entry.py BUILD [NAME-PART...]
+"""
+import http.server
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import uuid
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from postgres import Missing, Postgres  # noqa: E402
+from shop import Shop as AnyShop  # noqa: E402
+from usher_box import Tap  # noqa: E402
+from usher_client import Client, ControlPort, EventStatus, Row, Status, Venue, siphash  # noqa: E402
+
+BUILD = os.path.abspath(sys.argv[1])
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+EVENT, PLAIN = 7, 8
+BUYER, OPERATOR = 1, 3
+QUEUE = f"/v1/events/{EVENT}/queue"
+HALL = Venue(sections=[[Row(0xffffffff)] * 40], prices=(2500,), user_seats_max=10)
+FREE = ("entry.address_a_minute=0", "entry.account_a_minute=0", "entry.address_accounts=0")
+server = None
+
+
+class Shop(AnyShop):
+    def __init__(self, sets=FREE, database="sqlite", users=1000, **opened):
+        super().__init__(BUILD, sandbox=False, start=False, sets=(*sets, "http.origin=http://shop.example"), database=database,
+                         box_sets=("limits.room_users=20000", "limits.room_devices=1024"))
+        self.usherd.start()
+        self.client = Client(ControlPort(self.usherd.control_path))
+        for event in (EVENT, PLAIN):
+            assert self.client.event_load(event, HALL.image()).status == Status.OK
+            assert self.client.event_status(event, EventStatus.ON_SALE).status == Status.OK
+        self.control.start()
+        self.wait_ready()
+        if users:
+            self.opened = self.admin("open", users=users, beacon={"source": "drand quicknet", "round": 4711}, **opened)
+
+    def control_command(self, port):
+        return [os.path.join(BUILD, "control/daemon/entry_shop"), *super().control_command(port)[1:]]
+
+    def who(self, user, role=BUYER, verified=0):
+        return {"X-Test-User": str(user), "X-Test-Role": str(role), "X-Test-Verified": str(verified)}
+
+    def admin(self, action, status=200, event=EVENT, **more):
+        answer = self.post(f"/v1/admin/events/{event}/queue", {"action": action, **more}, headers=self.who(1, OPERATOR))
+        assert answer.status == status, answer
+        return answer.json()
+
+    def join(self, user, verified=0, headers=(), **body):
+        return self.post(QUEUE, body, key="", headers={**self.who(user, verified=verified), **dict(headers)})
+
+    def exchange(self, user, ticket):
+        return self.post(QUEUE + "/exchange", {"ticket": ticket}, key="", headers=self.who(user))
+
+    def place(self, user, ticket):
+        return self.get(QUEUE + "/place", headers={**self.who(user), "Usher-Ticket": ticket})
+
+    def hold(self, user, token=None, event=EVENT, role=BUYER):
+        headers = self.who(user, role)
+        if token:
+            headers["Usher-Access"] = token
+        return self.post(f"/v1/events/{event}/holds", {}, key="", headers=headers)
+
+    def until(self, condition, seconds=20):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = condition()
+            if found:
+                return found
+            time.sleep(0.05)
+        raise AssertionError("it did not come to that")
+
+    def token(self, user, ticket):
+        return self.until(lambda: (a := self.exchange(user, ticket)).status == 200 and a.json())
+
+
+def database(kind):
+    global server
+    if kind == "sqlite":
+        return "sqlite"
+    if server is None:
+        try:
+            server = Postgres()
+            server.start()
+            # usher-control has no privileges, also where the test is root.
+            os.chmod(server.folder, 0o755)
+        except Missing as why:
+            raise Tap.Skip(str(why))
+    return server.database("entry_" + uuid.uuid4().hex[:8])
+
+
+def test_life(kind):
+    """Lobby, closing, calling, exchange, hold; each phase answered for; the operator's actions in the audit log."""
+    with Shop(database=database(kind), cap=6000) as shop:
+        first = shop.join(101)
+        assert first.status == 201 and not first.json()["repeat"], first
+        again = shop.join(101)
+        assert again.status == 200 and again.json() == {**first.json(), "repeat": True}, again
+        assert shop.join(102, verified=4).json()["tier"] == 0 and first.json()["tier"] == 2
+        ticket = first.json()["ticket"]
+        assert shop.place(101, ticket).json() == {"called": False, "phase": "LOBBY"}
+        assert shop.exchange(101, ticket).code == "wrong_phase"
+        assert shop.get(QUEUE + "/place", headers=shop.who(101)).code == "bad_ticket_text"
+        assert shop.place(103, ticket).code == "bad_ticket"
+        assert shop.get(QUEUE + "/place").status == 401
+        assert shop.admin("close")["places"] == 2
+        late = shop.join(104)
+        assert late.json()["tier"] == 7, late
+        assert shop.admin("rate", per_minute=3000) and shop.admin("pause") and shop.admin("resume")
+        assert shop.admin("rate", status=422)["code"] == "bad_queue_action"
+        assert shop.admin("dance", status=422)["code"] == "bad_queue_action"
+        assert shop.admin("open", status=409, users=5, beacon={"source": "x"})["code"] == "wrong_phase"
+        assert shop.post(f"/v1/admin/events/{EVENT}/queue", {"action": "pause"}, headers=shop.who(5)).status == 403
+        assert shop.get("/test/audit").json()["count"] == 5
+        assert shop.join(105, device="XYZ").code == "bad_join"
+
+
+def serving(**more):
+    """A shop whose lobby was closed empty: it serves in order of arrival."""
+    shop = Shop(**more)
+    shop.admin("close")
+    return shop
+
+
+def test_exchange_and_hold():
+    with serving() as shop:
+        ticket = shop.join(201).json()["ticket"]
+        token = shop.token(201, ticket)
+        repeat = shop.exchange(201, ticket).json()
+        assert repeat["token"] == token["token"] and repeat["repeat"] and not token["repeat"]
+        assert shop.until(lambda: shop.place(201, ticket).json()["called"])
+        assert shop.exchange(202, ticket).code == "bad_ticket"
+        assert shop.hold(201, token["token"]).status == 201
+        for user, given, reason in ((201, None, "missing"), (202, token["token"], "user"), (201, "x.y.z", "malformed"),
+                                    (201, token["token"][:-3] + "AAA", "malformed")):
+            answer = shop.hold(user, given)
+            assert answer.status == 403 and answer.code == "access_wanted", answer
+            assert answer.json()["reason"] == reason or reason == "malformed", answer
+        assert shop.hold(201, None, role=OPERATOR).status == 201
+        shop.until(lambda: shop.hold(201, None, PLAIN).status == 201)
+        try:
+            import jwt
+        except ImportError:
+            return
+        keys = jwt.PyJWKSet.from_dict(shop.get("/.well-known/jwks.json").json())
+        header = jwt.get_unverified_header(token["token"])
+        key = next(k for k in keys.keys if k.key_id == header["kid"])
+        claims = jwt.decode(token["token"], key.key, algorithms=["EdDSA"], audience="usher")
+        assert claims["user"] == "201" and claims["event"] == EVENT
+        assert 290 <= claims["exp"] - claims["iat"] <= 310 and 280 <= claims["exp"] - time.time() <= 301, claims
+
+
+def test_token_expires_and_keys_rotate():
+    """Half an hour later, by its clock, the token is expired; a new key is public before it signs; after a
+    restart twenty minutes later the new one signs, and the old one is gone."""
+    with serving() as shop:
+        ticket = shop.join(201).json()["ticket"]
+        token = shop.token(201, ticket)["token"]
+        made = shop.post("/v1/admin/access-keys", {}, headers=shop.who(1, OPERATOR))
+        assert made.status == 201 and made.json()["signs_in_s"] == 600, made
+        kids = [k["kid"] for k in shop.get("/.well-known/jwks.json").json()["keys"]]
+        assert len(kids) == 2 and kids[1] == made.json()["kid"], kids
+        folder = os.path.join(shop.state, "access-keys")
+        assert os.stat(folder).st_mode & 0o777 == 0o700
+        assert all(os.stat(os.path.join(folder, f)).st_mode & 0o777 == 0o600 for f in os.listdir(folder))
+        shop.sets.append("control.clock_shift_s=270")
+        shop.control.restart()
+        shop.until(lambda: shop.hold(201, token).status == 201)
+        shop.sets[-1] = "control.clock_shift_s=400"
+        shop.control.restart()
+        answer = shop.until(lambda: (a := shop.hold(201, token)).status != 503 and a)
+        assert answer.status == 403 and answer.json()["reason"] == "expired", answer
+        shop.sets[-1] = "control.clock_shift_s=700"
+        shop.control.restart()
+        second = shop.token(201, ticket)["token"]
+        assert second.split(".")[0] != token.split(".")[0]
+        os.chmod(os.path.join(folder, os.listdir(folder)[0]), 0o644)
+        shop.control.stop()
+        try:
+            shop.control.start()
+        except RuntimeError as error:
+            assert "chmod 600" in str(error), error
+        else:
+            raise AssertionError("it starts with a key that others can read")
+
+
+def test_status_object():
+    """The same as `usher room status --json`; small, cacheable, 304; 404 without a room; wrk's figure."""
+    with serving() as shop:
+        for user in range(300, 320):
+            shop.join(user)
+        shop.admin("pause")
+        time.sleep(2.2)
+        answer = shop.get(QUEUE)
+        assert answer.status == 200 and answer.headers["Cache-Control"] == "public, max-age=1", answer
+        assert answer.headers["Content-Type"] == "application/json" and len(answer.body) < 1000
+        told = subprocess.run([os.path.join(BUILD, "tools/usher"), "room", "status", str(EVENT), "--json", "--socket",
+                               shop.usherd.control_path], capture_output=True, text=True, check=True)
+        theirs, ours = json.loads(told.stdout), answer.json()
+        assert ours.pop("join") == {} and ours.pop("version") <= theirs.pop("version")
+        # These two move with the time, and ours are up to a second old.
+        for moving in ("rate", "wait_ms"):
+            assert isinstance(ours.pop(moving), int) and isinstance(theirs.pop(moving), int)
+        assert ours == theirs, (ours, theirs)
+        def again():
+            tag = shop.get(QUEUE).headers["ETag"]
+            same = shop.get(QUEUE, headers={"If-None-Match": tag})
+            return tag if tag.startswith('"') and (same.status, same.body) == (304, b"") else None
+        tag = shop.until(again, 3)
+        shop.admin("resume")
+        shop.until(lambda: shop.get(QUEUE, headers={"If-None-Match": tag}).status == 200)
+        assert shop.get(f"/v1/events/{PLAIN}/queue").code == "no_room"
+        assert shop.get("/v1/events/999/queue").code == "unknown_event"
+        assert shop.get("/v1/events/70000/queue").status == 404
+        if shutil.which("wrk"):
+            done = subprocess.run(["wrk", "-t1", "-c64", "-d3", f"http://127.0.0.1:{shop.control.port}{QUEUE}"],
+                                  capture_output=True, text=True, check=True)
+            print("# wrk: " + re.search(r"Requests/sec: *(\S+)", done.stdout)[1] + " status objects a second", flush=True)
+            assert "Non-2xx" not in done.stdout
+        shop.kill_usherd()
+        assert shop.get(QUEUE).status == 200
+        shop.until(lambda: shop.get(QUEUE).status == 503)
+        shop.usherd.start()
+        shop.until(lambda: shop.get(QUEUE).status == 200)
+
+
+def test_rates():
+    sets = ("entry.address_a_minute=0", "entry.account_a_minute=60", "entry.account_burst=3")
+    with Shop(sets) as shop:
+        answers = [shop.join(401) for _ in range(5)]
+        assert [a.status for a in answers] == [201, 200, 200, 429, 429], answers
+        assert answers[3].code == "rate_limited" and answers[3].headers["Retry-After"] == "1"
+        assert shop.join(402).status == 201
+    with Shop(("entry.address_a_minute=60", "entry.address_burst=2")) as shop:
+        assert [shop.join(u).status for u in (1, 2, 3)] == [201, 201, 429]
+        assert shop.get(QUEUE).status == 200
+
+
+def test_proof_of_work():
+    """What the 403 asks for, solved by the browser's solver where there is node; a solution of somebody else is none."""
+    with Shop((*FREE, "entry.work_bits=8")) as shop:
+        wanted = shop.join(501)
+        assert wanted.status == 403 and wanted.code == "work_wanted", wanted
+        work = wanted.json()["work"]
+        assert shop.get(QUEUE).json()["join"]["work"] == {"bits": 8, "salt": work["salt"]}
+        head = struct.pack("<IIQ", EVENT, work["request_id"], int(work["time_ns"]))
+        key = struct.pack("<QQ", 501, work["salt"])
+        nonce = next(n for n in range(1 << 20) if siphash(key, head + struct.pack("<Q", n)) >> 56 == 0)
+        if shutil.which("node"):
+            with open(os.path.join(ROOT, "docs/admission.md"), encoding="utf-8") as page:
+                block = re.search(r"```js\n(.*?)```", page.read(), re.S)[1]
+            two = [[n & 0xffffffff, n >> 32] for n in (501, work["salt"], int(work["time_ns"]))]
+            call = json.dumps([two[0], two[1], EVENT, work["request_id"], two[2], 8])
+            done = subprocess.run(["node", "-e", block + f"console.log(solve(...{call}))"], capture_output=True, text=True, check=True)
+            assert int(done.stdout) == nonce
+        solution = {"request_id": work["request_id"], "time_ns": work["time_ns"], "nonce": nonce}
+        assert shop.join(502, work=solution).code == "work_wanted"
+        assert shop.join(501, work={**solution, "time_ns": str(int(work["time_ns"]) - 61 * 10**9)}).code == "work_wanted"
+        assert shop.join(501, work=solution).status == 201
+
+
+class Captcha(http.server.BaseHTTPRequestHandler):
+    """A siteverify provider: `good` passes, `away` hangs up, all else fails."""
+    seen = []
+
+    def do_POST(self):
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        Captcha.seen.append(form)
+        if form["response"] == ["away"]:
+            self.connection.close()
+            return
+        body = json.dumps({"success": form["response"] == ["good"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_captcha_and_slow_queue():
+    """Failed, missing, and a device of many accounts: a later tier, and beyond device_users the box's slow one."""
+    provider = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Captcha)
+    threading.Thread(target=provider.serve_forever, daemon=True).start()
+    sets = (*FREE, f"entry.captcha_url=http://127.0.0.1:{provider.server_port}/siteverify", "entry.captcha_provider=fake",
+            "entry.captcha_site_key=public", "entry.captcha_secret_file={folder}/secret", "entry.device_accounts=2")
+    shop = None
+    try:
+        shop = ShopWithSecret(sets, device_users=3)
+        assert shop.join(601).code == "captcha_wanted"
+        assert shop.get(QUEUE).json()["join"]["captcha"] == {"provider": "fake", "site_key": "public"}
+        good = shop.join(601, captcha="good", device="00000000000000aa")
+        assert good.status == 201 and good.json()["tier"] == 2, good
+        assert Captcha.seen[-1] == {"secret": ["geheim"], "response": ["good"]}
+        tiers = [shop.join(610 + i, captcha=None if i % 2 else "bad").json()["tier"] for i in range(6)]
+        # The first three of the device that stands for them all, then the box's own tier.
+        assert tiers == [5, 5, 5, 6, 6, 6], tiers
+        assert shop.join(620, captcha="away", device="00000000000000ab").json()["tier"] == 2
+        farm = [shop.join(630 + i, captcha="good", device="00000000000000bb").json()["tier"] for i in range(4)]
+        assert farm == [2, 2, 6, 6], farm
+    finally:
+        if shop:
+            shop.close()
+        provider.shutdown()
+
+
+class ShopWithSecret(Shop):
+    def control_command(self, port):
+        self.secret("secret", "geheim\n")
+        return super().control_command(port)
+
+
+def test_killed_while_joining(kind):
+    """kill -9 of usher-control again and again while 8 threads join: who was told a place has it, once."""
+    with Shop(database=database(kind), users=20000) as shop:
+        told, stop, lock = {}, threading.Event(), threading.Lock()
+
+        def crowd(base):
+            user = base
+            while not stop.is_set():
+                user += 1
+                while not stop.is_set():
+                    try:
+                        answer = shop.join(user)
+                    except OSError:
+                        time.sleep(0.01)
+                        continue
+                    except Exception:  # a half answer, as http.client has many names for
+                        continue
+                    if answer.status in (200, 201):
+                        with lock:
+                            told[user] = answer.json()
+                        break
+
+        threads = [threading.Thread(target=crowd, args=(10000 * (i + 1),)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        kills = 6
+        for _ in range(kills):
+            time.sleep(0.4)
+            shop.control.kill()
+            shop.control.start()
+        shop.kill_usherd()
+        shop.usherd.start()
+        time.sleep(0.6)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        shop.wait_ready()
+        places = set()
+        for user, was in told.items():
+            now = shop.until(lambda: (a := shop.join(user)).status == 200 and a).json()
+            assert (now["tier"], now["index"]) == (was["tier"], was["index"]), (user, was, now)
+            places.add((now["tier"], now["index"]))
+        assert len(places) == len(told) > 50, (len(places), len(told))
+        print(f"# {len(told)} joined, {kills} kills of usher-control and one of usherd", flush=True)
+
+
+def main():
+    tap = Tap()
+    wanted = sys.argv[2:]
+    for kind in ("sqlite", "postgres"):
+        for test in (test_life, test_killed_while_joining):
+            if not wanted or any(part in test.__name__ + "_" + kind for part in wanted):
+                tap.run(test, kind)
+    for test in (test_exchange_and_hold, test_token_expires_and_keys_rotate, test_status_object, test_rates,
+                 test_proof_of_work, test_captcha_and_slow_queue):
+        if not wanted or any(part in test.__name__ for part in wanted):
+            tap.run(test)
+    if server:
+        server.close()
+    print(f"1..{tap.count}")
+    sys.exit(tap.failed != 0)
+
+
+if __name__ == "__main__":
+    main()
