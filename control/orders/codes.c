@@ -104,16 +104,18 @@ static void post_codes(struct ush_http_request *request, void *context)
 	struct ush_orders *orders = context;
 	const struct ush_who *who =
 		ush_who_must(request, 1u << USH_ROLE_PROMOTER | 1u << USH_ROLE_OPERATOR);
-	const json_t *body = ush_http_json(request);
-	json_int_t channel = json_integer_value(json_object_get(body, "channel"));
-	json_int_t count = json_integer_value(json_object_get(body, "count"));
-	json_int_t uses = json_integer_value(json_object_get(body, "uses"));
-	json_int_t seconds = json_integer_value(json_object_get(body, "valid_s"));
+	json_int_t channel, count, uses, seconds;
+	const json_t *body;
 	struct making *making;
 	uint64_t event;
 
 	if (who == NULL || !ush_http_param_number(request, "event", USH_EVENT_ID_MAX, &event))
 		return;
+	body = ush_http_json(request);
+	channel = json_integer_value(json_object_get(body, "channel"));
+	count = json_integer_value(json_object_get(body, "count"));
+	uses = json_integer_value(json_object_get(body, "uses"));
+	seconds = json_integer_value(json_object_get(body, "valid_s"));
 	if (channel < 1 || channel > USH_CHANNEL_COUNT_MAX || count < 1 || count > CODES_MAX ||
 		uses < 0 || uses > 1000000 || seconds < 0 || seconds > 315360000) {
 		ush_http_problem(request, 422, "bad_codes", NULL,

@@ -120,12 +120,13 @@ static void post_holds(struct ush_http_request *request, void *context)
 {
 	struct ush_orders *orders = context;
 	const struct ush_who *who = ush_who_must(request, BUYERS);
-	const char *key = ush_http_header(request, "Idempotency-Key");
+	const char *key;
 	struct act *act;
 	uint64_t event;
 
 	if (who == NULL || !ush_http_param_number(request, "event", USH_EVENT_ID_MAX, &event))
 		return;
+	key = ush_http_header(request, "Idempotency-Key");
 	act = act_new(orders, request, who->user, (uint32_t)event, USH_OP_RESERVE);
 	if (!fill_hold(act, ush_http_json(request))) {
 		act_free(act);

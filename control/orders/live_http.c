@@ -299,12 +299,13 @@ static void get_changes(struct ush_http_request *request, void *context)
 {
 	struct live_http *http = context;
 	struct live_event *event = event_of(http, request);
-	const char *last = ush_http_header(request, "Last-Event-ID");
 	struct watcher *watcher;
+	const char *last;
 	char copy[32];
 
 	if (event == NULL)
 		return;
+	last = ush_http_header(request, "Last-Event-ID");
 	if (last == NULL)
 		last = ush_http_query(request, "after");
 	if (last != NULL)

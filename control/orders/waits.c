@@ -111,10 +111,9 @@ static void post_waitlist(struct ush_http_request *request, void *context)
 {
 	struct ush_orders *orders = context;
 	const struct ush_who *who = ush_who_must(request, BUYERS);
-	const char *key = ush_http_header(request, "Idempotency-Key");
-	const json_t *body = ush_http_json(request);
-	const json_t *tier = json_object_get(body, "tier");
-	json_int_t seats = json_integer_value(json_object_get(body, "seats"));
+	const json_t *body, *tier;
+	const char *key;
+	json_int_t seats;
 	struct entry *entry;
 	uint8_t chance[16];
 	struct act *act;
@@ -122,6 +121,10 @@ static void post_waitlist(struct ush_http_request *request, void *context)
 
 	if (who == NULL || !ush_http_param_number(request, "event", USH_EVENT_ID_MAX, &event))
 		return;
+	key = ush_http_header(request, "Idempotency-Key");
+	body = ush_http_json(request);
+	tier = json_object_get(body, "tier");
+	seats = json_integer_value(json_object_get(body, "seats"));
 	if (seats < 1 || seats > USH_WAIT_SEATS_MAX ||
 		(tier != NULL && (!json_is_integer(tier) || json_integer_value(tier) < 0 ||
 					 json_integer_value(tier) >= USH_EVENT_TIERS_MAX))) {

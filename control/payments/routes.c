@@ -263,8 +263,9 @@ static void on_order(void *context, int result)
 		legs[i].row = asked->seats[i].row;
 		legs[i].mask = asked->seats[i].mask;
 	}
-	/* The version makes the same refund of the same order one, however it is asked. */
-	snprintf(key, sizeof(key), "order-%" PRIu64 "-%u", asked->number, asked->hold.version);
+	/* Version and seats make the same refund of the same order one, however it is asked. */
+	snprintf(key, sizeof(key), "order-%" PRIu64 "-%u-%08x", asked->number, asked->hold.version,
+		ush_crc32c(0, legs, sizeof(legs)));
 	ush_driver_refund(asked->payments->driver, key, asked->number, asked->hold.user, legs,
 		asked->seat_legs, asked->fee, on_refunded, asked);
 }

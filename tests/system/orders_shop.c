@@ -5,10 +5,12 @@
  *
  * usage: orders_shop JOURNAL SOCKET DATABASE PORT [read-only]
  *        orders_shop rebuild|check JOURNAL DATABASE
+ *        orders_shop load SOCKET EVENT ROWS CHANGES-A-SECOND SECONDS
  *
  * Prints a line {"event":"ready","port":N} on stderr as usher-control does.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +67,102 @@ void ush_people_audit(struct ush_db_conn *conn, const struct ush_who *who, const
 	(void)text;
 }
 
+/* ---- load: holds made and given back, at a rate ---- */
+
+#define LOAD_USERS 4096u
+#define LOAD_TICK_MS 10u
+
+struct load_user {
+	struct load *load;
+	uint64_t hold;
+	uint32_t request_id;
+	uint32_t number;
+	bool asked;
+};
+
+struct load {
+	struct event_base *base;
+	struct ush_link *link;
+	struct ush_random random;
+	uint32_t event, rows, rate;
+	uint64_t changes, refused, sent, lost;
+	uint32_t next;
+	struct load_user user[LOAD_USERS];
+};
+
+static void load_done(void *context, int result, const struct ush_reply *reply, size_t bytes)
+{
+	struct load_user *user = context;
+
+	(void)bytes;
+	user->asked = false;
+	user->load->lost += result != 0;
+	if (result != 0)
+		return;
+	user->load->changes += reply->status == USH_STATUS_OK;
+	user->load->refused += reply->status != USH_STATUS_OK;
+	user->hold =
+		reply->op == USH_OP_RESERVE && reply->status == USH_STATUS_OK ? reply->hold : 0;
+}
+
+static void load_one(struct load *load)
+{
+	struct load_user *user = &load->user[load->next++ % LOAD_USERS];
+	struct ush_request request = {.magic = USH_REQUEST_MAGIC,
+		.version = USH_VERSION,
+		.op = user->hold != 0 ? USH_OP_RELEASE : USH_OP_RESERVE,
+		.size = sizeof(request),
+		.event = load->event,
+		.user = 500000 + user->number,
+		.hold = user->hold};
+
+	if (user->asked)
+		return;
+	if (user->hold == 0) {
+		request.row = (uint16_t)ush_random_below(&load->random, load->rows);
+		request.mask = 1ull << ush_random_below(&load->random, 32);
+	}
+	request.request_id = ++user->request_id;
+	user->asked = true;
+	load->sent++;
+	ush_link_call(load->link, &request, -1, 5000, load_done, user);
+}
+
+static void load_tick(evutil_socket_t fd, short what, void *context)
+{
+	struct load *load = context;
+
+	(void)fd;
+	(void)what;
+	for (uint32_t i = 0; i < load->rate * LOAD_TICK_MS / 1000; i++)
+		load_one(load);
+}
+
+static int load_run(char **argv)
+{
+	static struct load load;
+	struct timeval tick = {.tv_usec = LOAD_TICK_MS * 1000};
+	struct timeval end = {.tv_sec = (time_t)strtoul(argv[6], NULL, 10)};
+	struct ush_message message;
+
+	load.base = event_base_new();
+	load.event = (uint32_t)strtoul(argv[3], NULL, 10);
+	load.rows = (uint32_t)strtoul(argv[4], NULL, 10);
+	load.rate = (uint32_t)strtoul(argv[5], NULL, 10);
+	ush_random_init(&load.random, 1);
+	for (uint32_t i = 0; i < LOAD_USERS; i++)
+		load.user[i] = (struct load_user){.load = &load, .number = i};
+	if (ush_link_open(&load.link, argv[2], load.base, NULL, NULL, &message) != 0)
+		return 1;
+	event_add(event_new(load.base, -1, EV_PERSIST, load_tick, &load), &tick);
+	event_base_loopexit(load.base, &end);
+	event_base_dispatch(load.base);
+	printf("{\"changes\":%llu,\"refused\":%llu,\"lost\":%llu}\n",
+		(unsigned long long)load.changes, (unsigned long long)load.refused,
+		(unsigned long long)load.lost);
+	return 0;
+}
+
 /* ---- program ---- */
 
 static void stop(evutil_socket_t number, short what, void *context)
@@ -104,6 +202,8 @@ int main(int argc, char **argv)
 
 	if (argc == 4)
 		return tool(argv);
+	if (argc == 7 && strcmp(argv[1], "load") == 0)
+		return load_run(argv);
 	if (argc < 5)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);

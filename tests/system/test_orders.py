@@ -153,6 +153,10 @@ def test_life_of_a_hold(kind):
     assert shop.get(path).json()["hold"] == hold["hold"]
     assert shop.get(path, user=8).code == "hold_not_found"
     assert shop.get(path, user=None).status == 401
+    for nobody in (f"/v1/events/{EVENT}/holds", f"/v1/events/{EVENT}/waitlist", "/v1/transfers/x/accept",
+                   f"/v1/admin/events/{EVENT}/codes", "/v1/orders/1/transfers"):
+        assert shop.post(nobody, {"seats": 1}, user=None).status == 401, nobody
+    assert shop.get("/v1/orders?after=1", user=None).status == 401
     taken = shop.hold({"seats": [[0, 7]]}, user=8)
     assert taken.status == 409 and taken.code == "seats_taken", taken
     longer = shop.request("PATCH", path, {"extend_s": 600})
@@ -257,7 +261,8 @@ def test_presale_code(kind):
     made = shop.post(path, {"channel": 2, "count": 2, "uses": 1}, user=1, role=3)
     assert made.status == 201 and len(made.json()["codes"]) == 2, made
     code, other = made.json()["codes"]
-    assert shop.hold({"seats": [[3, 0]]}).code == "seats_taken"
+    kept = shop.hold({"seats": [[3, 0]]})
+    assert kept.code == "seats_taken", kept
     assert shop.hold({"seats": [[3, 0]], "code": "NOTHING"}).code == "presale_code"
     key = str(uuid.uuid4())
     first = shop.hold({"seats": [[3, 0]], "code": code}, key=key)
@@ -265,7 +270,8 @@ def test_presale_code(kind):
     assert shop.hold({"seats": [[3, 0]], "code": code}, key=key).json()["hold"] == first.json()["hold"]
     assert shop.hold({"seats": [[3, 1]], "code": code}, user=8).code == "presale_code"
     # One that is refused is not used up.
-    assert shop.hold({"seats": [[3, 0]], "code": other}, user=8).code == "seats_taken"
+    refused = shop.hold({"seats": [[3, 0]], "code": other}, user=8)
+    assert refused.code == "seats_taken", refused
     assert shop.hold({"seats": [[3, 1]], "code": other}, user=8).status == 201
     shop.close()
 
@@ -531,12 +537,52 @@ def test_thousand_watchers(kind):
     shop.close()
 
 
+def test_fresh_at_ten_thousand_changes(kind):
+    """While 10,000 changes a second are asked for, a watcher sees each change of its own within a second."""
+    if kind != "sqlite":
+        raise Tap.Skip("PostgreSQL, a row a statement, does not keep up on a small machine: docs/orders.md")
+    venue = Venue([[Row((1 << 32) - 1) for _ in range(400)]], prices=(700,), user_seats_max=400)
+    shop = Shop(kind, venue)
+    watcher = Watcher(shop)
+    load = subprocess.Popen([PROGRAM, "load", shop.box.control_path, str(EVENT), "399", "10000", "8"],
+                            stdout=subprocess.PIPE, text=True)
+    time.sleep(2)
+    ages = []
+    for bit in range(10):
+        while True:
+            try:
+                shop.client.reserve(EVENT, 77, [(399, 1 << bit)])
+                break
+            except Refused as why:
+                assert "BUSY" in str(why), why
+        began = time.monotonic()
+        while True:
+            rows = dict(map(tuple, watcher.seats()[2]["rows"]))
+            if 399 in rows and not int(rows[399], 16) >> bit & 1:
+                break
+        ages.append(time.monotonic() - began)
+    out = json.loads(load.communicate()[0])
+    print(f"# {kind}: {out['changes'] / 8:.0f} changes a second; seen after {min(ages) * 1000:.0f} to "
+          f"{max(ages) * 1000:.0f} ms", flush=True)
+    began = time.monotonic()
+    shop.until(lambda: shop.free()[0] == shop.truth(), 60)
+    caught = time.monotonic() - began
+    order = shop.sell(88, {"seats": [[399, 20]]})
+    assert order and max(ages) < 1, (ages, out)
+    print(f"# tables up to date {time.monotonic() - began:.1f} s after the load (seats after {caught:.1f} s)",
+          flush=True)
+    assert shop.tool("check")["differences"] == 0
+    watcher.close()
+    shop.close()
+
+
 def main():
     tap = Tap()
     wanted = sys.argv[2:]
     for kind in ("sqlite", "postgres"):
         for test in (test_life_of_a_hold, test_orders_and_transfers, test_wait_list, test_presale_code,
-                     test_availability, test_killed_while_following, test_comparison_finds_a_change, test_replica):
+                     test_availability, test_killed_while_following, test_comparison_finds_a_change, test_replica,
+                     test_fresh_at_ten_thousand_changes):
             if not wanted or any(part in test.__name__ + "_" + kind for part in wanted):
                 tap.run(test, kind)
     if not wanted or any(part in "test_thousand_watchers" for part in wanted):

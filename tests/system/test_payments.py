@@ -150,13 +150,9 @@ def test_bought_and_refunded():
             break
         time.sleep(0.05)
     assert status == 201 and part["amount"] == PRICE and part["state"] == "done", part
-    end = time.monotonic() + 5
-    while True:
-        status, rest = s.ask("POST", f"/v1/orders/{held.hold}/refunds")
-        if (status == 201 and rest["id"] != part["id"]) or time.monotonic() > end:
-            break
-        time.sleep(0.05)
-    assert status == 201 and rest["amount"] == 2 * PRICE, rest
+    # At once: the read model may not have heard of the first yet.
+    status, rest = s.ask("POST", f"/v1/orders/{held.hold}/refunds")
+    assert status == 201 and rest["id"] != part["id"] and rest["amount"] == 2 * PRICE, rest
     books = s.provider.raw("GET", "/_sandbox/books")[1]
     assert books["consistent"] and books["totals"]["eur"]["refunded"] == 3 * PRICE, books["totals"]
     status, report = s.ask("GET", "/v1/admin/reconciliation", headers=OPERATOR)
