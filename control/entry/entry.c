@@ -22,8 +22,6 @@
 #define KEYS_EACH_US (60 * SECOND_US)
 #define LIMIT_SETS 65536u
 #define CROWD_ENTRIES 65536u
-/* That an event has no room is believed for so long by who holds seats. */
-#define NO_ROOM_US (10 * SECOND_US)
 
 const struct ush_db_step ush_entry_schema[] = {{NULL, 0, NULL, NULL}};
 
@@ -182,8 +180,7 @@ bool ush_entry_admitted(struct ush_http_request *request, uint32_t event)
 		who->role == USH_ROLE_OPERATOR)
 		return true;
 	room = entry_room_of(entry, event);
-	if (room != NULL && room->fresh_us != 0 && room->status != USH_STATUS_OK &&
-		now_us - room->fresh_us <= NO_ROOM_US)
+	if (room != NULL && !room->had)
 		return true;
 	if (token != NULL) {
 		verdict = ush_jwt_verify(&entry->keys, token, strlen(token), entry->core->origin,
@@ -419,6 +416,7 @@ int ush_entry_open(struct ush_entry **out, const struct ush_core *core, struct u
 	if (core->link != NULL) {
 		ush_http_routes_add(core->http, routes, entry);
 		ush_http_filter_add(core->http, filter, entry);
+		entry_rooms_recall(entry);
 		the_entry = entry;
 	}
 	*out = entry;

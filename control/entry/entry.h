@@ -28,7 +28,9 @@ extern const struct ush_db_step ush_entry_schema[];
  * May who makes this request hold seats of an event? Yes, if it has no waiting room, if nobody is
  * signed in (the handler says so), if an operator asks, or if the header Usher-Access has a JWT of
  * ours for this user and event. ret: true; or false: it has answered: 403 access_wanted, or 503
- * not_ready while it is not known whether there is a room (it is being asked). by: the event loop.
+ * not_ready. An event that nobody asked about before counts as one without a room until usherd has
+ * answered, some milliseconds later; one that had a room is remembered over restarts. by: the event
+ * loop.
  */
 bool ush_entry_admitted(struct ush_http_request *request, uint32_t event);
 

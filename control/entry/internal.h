@@ -36,6 +36,8 @@ struct entry_room {
 	int64_t fresh_us;
 	int64_t asked_us;
 	bool asking;
+	/* It had a room when this process, or the one before, last knew. */
+	bool had;
 	/* enum ush_status: OK: there is a room; NO_ROOM, UNKNOWN_EVENT. */
 	uint8_t status;
 	struct ush_entry_view view;
@@ -89,6 +91,8 @@ struct entry_room *entry_room_of(struct ush_entry *entry, uint32_t event);
 void entry_rooms_tick(struct ush_entry *entry);
 /* Something was changed: asks at once. */
 void entry_room_ask(struct entry_room *room);
+/* Those that the process before knew to have rooms; their names are files of STATE/rooms. */
+void entry_rooms_recall(struct ush_entry *entry);
 /* Answers all who wait. */
 void entry_rooms_drain(struct ush_entry *entry);
 void entry_rooms_close(struct ush_entry *entry);

@@ -6,9 +6,13 @@
  * Failure modes: usherd is away: what was known is served for ten seconds more, then 503. An event
  * without a room is remembered as that, and forgotten when nobody has asked for a minute.
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "entry/internal.h"
 
@@ -95,6 +99,48 @@ static void build(struct entry_room *room, const struct ush_entry_view *view, in
 		(unsigned long long)view->sequence, ush_crc32c(0, text, room->text_bytes));
 }
 
+/* An empty file for each event with a room: after a restart nobody holds seats of it without a
+ * token while usherd was not asked yet. */
+static void remember(struct entry_room *room, bool has)
+{
+	char path[512];
+	int fd;
+
+	if (room->had == has)
+		return;
+	room->had = has;
+	snprintf(path, sizeof(path), "%s/rooms/%u", room->entry->core->state_dir, room->event);
+	if (!has) {
+		unlink(path);
+		return;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
+void entry_rooms_recall(struct ush_entry *entry)
+{
+	char path[512];
+	struct dirent *file;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "%s/rooms", entry->core->state_dir);
+	mkdir(path, 0700);
+	folder = opendir(path);
+	while (folder != NULL && (file = readdir(folder)) != NULL) {
+		unsigned long event = strtoul(file->d_name, NULL, 10);
+		struct entry_room *room = NULL;
+
+		if (event > 0 && event <= USH_EVENT_ID_MAX)
+			room = entry_room_of(entry, (uint32_t)event);
+		if (room != NULL)
+			room->had = true;
+	}
+	if (folder != NULL)
+		closedir(folder);
+}
+
 static void shown(void *context, int result, const struct ush_reply *reply, size_t bytes)
 {
 	struct entry_room *room = context;
@@ -110,11 +156,13 @@ static void shown(void *context, int result, const struct ush_reply *reply, size
 		if (room->status != USH_STATUS_OK || view.sequence >= room->view.sequence)
 			build(room, &view, now_us);
 		if (room->text != NULL) {
+			remember(room, true);
 			room->status = USH_STATUS_OK;
 			room->fresh_us = now_us;
 		}
 	} else if (result == 0 && (reply->status == USH_STATUS_NO_ROOM ||
 					  reply->status == USH_STATUS_UNKNOWN_EVENT)) {
+		remember(room, false);
 		room->status = reply->status;
 		room->fresh_us = now_us;
 	}
@@ -149,6 +197,8 @@ struct entry_room *entry_room_of(struct ush_entry *entry, uint32_t event)
 			return NULL;
 		room->entry = entry;
 		room->event = event;
+		/* Not USH_STATUS_OK, which is 0: so it is asked for. */
+		room->status = USH_STATUS_NO_ROOM;
 		room->next = entry->rooms;
 		entry->rooms = room;
 		entry->by_event[event] = room;
@@ -204,8 +254,8 @@ void entry_rooms_tick(struct ush_entry *entry)
 			entry_room_ask(room);
 			asked++;
 		}
-		if (room->status == USH_STATUS_OK || room->asking || room->waiters != NULL ||
-			now_us - room->asked_us < FORGET_US) {
+		if (room->status == USH_STATUS_OK || room->had || room->asking ||
+			room->waiters != NULL || now_us - room->asked_us < FORGET_US) {
 			at = &room->next;
 			continue;
 		}
