@@ -110,7 +110,8 @@ static inline void rig_open(int argc, char **argv, const struct ush_db_step *con
 /* Serves commands until standard input ends. */
 static inline void rig_run(void (*command)(char *line))
 {
-	struct event *input = event_new(core.base, STDIN_FILENO, EV_READ | EV_PERSIST, rig_input, NULL);
+	struct event *input =
+		event_new(core.base, STDIN_FILENO, EV_READ | EV_PERSIST, rig_input, NULL);
 
 	rig_command = command;
 	event_add(input, NULL);

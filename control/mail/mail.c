@@ -39,8 +39,8 @@ struct ush_mail {
 	int64_t retry_us;
 	int64_t give_up_us;
 	int64_t keep_us;
-	int64_t dropped_us;  /* when old rows were last dropped */
-	uint32_t under_way;  /* mails taken and not noted yet, and jobs */
+	int64_t dropped_us; /* when old rows were last dropped */
+	uint32_t under_way; /* mails taken and not noted yet, and jobs */
 	uint32_t taken;
 	bool looking;
 	bool look_again;
@@ -118,7 +118,8 @@ static void noted(void *context, int result)
 	struct sending *sending = context;
 	struct ush_mail *mail = sending->mail;
 
-	/* Forgotten, it would be sent again: so it is noted until it is. The job may be repeated. */
+	/* Forgotten, it would be sent again: so it is noted until it is. The job may be repeated.
+	 */
 	if (result != 0 && !mail->closed) {
 		ush_core_log(USH_CORE_ERROR, "mail", "cannot note what came of a mail", "error",
 			ush_error_text(result), NULL);
@@ -194,16 +195,16 @@ static void sent(void *context, const struct ush_fetch_result *result)
 }
 
 /* Unique, and the same whenever this mail is sent. */
-static void make_id(const struct ush_mail *mail, const struct ush_outbox_item *item, char *id,
-	size_t size)
+static void make_id(
+	const struct ush_mail *mail, const struct ush_outbox_item *item, char *id, size_t size)
 {
 	static const struct ush_key keys[2] = {{1, 0x6d6573736167652d}, {2, 0x6d6573736167652d}};
 	uint64_t half[2];
 
 	for (uint32_t i = 0; i < 2; i++)
-		half[i] = ush_siphash_2(&keys[i],
-			ush_siphash(&keys[i], item->key, strlen(item->key)),
-			(uint64_t)item->made_us);
+		half[i] =
+			ush_siphash_2(&keys[i], ush_siphash(&keys[i], item->key, strlen(item->key)),
+				(uint64_t)item->made_us);
 	snprintf(id, size, "%016" PRIx64 "%016" PRIx64 "%.36s", half[0], half[1],
 		strrchr(mail->from, '@'));
 }
@@ -235,8 +236,8 @@ static void start(struct sending *sending)
 	result = ush_mime_head(&head, &text, &bytes);
 	whole = result == 0 ? malloc(bytes + sending->item.bytes + 1) : NULL;
 	if (whole == NULL) {
-		struct ush_fetch_result failed = {.result = result == 0 ? -USH_ENOMEM : 0,
-			.status = result == 0 ? 0 : 553};
+		struct ush_fetch_result failed = {
+			.result = result == 0 ? -USH_ENOMEM : 0, .status = result == 0 ? 0 : 553};
 
 		if (result == 0)
 			free(text);
@@ -304,7 +305,7 @@ static void looked(void *context, int result)
 			snprintf(count, sizeof(count), "%" PRId64, claim->given_up);
 			ush_core_log(USH_CORE_ERROR, "mail", "given up", "count", count, NULL);
 		}
-		arm(mail, result != 0            ? SECOND_US
+		arm(mail, result != 0           ? SECOND_US
 			  : claim->next_us == 0 ? LOOK_MAX_US
 						: claim->next_us - claim->now_us);
 		send_all(mail, claim);
@@ -432,7 +433,8 @@ int ush_mail_open(struct ush_mail **mail, const struct ush_core *core, struct us
 		if (result == 0)
 			arm(made, 0);
 	} else if (result == 0 && !core->read_only) {
-		ush_core_log(USH_CORE_WARN, "mail", "no mail.relay: mail waits in the outbox", NULL);
+		ush_core_log(
+			USH_CORE_WARN, "mail", "no mail.relay: mail waits in the outbox", NULL);
 	}
 	if (result != 0) {
 		ush_mail_close(made);

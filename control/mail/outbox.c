@@ -11,7 +11,8 @@ const struct ush_db_step ush_mail_schema[] = {
 		"CREATE TABLE mail_outbox(key TEXT NOT NULL PRIMARY KEY, recipient TEXT NOT NULL,"
 		" subject TEXT NOT NULL, body BLOB NOT NULL, state INTEGER NOT NULL,"
 		" attempts INTEGER NOT NULL, status INTEGER NOT NULL, leased INTEGER NOT NULL,"
-		" made_us INTEGER NOT NULL, due_us INTEGER NOT NULL, done_us INTEGER NOT NULL) STRICT;"
+		" made_us INTEGER NOT NULL, due_us INTEGER NOT NULL,"
+		" done_us INTEGER NOT NULL) STRICT;"
 		"CREATE INDEX mail_outbox_due ON mail_outbox(state, due_us);"
 		"CREATE INDEX mail_outbox_to ON mail_outbox(recipient);",
 		NULL},
@@ -97,8 +98,8 @@ int ush_outbox_claim_job(struct ush_db_conn *conn, void *context)
 	claim->count = 0;
 	claim->next_us = 0;
 	claim->given_up = ush_db_exec(conn,
-		"UPDATE mail_outbox SET state = 3, done_us = ?, recipient = '', subject = '', body = ?"
-		" WHERE state = 0 AND leased = 0 AND made_us < ?",
+		"UPDATE mail_outbox SET state = 3, done_us = ?, recipient = '', subject = '',"
+		" body = ? WHERE state = 0 AND leased = 0 AND made_us < ?",
 		"ibi", claim->now_us, "", (size_t)0, claim->give_up_us);
 	rows = ush_db_query(conn,
 		"SELECT key, recipient, subject, body, made_us, attempts FROM mail_outbox"
@@ -148,7 +149,7 @@ int ush_outbox_drop_job(struct ush_db_conn *conn, void *context)
 {
 	const int64_t *before_us = context;
 
-	ush_db_exec(conn, "DELETE FROM mail_outbox WHERE state <> 0 AND done_us < ?", "i",
-		*before_us);
+	ush_db_exec(
+		conn, "DELETE FROM mail_outbox WHERE state <> 0 AND done_us < ?", "i", *before_us);
 	return ush_db_error(conn, NULL);
 }

@@ -24,7 +24,7 @@ PROGRAMS = {
     "taskset": "util-linux", "nginx": "nginx-light", "openssl": "openssl", "unshare": "util-linux", "tcpreplay": "tcpreplay", "tshark": "tshark", "umount": "mount", "wrk": "wrk", "zbarimg": "zbar-tools",
 }
 # Of Debian's Python; whoever imports one does without where it is not there.
-PYTHON = {"jwt": "python3-jwt"}
+PYTHON = {"aiosmtpd": "python3-aiosmtpd", "jwt": "python3-jwt"}
 # Functions that start the program that their first argument names.
 STARTS = {"run", "Popen", "check_output", "check_call", "call", "must", "need", "which", "sh", "has"}
 

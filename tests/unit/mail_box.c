@@ -19,9 +19,14 @@ struct command {
 
 static int put_job(struct ush_db_conn *conn, void *context)
 {
-	static const struct ush_mail_part parts[] = {
-		{.type = "image/png", .id = "qr@shop.example", .data = "\x89PNG\0\r\n.", .bytes = 8},
-		{.type = "text/calendar; charset=utf-8", .name = "event.ics", .data = "BEGIN", .bytes = 5}};
+	static const struct ush_mail_part parts[] = {{.type = "image/png",
+							     .id = "qr@shop.example",
+							     .data = "\x89PNG\0\r\n.",
+							     .bytes = 8},
+		{.type = "text/calendar; charset=utf-8",
+			.name = "event.ics",
+			.data = "BEGIN",
+			.bytes = 5}};
 	struct command *command = context;
 
 	command->result = ush_mail_put(conn, command->word[0], command->word[1], command->word[2],
