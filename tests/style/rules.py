@@ -47,7 +47,7 @@ INCLUDES = {
     "control/payments": ("payments", "link/link.h", "fetch/fetch.h", "orders/orders.h", *CORE),
     "control/people": ("people", "fetch/fetch.h", "mail/mail.h", *CORE),
     "control/entry": ("entry", "link/link.h", "fetch/fetch.h", "room/ticket.h", "room/draw_file.h", *CORE),
-    "control/tickets": ("tickets", "orders/orders.h", "catalogue/catalogue.h", "mail/mail.h", *CORE),
+    "control/tickets": ("tickets", "orders/orders.h", "catalogue/catalogue.h", "catalogue/venue.h", "mail/mail.h", *CORE),
     "control/mail": ("mail", "fetch/fetch.h", *CORE),
     "control/hooks": ("hooks", "fetch/fetch.h", "orders/orders.h", *CORE),
     "control/daemon": ("daemon", "db", "link", "fetch", "http", "catalogue", "orders", "payments", "people", "entry",
