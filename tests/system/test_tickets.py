@@ -202,6 +202,8 @@ def test_from_sale_to_gate(database):
             f"/v1/orders/{third}/tickets").json()["items"])
         same([gate.verdict(newest[0]["code"], "door5"), gate.verdict(fresh[1]["code"], "door5")], ["VALID", "VALID"])
         same(len(relay.to("ann@mail.example", "tickets")), 3)
+        kept = ann.get("/v1/me/export").json()["orders"]["orders"]
+        same({o["order"] for o in kept}, {again, third})
         same(len(relay.to("bob@mail.example", "tickets")), 1)
         for secret in ("ann@", "bob@", listed[0]["code"]):
             assert secret not in s.control.text(), secret
