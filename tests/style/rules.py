@@ -44,7 +44,7 @@ INCLUDES = {
     "control/catalogue": ("catalogue", "link/link.h", *CORE),
     "control/orders": ("orders", "link/link.h", "journal/follow.h", "journal/disk.h", "journal/journal.h",
                        "journal/position.h", "catalogue/venue.h", "catalogue/catalogue.h", *CORE),
-    "control/payments": ("payments", "link/link.h", "fetch/fetch.h", "orders/orders.h", *CORE),
+    "control/payments": ("payments", "link/link.h", "fetch/fetch.h", "orders/orders.h", "catalogue/catalogue.h", *CORE),
     "control/people": ("people", "fetch/fetch.h", "mail/mail.h", *CORE),
     "control/entry": ("entry", "link/link.h", "fetch/fetch.h", "room/ticket.h", "room/draw_file.h", *CORE),
     "control/tickets": ("tickets", "orders/orders.h", "catalogue/catalogue.h", "catalogue/venue.h", "mail/mail.h", *CORE),

@@ -95,12 +95,12 @@ class Person:
         return hold["hold"]
 
 
-def open_shop(relay, database):
+def open_shop(relay, database, buyer_refunds="yes"):
     s = shops.Shop(BUILD, database=database, start=False)
     s.sandbox.start()
     s.usherd.start()
     s.sets += ["payments.url=http://127.0.0.1:{sandbox}", "payments.key_file=" + s.secret("sk", "sk_test_usher"),
-               "payments.public_key=pk_test_usher", "payments.buyer_refunds=yes", "payments.poll_ms=200",
+               "payments.public_key=pk_test_usher", "payments.buyer_refunds=" + buyer_refunds, "payments.poll_ms=200",
                "payments.webhook_secret_file=" + s.secret("wh", "whsec_usher"),
                f"mail.relay=smtp://127.0.0.1:{relay.port}", "mail.from=tickets@shop.example", "mail.retry_ms=100"]
     s.control.start()
@@ -210,11 +210,44 @@ def test_from_sale_to_gate(database):
     relay.controller.stop()
 
 
+def test_postponed_may_be_refunded_for_a_while():
+    relay = Relay()
+    with open_shop(relay, "sqlite", "no") as s:
+        event, operator = make_event(s, relay)
+        ann = Person(s, relay, "ann@mail.example")
+        order = ann.buy(event, 2)
+        refused = s.post(f"/v1/orders/{order}/refunds", {}, headers=ann.head)
+        same((refused.status, refused.code), (403, "refund_not_allowed"))
+        late = time.strftime("%Y-%m-%dT19:30:00Z", time.gmtime(time.time() + 80 * 86400))
+        window = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+        operator.post(f"/v1/admin/events/{event}/status", {"status": "postpone", "starts": late, "refund_until": window})
+        same(s.get(f"/v1/events/{event}").json()["starts"], late)
+        seat = until(lambda: ann.get(f"/v1/orders/{order}/tickets").json().get("items"))[0]["seat"]
+        paid = ann.get(f"/v1/orders/{order}").json()["total"]
+        ann.post(f"/v1/orders/{order}/refunds", {"seats": [seat]})
+        until(lambda: len(ann.get(f"/v1/orders/{order}/tickets").json().get("items", [])) == 1)
+        s.sets.append(f"control.clock_shift_s={2 * 86400}")
+        s.control.restart()
+        s.wait_ready()
+        same(s.post(f"/v1/orders/{order}/refunds", {}, headers=ann.head).code, "refund_not_allowed")
+        # Cancelled: everybody gets the rest back, whoever asks, and again when it is asked again.
+        s.sets.pop()
+        s.control.restart()
+        s.wait_ready()
+        operator.post(f"/v1/admin/events/{event}/status", {"status": "cancel"})
+        for _ in range(2):
+            operator.post(f"/v1/admin/events/{event}/refund-all")
+        until(lambda: ann.get(f"/v1/orders/{order}").json()["state"] == "refunded")
+        same(ann.get(f"/v1/orders/{order}").json()["refunded"], paid)
+    relay.controller.stop()
+
+
 def main():
     tap = usher_box.Tap()
     wanted = sys.argv[2:] or ["sqlite", "postgres"]
     if "sqlite" in wanted:
         tap.run(test_from_sale_to_gate, "sqlite")
+        tap.run(test_postponed_may_be_refunded_for_a_while)
     if "postgres" in wanted:
         try:
             with postgres.Postgres() as server:
