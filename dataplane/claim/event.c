@@ -150,16 +150,26 @@ static int check_row(const struct image *image, const struct ush_venue_row *row,
 	return 0;
 }
 
+/* ret: the tier of all seats of the row, or -1: they have several. */
+static int only_tier(const struct ush_venue_row *row)
+{
+	uint64_t others = row->tier_mask[0] | row->tier_mask[1] | row->tier_mask[2];
+
+	if (others == 0)
+		return row->tier[0];
+	for (uint32_t i = 0; i < USH_ROW_TIERS - 1; i++)
+		if (row->tier_mask[i] == row->seats)
+			return row->tier[i + 1];
+	return -1;
+}
+
 /* A section is one area of one price, or has none: who is offered a place is found by section. */
 static int check_area(const struct ush_venue_row *first, const struct ush_venue_row *row,
 	struct ush_message *message)
 {
 	if (((first->flags ^ row->flags) & 1) != 0)
 		return bad(message, "an area shares its section with rows");
-	if ((row->flags & 1) == 0)
-		return 0;
-	if ((row->tier_mask[0] | row->tier_mask[1] | row->tier_mask[2]) != 0 ||
-		row->tier[0] != first->tier[0])
+	if ((row->flags & 1) != 0 && (only_tier(row) < 0 || only_tier(row) != only_tier(first)))
 		return bad(message, "an area has two prices");
 	return 0;
 }

@@ -113,7 +113,7 @@ static bool match_area(struct ush_event *event, uint32_t tier, struct ush_best_q
 
 		/* An area has one price. */
 		if (!ush_row_is_general(first) ||
-			(tier != USH_WAIT_TIER_ANY && first->tier[0] != tier))
+			(tier != USH_WAIT_TIER_ANY && ush_row_tier_seats(first, tier) == 0))
 			continue;
 		q->row_first = ush_event_section(event, i)->row_first;
 		q->row_end = q->row_first + ush_event_section(event, i)->row_count;
