@@ -117,7 +117,8 @@ class Shop(shops.Shop):
         event = made.json()["event"]
         answer = who.post(f"/v1/admin/events/{event}/publish", {})
         assert answer.status < 300, answer
-        until(lambda: self.get(f"/v1/events/{event}/availability").status == 200)
+        # Its own change of status is told to nobody who comes later.
+        until(lambda: b'"on_sale"' in self.get(f"/v1/events/{event}/availability").body)
         return event
 
     def sell(self, event):
