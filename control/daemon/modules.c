@@ -3,8 +3,6 @@
  * The table of modules. A module that is built has USH_HAS_NAME (control/meson.build), a header
  * NAME/NAME.h, and in it ush_NAME_open, ush_NAME_close and ush_NAME_schema.
  *
- * Tickets has no such header yet: its include comes with it, above, like the others.
- *
  * They open in the order of the table: the filter of people/ is the first. They close in reverse.
  */
 #include "daemon/modules.h"
@@ -36,6 +34,9 @@
 #endif
 #ifdef USH_HAS_PAYMENTS
 #include "payments/payments.h"
+#endif
+#ifdef USH_HAS_TICKETS
+#include "tickets/tickets.h"
 #endif
 #ifdef USH_HAS_HOOKS
 #include "hooks/hooks.h"

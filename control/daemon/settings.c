@@ -62,7 +62,6 @@ static struct setting {
 		"first pause before a mail is tried again; doubles up to an hour", 0},
 	{"mail", "give_up_h", "72", "after so long without success", 0},
 	{"mail", "keep_days", "30", "a mail that is over stays in the database", 0},
-	{"tickets", "gate_key_file", NULL, "a secret file: bearer token of gates", 0},
 	{"entry", "alg", "EdDSA", "of access tokens: EdDSA or ES256", 0},
 	{"entry", "key_days", "30", "a new key of access tokens after so long; 0: never", 0},
 	{"entry", "work_bits", "0", "of the proof of work that a join needs; 0: none", 0},

@@ -35,6 +35,8 @@ static const struct {
 	{"rate_limited", "Too many requests"},
 	{"scope", "The API key may not do this"},
 	{"sign_in", "Nobody is signed in"},
+	/* tickets */
+	{"ticket_not_found", "There is no such ticket"},
 	/* orders */
 	{"bad_codes", "Presale codes cannot be made like this"},
 	{"bad_seats", "That cannot be asked for"},

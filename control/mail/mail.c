@@ -350,9 +350,14 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	look(mail);
 }
 
+/* For those who are not given it. */
+static struct ush_mail *opened;
+
 void ush_mail_wake(struct ush_mail *mail)
 {
-	if (mail->relay != NULL && !mail->core->read_only)
+	if (mail == NULL)
+		mail = opened;
+	if (mail != NULL && mail->relay != NULL && !mail->core->read_only)
 		look(mail);
 }
 
@@ -440,7 +445,7 @@ int ush_mail_open(struct ush_mail **mail, const struct ush_core *core, struct us
 		ush_mail_close(made);
 		return result;
 	}
-	*mail = made;
+	*mail = opened = made;
 	return 0;
 }
 
@@ -448,6 +453,8 @@ void ush_mail_close(struct ush_mail *mail)
 {
 	if (mail == NULL)
 		return;
+	if (opened == mail)
+		opened = NULL;
 	mail->closed = true;
 	if (mail->timer != NULL)
 		event_free(mail->timer);

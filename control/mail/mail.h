@@ -36,7 +36,8 @@ int ush_mail_put(struct ush_db_conn *conn, const char *key, const char *to, cons
 	const char *text, const char *html, const struct ush_mail_part *parts, uint32_t part_count);
 /* Within a write job: forgets all mail to that address, sent or not. ret: 0 or negative. */
 int ush_mail_forget(struct ush_db_conn *conn, const char *to);
-/* Looks into the outbox now; call it after such a job is done. by: the loop. */
+/* Looks into the outbox now; call it after such a job is done. mail: NULL: the one that is open.
+ * by: the loop. */
 void ush_mail_wake(struct ush_mail *mail);
 
 #endif /* USH_MAIL_H */

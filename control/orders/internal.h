@@ -73,6 +73,8 @@ void orders_routes_orders(struct ush_orders *orders);
 void orders_routes_waits(struct ush_orders *orders);
 void orders_routes_codes(struct ush_orders *orders);
 void orders_routes_live(struct ush_orders *orders);
+/* What a person may export. */
+void orders_keep_open(void);
 void orders_live_close(struct ush_orders *orders);
 
 /* In a replica: how old what is answered may be, as a header; ret: false: it has answered 503. */

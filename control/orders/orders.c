@@ -491,6 +491,7 @@ int ush_orders_open(
 		orders_routes_waits(orders);
 		orders_routes_codes(orders);
 	}
+	orders_keep_open();
 	start_load(orders);
 	*out = orders;
 	return 0;

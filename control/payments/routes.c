@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "catalogue/catalogue.h"
 #include "orders/orders.h"
 #include "payments/internal.h"
 #include "payments/reconcile.h"
@@ -25,6 +26,7 @@ struct asked {
 	uint64_t number, user;
 	int64_t version; /* that the client named; -1: none */
 	bool is_operator;
+	bool is_refund;
 	struct ush_orders_leg seats[USH_LEG_COUNT_MAX];
 	uint32_t seat_legs;
 	int64_t price, fee;
@@ -55,6 +57,9 @@ static void failed(struct asked *asked, int result)
 	if (result == -USH_ENOENT)
 		ush_http_problem(asked->request, 404, "hold_not_found", NULL,
 			"There is no such hold or order of yours.");
+	else if (result == -USH_EACCES)
+		ush_http_problem(asked->request, 403, "refund_not_allowed", NULL,
+			"Orders of this event are refunded by the seller; ask there.");
 	else
 		ush_http_problem(asked->request, 503, "busy", NULL,
 			"It cannot be done now; ask again with the same Idempotency-Key.");
@@ -105,6 +110,21 @@ static void on_begun(void *context, int result, const struct ush_pay_row *row)
 	}
 }
 
+/* Buyers refund by themselves if the shop lets them, or while the window of a postponed event is
+ * open. ret: 0; -USH_EACCES; other negative. */
+static int may_refund(struct ush_db_conn *conn, const struct asked *asked)
+{
+	struct ush_catalogue_terms terms = {0};
+	int got;
+
+	if (!asked->is_refund || asked->is_operator || asked->payments->buyer_refunds)
+		return 0;
+	got = ush_catalogue_terms(conn, asked->hold.event, &terms);
+	if (got < 0)
+		return -USH_EIO;
+	return got == 1 && terms.refund_until_us > ush_core_now_us() ? 0 : -USH_EACCES;
+}
+
 static int hold_job(struct ush_db_conn *conn, void *context)
 {
 	struct asked *asked = context;
@@ -114,8 +134,9 @@ static int hold_job(struct ush_db_conn *conn, void *context)
 		return -USH_EIO;
 	if (got == 0 || (asked->hold.user != asked->user && !asked->is_operator))
 		return -USH_ENOENT;
-	if (asked->seat_legs == 0)
-		return 0;
+	got = may_refund(conn, asked);
+	if (got != 0 || asked->seat_legs == 0)
+		return got;
 	got = ush_orders_price(
 		conn, asked->number, asked->seats, asked->seat_legs, &asked->price, &asked->fee);
 	return got == 0 || got == -USH_ENOENT ? got : -USH_EIO;
@@ -309,12 +330,8 @@ static void post_refund(struct ush_http_request *request, void *context)
 	if (who == NULL || !payments_ready(payments, request) ||
 		!ush_http_param_number(request, "order", UINT64_MAX, &number))
 		return;
-	if (who->role != USH_ROLE_OPERATOR && !payments->buyer_refunds) {
-		ush_http_problem(request, 403, "refund_not_allowed", NULL,
-			"Orders are refunded by the seller; ask there.");
-		return;
-	}
 	asked = new_asked(payments, request);
+	asked->is_refund = true;
 	asked->number = number;
 	asked->user = who->user;
 	asked->is_operator = who->role == USH_ROLE_OPERATOR;

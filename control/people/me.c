@@ -11,6 +11,9 @@
 #include <string.h>
 
 #include "people/internal.h"
+#ifdef USH_PEOPLE_MAIL
+#include "mail/mail.h"
+#endif
 
 #define ANYBODY \
 	(1u << USH_ROLE_BUYER | 1u << USH_ROLE_PROMOTER | 1u << USH_ROLE_OPERATOR | \
@@ -257,11 +260,28 @@ static void on_export(struct ush_http_request *request, void *context)
 
 /* ---- deletion ---- */
 
+/* What was sent or is to be sent to them. */
+static int forget_mail(struct ush_db_conn *conn, uint64_t user)
+{
+	int ret = 0;
+#ifdef USH_PEOPLE_MAIL
+	char *mail = ush_people_mail_of(conn, user);
+
+	if (mail != NULL)
+		ret = ush_mail_forget(conn, mail);
+	free(mail);
+#else
+	(void)conn;
+	(void)user;
+#endif
+	return ret;
+}
+
 static int delete_job(struct ush_db_conn *conn, struct people_task *task)
 {
 	const struct ush_people *people = task->people;
 	const int64_t account = (int64_t)task->who.who.user;
-	int ret = 0;
+	int ret = forget_mail(conn, task->who.who.user);
 
 	for (uint32_t i = 0; i < people->keeper_count && ret == 0; i++)
 		ret = people->keepers[i].drop(conn, task->who.who.user);

@@ -175,11 +175,16 @@ static void on_housekeeping(evutil_socket_t fd, short what, void *context)
 
 /* ---- life ---- */
 
+/* For those who are not given it. */
+static struct ush_people *opened;
+
 void ush_people_keeper(struct ush_people *people, const char *name,
 	int (*take)(struct ush_db_conn *conn, uint64_t user, json_t **out),
 	int (*drop)(struct ush_db_conn *conn, uint64_t user))
 {
-	USH_ASSERT(people->keeper_count < PEOPLE_KEEPERS_MAX);
+	if (people == NULL)
+		people = opened;
+	USH_ASSERT(people != NULL && people->keeper_count < PEOPLE_KEEPERS_MAX);
 	people->keepers[people->keeper_count++] =
 		(struct people_keeper){.name = name, .take = take, .drop = drop};
 }
@@ -242,7 +247,7 @@ int ush_people_open(
 		USH_ASSERT(people->housekeeping != NULL);
 		event_add(people->housekeeping, &every);
 	}
-	*people_out = people;
+	*people_out = opened = people;
 	return 0;
 }
 
@@ -254,6 +259,7 @@ void ush_people_close(struct ush_people *people)
 		event_free(people->housekeeping);
 	people->housekeeping = NULL;
 	people->closing = true;
+	opened = NULL;
 	if (people->under_way != 0)
 		return;
 	people_limit_close(people->limit);

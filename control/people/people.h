@@ -56,7 +56,8 @@ const struct ush_who *ush_who_must(struct ush_http_request *request, uint32_t ro
 int ush_people_is_fan(struct ush_db_conn *conn, uint64_t user, uint32_t event);
 
 /*
- * What a module keeps about a user, for its export and its deletion; registered before the server
+ * What a module keeps about a user, for its export and its deletion; people: NULL: the one that is
+ * open. Registered before the server
  * serves, at most 8. take: within a read job: adds what there is (*out: a new reference, or NULL).
  * drop: within a write job: removes or pseudonymises what need not be kept. ret: 0 or negative.
  */

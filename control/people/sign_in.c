@@ -206,6 +206,9 @@ int people_code_mail(const struct ush_people *people, struct ush_db_conn *conn,
 static void challenge_made(struct people_task *task)
 {
 	people_code_send(task->people, task->text, task->code);
+#ifdef USH_PEOPLE_MAIL
+	ush_mail_wake(NULL);
+#endif
 	ush_http_answer_json(task->request, 202,
 		json_pack("{ss si}", "challenge", task->token, "expires_s",
 			(int)(CODE_US / PEOPLE_SECOND_US)));

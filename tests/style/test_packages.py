@@ -15,7 +15,7 @@ FOLDERS = ("scripts", "tests", "sim", "hw")
 # On every Debian, or with an essential package.
 EVERYWHERE = {"sh", "bash"}
 PROGRAMS = {
-    "addr2line": "binutils", "cc": "gcc", "dpdk-testpmd": "dpdk-dev", "e2fsck": "e2fsprogs",
+    "addr2line": "binutils", "cc": "gcc", "curl": "curl", "dpdk-testpmd": "dpdk-dev", "e2fsck": "e2fsprogs",
     "ethtool": "ethtool", "gcc": "gcc", "git": "git", "ip": "iproute2", "losetup": "mount", "meson": "meson",
     "mkfs.ext4": "e2fsprogs", "mount": "mount", "ninja": "ninja-build", "node": "nodejs", "npm": "npm", "objdump": "binutils",
     "pgrep": "procps", "ping": "iputils-ping", "pkg-config": "pkg-config",

@@ -49,6 +49,16 @@ const struct ush_who *ush_who_must(struct ush_http_request *request, uint32_t ro
 	return NULL;
 }
 
+void ush_people_keeper(struct ush_people *people, const char *name,
+	int (*take)(struct ush_db_conn *conn, uint64_t user, json_t **out),
+	int (*drop)(struct ush_db_conn *conn, uint64_t user))
+{
+	(void)people;
+	(void)name;
+	(void)take;
+	(void)drop;
+}
+
 void ush_people_audit(struct ush_db_conn *conn, const struct ush_who *who, const char *action,
 	const char *object, const char *text)
 {
