@@ -3,9 +3,6 @@
  * The table of modules. A module that is built has USH_HAS_NAME (control/meson.build), a header
  * NAME/NAME.h, and in it ush_NAME_open, ush_NAME_close and ush_NAME_schema.
  *
- * Hooks have no header yet: its include comes with it, above,
- * like the others.
- *
  * They open in the order of the table: the filter of people/ is the first. They close in reverse.
  */
 #include "daemon/modules.h"
@@ -40,6 +37,9 @@
 #endif
 #ifdef USH_HAS_TICKETS
 #include "tickets/tickets.h"
+#endif
+#ifdef USH_HAS_HOOKS
+#include "hooks/hooks.h"
 #endif
 
 struct module {

@@ -95,6 +95,8 @@ static struct setting {
 	{"payments", "buyer_refunds", "no", "yes: buyers refund their orders themselves", 0},
 	{"payments", "test_stop_at", NULL, "for tests: a step at which the process stops itself",
 		0},
+	{"hooks", "allow_private", "no",
+		"for tests: yes: webhooks go to http and to addresses that are not public, too", 0},
 	{"log", "level", "info", "debug, info, warn, error", 0},
 };
 

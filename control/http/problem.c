@@ -74,6 +74,8 @@ static const struct {
 	{"event_refused", "usherd refused the event"},
 	{"event_state", "The event's status does not allow that"},
 	{"import_errors", "The import has faults"},
+	/* hooks */
+	{"hook_limit", "As many webhooks as may be"},
 	/* entry */
 	{"access_wanted", "The event has a waiting room"},
 	{"bad_join", "A part of the join makes no sense"},
