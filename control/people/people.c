@@ -189,6 +189,21 @@ void ush_people_keeper(struct ush_people *people, const char *name,
 		(struct people_keeper){.name = name, .take = take, .drop = drop};
 }
 
+/* ret: true for http://127.0.0.1 and http://localhost, with any port. */
+static bool is_here(const char *origin)
+{
+	static const char *const here[] = {"http://127.0.0.1", "http://localhost"};
+
+	for (uint32_t i = 0; i < 2; i++) {
+		size_t bytes = strlen(here[i]);
+
+		if (strncmp(origin, here[i], bytes) == 0 &&
+			(origin[bytes] == '\0' || origin[bytes] == ':'))
+			return true;
+	}
+	return false;
+}
+
 static int read_settings(struct ush_people *people, uint32_t *per_min, struct ush_message *message)
 {
 	const struct ush_core *core = people->core;
@@ -203,9 +218,7 @@ static int read_settings(struct ush_people *people, uint32_t *per_min, struct us
 		return -USH_EINVAL;
 	}
 	*per_min = (uint32_t)value;
-	if (core->setting(core, "people", "codes_file") != NULL &&
-		strncmp(core->origin, "http://127.0.0.1", 16) != 0 &&
-		strncmp(core->origin, "http://localhost", 16) != 0) {
+	if (core->setting(core, "people", "codes_file") != NULL && !is_here(core->origin)) {
 		ush_message_set(message, "people.codes_file is for tests: http.origin must be "
 					 "http://127.0.0.1 or http://localhost");
 		return -USH_EINVAL;
