@@ -548,7 +548,8 @@ def test_fresh_at_ten_thousand_changes(kind):
     if kind != "sqlite":
         raise AssertionError("for SQLite only")
     venue = Venue([[Row((1 << 32) - 1) for _ in range(400)]], prices=(700,), user_seats_max=400)
-    shop = Shop(kind, venue)
+    # Each accepted request is remembered until the event is over.
+    shop = Shop(kind, venue, box_sets=["limits.answers=400000", "limits.holds=400000"])
     watcher = Watcher(shop)
     load = subprocess.Popen([PROGRAM, "load", shop.box.control_path, str(EVENT), "399", "10000", "8"],
                             stdout=subprocess.PIPE, text=True)
