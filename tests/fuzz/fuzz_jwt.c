@@ -88,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* A bit, somewhere. */
 	bytes = strlen(good);
 	memcpy(text, good, bytes + 1);
-	text[(data[0] | data[1] << 8) % bytes] ^= (char)(1u << data[2] % 8);
+	text[((size_t)data[0] | (size_t)data[1] << 8) % bytes] ^= (char)(1u << data[2] % 8);
 	judge(text, bytes);
 	judge(good, bytes);
 	memcpy(text, data, size);
