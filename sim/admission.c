@@ -46,6 +46,7 @@ void sim_admission_draw(struct sim *sim, struct sim_ask *ask)
 	ask->mac = sim_below(sim, 16) == 0 ? macs[sim_below(sim, 4)] : SIM_GOOD;
 	ask->token_end_ns = sim->now_ns + (sim_below(sim, 4) == 0 ? sim_below(sim, 2 * SIM_SECOND)
 								  : 300 * SIM_SECOND);
+	sim_room_token(sim, ask);
 }
 
 static void put_header(uint8_t *at, uint8_t type, uint16_t size, uint32_t value)
@@ -73,6 +74,10 @@ void sim_admission_put(const struct sim *sim, const struct sim_ask *ask,
 		memcpy(at + 8, &user, 8);
 		memcpy(at + 16, &end_ns, 8);
 		tag = ush_siphash(&key, at, 24);
+		if (ask->token == SIM_GIVEN) {
+			memcpy(at + 4, &ask->token_value, 4);
+			tag = ask->token_tag;
+		}
 		memcpy(at + 24, &tag, 8);
 		request->size = (uint16_t)(request->size + 32);
 		request->extension_count++;
@@ -82,6 +87,19 @@ void sim_admission_put(const struct sim *sim, const struct sim_ask *ask,
 	memcpy(at + 8, client, sizeof(client));
 	request->size = (uint16_t)(request->size + 24);
 	request->extension_count++;
+}
+
+uint64_t sim_admission_tag(const struct sim *sim, uint32_t value, uint64_t user, uint64_t end_ns)
+{
+	struct ush_key key = key_of(sim, 2);
+	uint8_t token[24];
+
+	if (sim->config.admission == 0)
+		return (value >> 8 & 0xff) == 0 ? 0 : UINT64_MAX;
+	put_header(token, USH_EXTENSION_TOKEN, 32, value);
+	memcpy(token + 8, &user, 8);
+	memcpy(token + 16, &end_ns, 8);
+	return (value >> 8 & 0xff) == TOKEN_KEY ? ush_siphash(&key, token, 24) : UINT64_MAX;
 }
 
 void sim_admission_sign(const struct sim *sim, const struct sim_ask *ask,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "room/merkle.h"
 #include "tests/harness.h"
 
 #define RESUME_NS_MAX (900ull * SIM_SECOND)
@@ -142,9 +143,14 @@ static void make_engine(struct sim *sim)
 		.ack_count = c->acks};
 	if (c->admission != 0)
 		sim->limits.admit_source_count = sim->limits.admit_user_count = SIM_ADMIT_BUCKETS;
+	if (c->guests != 0) {
+		sim->limits.room_user_count = SIM_EVENTS_MAX * SIM_ROOM_USERS_MAX;
+		sim->limits.room_device_count = 64;
+	}
 	sim->engine = ush_engine_init(
 		arena_take(&live_arena, &sim->limits), &sim->limits, ush_journal_key(sim->journal));
 	ush_engine_set_image_find(sim->engine, find_image, sim);
+	ush_engine_set_hash(sim->engine, ush_sha256);
 }
 
 /* ret: 0, or why the box does not start. */
@@ -369,6 +375,14 @@ void sim_box_housekeep(struct sim *sim)
 	guarded(sim, step_housekeeping);
 }
 
+void sim_box_pace(struct sim *sim)
+{
+	sim_note(sim, "pace", ush_engine_rooms(sim->engine), 0);
+	SIM_CHECK_ALL(sim, pacing);
+	ush_engine_rooms_step(sim->engine, sim->now_ns);
+	SIM_CHECK_ALL(sim, paced);
+}
+
 /* Turns and steps without requests until nothing is left to be done, or it takes too long. */
 static void settle(struct sim *sim)
 {
@@ -418,6 +432,10 @@ static void tally(struct sim *sim, const struct ush_record *record)
 	totals->rows_added += record->type == USH_RECORD_TYPE_EVENT_CHANGE &&
 			      record->amount > sim->ledger.event[record->event].rows;
 	totals->priced += ledger_list(record, record->run_count) != 0;
+	totals->joins += record->type == USH_RECORD_TYPE_ROOM_JOIN;
+	totals->draws += record->type == USH_RECORD_TYPE_ROOM_DRAW;
+	totals->called += record->type == USH_RECORD_TYPE_ROOM_SERVE;
+	totals->exchanges += record->type == USH_RECORD_TYPE_ROOM_EXCHANGE;
 	totals->holds += record->type == USH_RECORD_TYPE_HOLD;
 	totals->waiting += record->type == USH_RECORD_TYPE_WAIT_JOIN;
 	totals->offers += record->type == USH_RECORD_TYPE_OFFER;
@@ -470,7 +488,7 @@ void sim_box_turn(struct sim *sim, uint32_t index)
 	uint32_t room = (uint32_t)ush_min64(ush_loop_room(loop), sim->config.burst), count = 0;
 	bool had_room = has_room(sim);
 
-	while (count < room && sim_network_take(sim, &packets[count]))
+	while (count < room && sim_network_take(sim, index, &packets[count]))
 		count++;
 	/* The journal sealed since: nothing that a turn did. */
 	scan_log(sim, index);
@@ -508,6 +526,7 @@ int sim_box_replay(struct sim *sim, struct ush_engine **engine, struct ush_messa
 	*engine = ush_engine_init(
 		arena_take(&replay_arena, &sim->limits), &sim->limits, ush_journal_key(journal));
 	ush_engine_set_image_find(*engine, find_image, sim);
+	ush_engine_set_hash(*engine, ush_sha256);
 	error = ush_journal_recover(journal, apply, *engine, &report, message);
 	if (error == 0)
 		ush_engine_replayed(*engine, sim->now_ns, &found);

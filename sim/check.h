@@ -21,6 +21,9 @@ struct check {
 	void (*appended)(struct sim *sim, uint32_t loop, const struct ush_record *record);
 	/* A turn of `loop` is over. had_room: the log had room all the time. */
 	void (*turned)(struct sim *sim, uint32_t loop, bool had_room);
+	/* The pace of waiting rooms is about to be kept; it was. */
+	void (*pacing)(struct sim *sim);
+	void (*paced)(struct sim *sim);
 	/* A run of records became durable; the ledger does not have it yet. */
 	void (*durable)(struct sim *sim, const struct ush_record *records, uint32_t count);
 	/* A reply left the box. */
@@ -35,7 +38,8 @@ struct check {
 
 extern const struct check check_admission, check_auditor, check_best, check_bookings, check_channel,
 	check_conserve, check_durable, check_expiry, check_life, check_limits, check_lost,
-	check_pay, check_repeat, check_replay, check_sale, check_seats, check_time, check_waitlist;
+	check_pay, check_repeat, check_replay, check_room, check_sale, check_seats, check_time,
+	check_waitlist;
 
 /* Ends with NULL. */
 extern const struct check *const sim_checks[];

@@ -36,6 +36,13 @@ static void restarted(struct sim *sim)
 		(struct ush_admit_table){.sets = user_sets, .set_bits = gate->state.users.set_bits};
 }
 
+/* ret: true if the token was made by who may, for this user and event. */
+static bool is_good(const struct sim_ask *ask)
+{
+	return ask->token == SIM_GOOD ||
+	       (ask->token == SIM_GIVEN && ask->token_user == ask->request.user);
+}
+
 /* What the client put in is what the verdict is about. */
 static void check_intent(struct sim *sim, const struct sim_ask *ask,
 	const struct ush_admit_says *says, uint64_t now_ns)
@@ -46,7 +53,8 @@ static void check_intent(struct sim *sim, const struct sim_ask *ask,
 	bool late = ask->token == SIM_LATE || now_ns >= ask->token_end_ns;
 	bool passes = says->verdict == USH_VERDICT_PASS;
 
-	if (passes && token && (ask->token != SIM_GOOD || late))
+	sim->totals->tokens_used += passes && token && ask->token == SIM_GIVEN;
+	if (passes && token && (!is_good(ask) || late))
 		sim_fail(sim, "admission", "ask %" PRIu64 " passes with a bad token (%u)",
 			ask->request.cookie - 1, ask->token);
 	else if (passes && mac &&
@@ -54,7 +62,7 @@ static void check_intent(struct sim *sim, const struct sim_ask *ask,
 				       : ask->mac != SIM_GOOD))
 		sim_fail(sim, "admission", "ask %" PRIu64 " passes with a bad MAC (%u)",
 			ask->request.cookie - 1, ask->mac);
-	else if (ask->token == SIM_GOOD && !late && says->verdict >= USH_VERDICT_TOKEN_MISSING &&
+	else if (is_good(ask) && !late && says->verdict >= USH_VERDICT_TOKEN_MISSING &&
 		 says->verdict <= USH_VERDICT_TOKEN_FORGED)
 		sim_fail(sim, "admission", "ask %" PRIu64 " has a good token and verdict %u",
 			ask->request.cookie - 1, says->verdict);
@@ -109,9 +117,22 @@ static bool is_asked_for(const struct ush_record *r)
 	case USH_RECORD_TYPE_WAIT_JOIN:
 	case USH_RECORD_TYPE_WAIT_LEAVE:
 		return r->request_id != 0;
+	case USH_RECORD_TYPE_ROOM_JOIN:
+	case USH_RECORD_TYPE_ROOM_EXCHANGE:
+		return true;
 	default:
 		return false;
 	}
+}
+
+/* Places and tokens are given without an id. */
+static bool is_cause(const struct ush_request *request, const struct ush_record *r)
+{
+	if (r->type == USH_RECORD_TYPE_ROOM_JOIN)
+		return request->op == USH_OP_JOIN;
+	if (r->type == USH_RECORD_TYPE_ROOM_EXCHANGE)
+		return request->op == USH_OP_EXCHANGE;
+	return request->request_id == r->request_id;
 }
 
 static void appended(struct sim *sim, uint32_t loop, const struct ush_record *r)
@@ -122,8 +143,7 @@ static void appended(struct sim *sim, uint32_t loop, const struct ush_record *r)
 	for (uint32_t i = 0; i < turn.passed_count; i++) {
 		const struct ush_request *request = &turn.passed[i];
 
-		if (request->user == r->user && request->event == r->event &&
-			request->request_id == r->request_id)
+		if (request->user == r->user && request->event == r->event && is_cause(request, r))
 			return;
 	}
 	sim_fail(sim, "admission",

@@ -79,21 +79,18 @@ static void meet(struct sim *sim, const struct ush_reply *reply)
 	}
 }
 
-/* ret: true if the hold was a booking all the time of the listing. What is held may come up, and
- * get its time back by a restart. */
+/* ret: true if the hold was a booking all the time of the listing; of what is held that is known
+ * within one life of the box only. */
 static bool is_owed(const struct sim *sim, const struct ledger_hold *hold)
 {
 	const struct sim_listing *listing = &sim->listing;
-	uint64_t now_ns = sim->now_ns;
 
 	if (hold->event != listing->event || !ledger_is_live(hold) ||
 		hold->begun_at >= listing->asked_at)
 		return false;
 	if (hold->sold_at != 0 && hold->sold_at < listing->asked_at)
 		return true;
-	for (uint32_t i = 0; i < sim->loops; i++)
-		now_ns = ush_max64(now_ns, sim->loop_now_ns[i]);
-	return !listing->refund && listing->boot == sim->boot && now_ns < hold->deadline_ns;
+	return !listing->refund && listing->boot == sim->boot;
 }
 
 static void end_listing(struct sim *sim)

@@ -132,6 +132,56 @@ static bool same_user(struct sim *sim, struct ush_engine *fresh, uint32_t event,
 	return same;
 }
 
+/* ret: true if both have a user in the same place, and know the same of its number. */
+static bool same_guest(const struct ush_queue *a, const struct ush_queue *b, uint64_t user)
+{
+	struct ush_room_place one, two;
+	enum ush_room_result x = ush_room_find(&a->room, ush_queue_hash(a, user), user, &one);
+	enum ush_room_result y = ush_room_find(&b->room, ush_queue_hash(b, user), user, &two);
+
+	if (x != y || x != USH_ROOM_ALREADY)
+		return x == y && x == USH_ROOM_ABSENT;
+	return one.tier == two.tier && one.number == two.number;
+}
+
+static bool same_room(const struct ush_engine *live, const struct ush_engine *fresh, uint32_t event)
+{
+	const struct ush_queue *a = ush_rooms_find(&live->rooms, event);
+	const struct ush_queue *b = ush_rooms_find(&fresh->rooms, event);
+	uint32_t counts[2][USH_ROOM_TIERS + 1];
+
+	if (a == NULL || b == NULL)
+		return a == b;
+	if (ush_queue_phase(a) != ush_queue_phase(b) || a->bound != b->bound ||
+		atomic_load(&a->cap) != atomic_load(&b->cap) ||
+		atomic_load(&a->paused) != atomic_load(&b->paused) ||
+		atomic_load(&a->key_state) != atomic_load(&b->key_state) ||
+		atomic_load(&a->exchanged) != atomic_load(&b->exchanged) ||
+		a->visit_count != b->visit_count ||
+		memcmp(&a->opened, &b->opened, sizeof(a->opened)) != 0 ||
+		(ush_queue_phase(a) == USH_ROOM_PHASE_SERVING &&
+			memcmp(&a->drawn, &b->drawn, sizeof(a->drawn)) != 0))
+		return false;
+	if (ush_room_counts(&a->room, counts[0]) != 0 ||
+		ush_room_counts(&b->room, counts[1]) != 0 ||
+		memcmp(counts[0], counts[1], sizeof(counts[0])) != 0)
+		return false;
+	for (uint64_t user = 1; user <= SIM_GUESTS_MAX; user++) {
+		if (!same_guest(a, b, user))
+			return false;
+	}
+	for (uint32_t number = 0; number < a->visit_count; number++) {
+		if (ush_visit(a, number) != ush_visit(b, number))
+			return false;
+	}
+	for (uint64_t device = 1; device <= SIM_DEVICES; device++) {
+		if (ush_devices_count(&live->devices, event, device) !=
+			ush_devices_count(&fresh->devices, event, device))
+			return false;
+	}
+	return true;
+}
+
 static void quiet(struct sim *sim)
 {
 	struct ush_message message = {{0}};
@@ -159,6 +209,8 @@ static void quiet(struct sim *sim)
 			return;
 		else if (a != NULL && !same_list(sim->engine, fresh, a))
 			sim_fail(sim, "replay", "event %u: the wait-list differs", id);
+		if (sim->config.guests != 0 && !same_room(sim->engine, fresh, id))
+			sim_fail(sim, "replay", "event %u: the waiting room differs", id);
 		for (uint64_t user = 1; user <= sim->config.users; user++) {
 			if (!same_user(sim, fresh, id, user))
 				sim_fail(sim, "replay", "event %u: user %" PRIu64 " differs", id,
@@ -245,6 +297,34 @@ static bool same_waits(struct sim *sim, uint32_t id, const struct ush_event *eve
 	       (list->loose != 0) == booked->loose;
 }
 
+/* The room of an event, who is in it, and who has a token. */
+static bool same_queue(struct sim *sim, uint32_t id)
+{
+	const struct ledger_room *booked = &sim->ledger.room[id];
+	const struct ush_queue *queue = ush_rooms_find(&sim->engine->rooms, id);
+
+	if (queue == NULL)
+		return booked->phase == USH_ROOM_PHASE_NONE;
+	if (ush_queue_phase(queue) != booked->phase || queue->bound != booked->serving ||
+		atomic_load(&queue->serving) != booked->serving ||
+		atomic_load(&queue->cap) != booked->cap ||
+		(atomic_load(&queue->paused) != 0) != booked->paused ||
+		(uint8_t)atomic_load(&queue->key_state) != booked->key_id ||
+		atomic_load(&queue->exchanged) != booked->exchanged)
+		return false;
+	for (uint64_t user = 1; user <= SIM_GUESTS_MAX; user++) {
+		const struct ledger_guest *guest = &booked->guest[user];
+		struct ush_room_place place;
+		bool found = ush_room_find(&queue->room, ush_queue_hash(queue, user), user,
+				     &place) == USH_ROOM_ALREADY;
+
+		if (found != (guest->sequence != 0) ||
+			(found && (place.tier != guest->tier || place.number != guest->index)))
+			return false;
+	}
+	return true;
+}
+
 /* The engine that apply() made against the ledger. */
 static void restarted(struct sim *sim)
 {
@@ -281,6 +361,8 @@ static void restarted(struct sim *sim)
 			sim_fail(sim, "replay", "event %u came back with other rows or prices", id);
 		if (event != NULL && !same_waits(sim, id, event))
 			sim_fail(sim, "replay", "event %u: its wait-list came back changed", id);
+		if (sim->config.guests != 0 && !same_queue(sim, id))
+			sim_fail(sim, "replay", "event %u: its waiting room came back changed", id);
 		if ((event != NULL) != ledger->event[id].loaded ||
 			(event != NULL && atomic_load(&event->status) != ledger->event[id].status))
 			sim_fail(sim, "replay", "event %u came back changed", id);

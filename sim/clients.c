@@ -148,6 +148,28 @@ static void look_after_events(struct sim *sim)
 	}
 }
 
+/* The operator's: takes rooms from their lobby to the draw and on. */
+static void look_after_rooms(struct sim *sim)
+{
+	for (uint32_t id = 1; id <= sim->config.events; id++) {
+		uint64_t arg;
+		uint8_t op = sim_room_next(sim, id, &arg);
+		struct sim_ask *ask;
+
+		if (op == 0)
+			continue;
+		ask = &sim->asks[sim->ask_count];
+		if (sim->ask_count == SIM_ASKS_MAX)
+			return;
+		*ask = (struct sim_ask){.control = true,
+			.asked_at = sim->confirmed * USH_BLOCK_SLOTS,
+			.asked_boot = sim->boot,
+			.request = {.op = op, .event = id, .arg = arg}};
+		ask->request.cookie = ++sim->ask_count;
+		send(sim, sim->ask_count - 1, false);
+	}
+}
+
 /* The same privileged request over and over: each time a record. */
 static void ask_flood(struct sim *sim)
 {
@@ -186,6 +208,8 @@ void sim_client_act(struct sim *sim)
 
 	if (sim->up)
 		look_after_events(sim);
+	if (sim->up && sim->config.guests != 0 && !sim->calm)
+		look_after_rooms(sim);
 	if (sim->up && sim->config.change != 0 && !sim->calm &&
 		ush_random_below(&sim->change_random, 1000) < sim->config.change)
 		change_event(sim);

@@ -23,6 +23,7 @@ void ledger_init(struct ledger *ledger)
 void ledger_reset(struct ledger *ledger)
 {
 	memset(ledger->event, 0, sizeof(ledger->event));
+	memset(ledger->room, 0, sizeof(ledger->room));
 	memset(ledger->user_seats, 0, sizeof(ledger->user_seats));
 	memset(ledger->user_accepted, 0, sizeof(ledger->user_accepted));
 	memset(ledger->line, 0, sizeof(ledger->line));
@@ -613,6 +614,8 @@ const char *ledger_apply(struct ledger *ledger, const struct ush_record *records
 	uint32_t keeps = ledger_keeps(records, count);
 	const char *wrong;
 
+	if (ledger_is_room(r))
+		return ledger_apply_room(ledger, records, count);
 	if (r->type >= USH_RECORD_TYPE_COUNT || book[r->type] == NULL)
 		return "a record of an unknown type";
 	if (count - keeps > (r->type == USH_RECORD_TYPE_SWAP ? 2 * LEDGER_LEGS : LEDGER_LEGS))

@@ -20,6 +20,8 @@
 #define LEDGER_HOLDS_MAX 16384u
 #define LEDGER_ACCEPTED_MAX 32768u
 #define LEDGER_LINES_MAX 1024u
+/* Users of waiting rooms, from 1 on. */
+#define LEDGER_GUESTS 41u
 #define LEDGER_HOUSE UINT32_MAX
 /* House seats that are set aside for those who wait. */
 #define LEDGER_ASIDE (UINT32_MAX - 1)
@@ -114,11 +116,49 @@ struct ledger_event {
 	uint64_t channel[LEDGER_ROWS][USH_CHANNEL_COUNT_MAX + 1];
 };
 
+/* Who joined a waiting room. */
+struct ledger_guest {
+	/* Record of the place; 0: not joined. */
+	uint64_t sequence;
+	/* Index in the tier; tier 7: in order of arrival. */
+	uint32_t index;
+	uint8_t tier;
+	bool slow;
+	/* Of the newest token: when it ends, 0: none yet, and its record. */
+	uint64_t token_end_ns;
+	uint64_t token_sequence;
+	/* When the one before it ended. */
+	uint64_t token_before_ns;
+	/* Tokens' records. */
+	uint32_t tokens;
+};
+
+struct ledger_room {
+	/* enum ush_room_phase. */
+	uint32_t phase;
+	struct ush_room_open opened;
+	struct ush_room_draw drawn;
+	/* Of the closed lobby, by tier. */
+	uint32_t counts[USH_ROOM_TIER_COUNT];
+	uint32_t lobby;
+	/* Places after the lobby, lost ones too if one behind them is there. */
+	uint32_t after;
+	uint64_t serving;
+	/* Last record of the closing, or of the draw. */
+	uint64_t order_sequence;
+	uint32_t exchanged;
+	uint32_t cap;
+	bool paused;
+	uint8_t key_id;
+	struct ledger_guest guest[LEDGER_GUESTS];
+};
+
 struct ledger {
 	/* The run's; plan 0 is what events are loaded with. */
 	struct ledger_plan plan[LEDGER_PLANS];
 	uint32_t plan_count;
 	struct ledger_event event[LEDGER_EVENTS];
+	struct ledger_room room[LEDGER_EVENTS];
 	uint32_t user_seats[LEDGER_EVENTS][LEDGER_USERS];
 	uint32_t user_accepted[LEDGER_EVENTS][LEDGER_USERS];
 	/* Newest hold of each line, plus one. */
@@ -140,6 +180,18 @@ void ledger_reset(struct ledger *ledger);
 void ledger_keep(struct ledger *ledger, uint64_t block, const void *data);
 /* ret: what the run breaks, or NULL. */
 const char *ledger_apply(struct ledger *ledger, const struct ush_record *records, uint32_t count);
+/* The same for ROOM records. */
+const char *ledger_apply_room(
+	struct ledger *ledger, const struct ush_record *records, uint32_t count);
+/* ret: true if the record is of a waiting room. */
+USH_INLINE bool ledger_is_room(const struct ush_record *record)
+{
+	return record->type >= USH_RECORD_TYPE_ROOM_OPEN &&
+	       record->type <= USH_RECORD_TYPE_ROOM_KEY;
+}
+/* Copies what a run of ROOM_OPEN, ROOM_CLOSE or ROOM_DRAW records carries. ret: false if it is not
+ * so long. */
+bool ledger_gather(const struct ush_record *records, uint32_t count, void *out, size_t bytes);
 /* ret: the durable record at a sequence, or NULL. */
 const struct ush_record *ledger_record(const struct ledger *ledger, uint64_t sequence);
 /* ret: the hold with that id, or NULL. */

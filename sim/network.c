@@ -34,6 +34,7 @@ static void frame(uint8_t *f, uint32_t bytes)
 {
 	uint8_t *ip = f + ETHER, *udp = ip + IP4;
 	uint32_t udp_bytes = UDP + bytes;
+	uint16_t sum;
 
 	memset(f, 0, PAYLOAD_AT);
 	memcpy(f, box_mac, 6);
@@ -49,7 +50,9 @@ static void frame(uint8_t *f, uint32_t bytes)
 	put16(udp, 12345);
 	put16(udp + 2, USH_UDP_PORT);
 	put16(udp + 4, udp_bytes);
-	put16(udp + 6, ~sum16(sum16(17 + udp_bytes, ip + 12, 8), udp, udp_bytes));
+	/* 0 would say that there is none, and what garbles the frame would go unseen. */
+	sum = (uint16_t)~sum16(sum16(17 + udp_bytes, ip + 12, 8), udp, udp_bytes);
+	put16(udp + 6, sum != 0 ? sum : 0xffff);
 }
 
 bool sim_network_is_whole(const struct ush_packet *packet)
@@ -60,9 +63,8 @@ bool sim_network_is_whole(const struct ush_packet *packet)
 	return sum16(sum16(17 + bytes, ip + 12, 8), udp, bytes) == 0xffff;
 }
 
-/* Adds an extension with `bytes` of a body; no body: zeros. */
-static void put_extension(struct ush_request *request, uint8_t *payload, uint8_t type,
-	uint32_t value, const void *body, uint32_t bytes)
+void sim_network_extend(struct ush_request *request, uint8_t *payload, uint8_t type, uint32_t value,
+	const void *body, uint32_t bytes)
 {
 	struct ush_extension_header header = {.type = type, .value = value};
 	uint8_t *at = payload + request->size;
@@ -87,16 +89,17 @@ static uint32_t put_request(const struct sim *sim, const struct sim_ask *ask, ui
 	request.size = sizeof(request);
 	sim_admission_put(sim, ask, &request, at);
 	if (ask->leg_count != 0)
-		put_extension(&request, at, USH_EXTENSION_LEGS, ask->leg_count, ask->legs,
+		sim_network_extend(&request, at, USH_EXTENSION_LEGS, ask->leg_count, ask->legs,
 			ask->leg_count * (uint32_t)sizeof(struct ush_leg));
 	if (ask->give_count != 0)
-		put_extension(&request, at, USH_EXTENSION_GIVE, ask->give_count, ask->gives,
+		sim_network_extend(&request, at, USH_EXTENSION_GIVE, ask->give_count, ask->gives,
 			ask->give_count * (uint32_t)sizeof(struct ush_leg));
 	if (ask->channel != 0)
-		put_extension(&request, at, USH_EXTENSION_CHANNEL,
+		sim_network_extend(&request, at, USH_EXTENSION_CHANNEL,
 			ask->channel | ask->key_number << 8, &ask->tag, sizeof(ask->tag));
+	sim_room_put(sim, ask, &request, at);
 	if (ask->pad_legs != 0)
-		put_extension(&request, at, USH_EXTENSION_PAD, 0, NULL,
+		sim_network_extend(&request, at, USH_EXTENSION_PAD, 0, NULL,
 			ask->pad_legs * (uint32_t)sizeof(struct ush_leg));
 	sim_admission_sign(sim, ask, &request, at);
 	memcpy(at, &request, sizeof(request));
@@ -134,12 +137,14 @@ static void attach_change(struct sim *sim, struct ush_packet *packet, const stru
 }
 
 /* Draws a message that arrives. ret: false if none does. */
-static bool draw_arrival(struct sim *sim, struct sim_message *message)
+static bool draw_arrival(struct sim *sim, uint32_t loop, struct sim_message *message)
 {
 	while (sim->to_box_count != 0) {
 		uint32_t at = (uint32_t)sim_below(sim, sim->to_box_count);
 
 		*message = sim->to_box[at];
+		if (!sim_room_is_for(sim, &sim->asks[message->ask], loop))
+			return false;
 		if (sim_chance(sim, sim->config.duplicate))
 			sim->totals->duplicated++;
 		else
@@ -151,14 +156,14 @@ static bool draw_arrival(struct sim *sim, struct sim_message *message)
 	return false;
 }
 
-bool sim_network_take(struct sim *sim, struct ush_packet *packet)
+bool sim_network_take(struct sim *sim, uint32_t loop, struct ush_packet *packet)
 {
 	struct sim_message message;
 	const struct sim_ask *ask;
 	uint32_t bytes, slot;
 	uint8_t *data;
 
-	if (sim->free_buffer_count == 0 || !draw_arrival(sim, &message))
+	if (sim->free_buffer_count == 0 || !draw_arrival(sim, loop, &message))
 		return false;
 	ask = &sim->asks[message.ask];
 	slot = sim->free_buffers[--sim->free_buffer_count];
@@ -182,6 +187,7 @@ bool sim_network_take(struct sim *sim, struct ush_packet *packet)
 		attach_event(sim, packet, ask->request.event);
 	if (ask->request.op == USH_OP_EVENT_CHANGE && ask->control)
 		attach_change(sim, packet, ask);
+	sim_room_prepare(sim, ask, data, bytes);
 	sim->totals->requests++;
 	return true;
 }
@@ -304,8 +310,10 @@ void sim_network_reply(struct sim *sim, const struct ush_packet *packet)
 		sim->event_asked[ask->request.event] = false;
 	read_seats(sim, &reply, payload);
 	read_bookings(sim, ask, &reply, payload);
+	sim_room_read(sim, &reply, payload);
 	SIM_CHECK_ALL(sim, replied, ask, &reply);
 	remember(sim, ask, &reply);
+	sim_room_learn(sim, ask, &reply);
 	if (reply.op == USH_OP_CHANNEL_KEY && reply.status == USH_STATUS_OK)
 		learn_key(sim, ask, &reply,
 			payload + USH_REPLY_BYTES + sizeof(struct ush_extension_header));

@@ -408,6 +408,12 @@ static const struct sim_op ops[] = {
 	{USH_OP_PAY_LATE, 5, true, false, false, TYPE(LATE), draw_pay_late},
 	{USH_OP_BOOKINGS, 4, true, false, false, 0, draw_bookings},
 	{USH_OP_WAIT_LIST, 14, false, true, false, 0, draw_wait},
+	{USH_OP_JOIN, 50, false, false, false, 0, sim_room_draw_join},
+	{USH_OP_POSITION, 16, false, false, false, 0, sim_room_draw_position},
+	{USH_OP_EXCHANGE, 40, false, false, false, 0, sim_room_draw_exchange},
+	{USH_OP_ROOM_CONTROL, 6, true, false, false, 0, sim_room_draw_control},
+	{USH_OP_ROOM_SHOW, 4, true, false, false, 0, sim_room_draw_look},
+	{USH_OP_ROOM_PLACES, 3, true, false, false, 0, sim_room_draw_look},
 	/* See change_event in clients.c. */
 	{USH_OP_EVENT_CHANGE, 0, true, false, false, TYPE(EVENT_CHANGE), draw_load},
 	/* When it is missing: see look_after_events. */
@@ -425,13 +431,20 @@ const struct sim_op *sim_op_find(uint8_t op)
 	return NULL;
 }
 
+static bool is_of_room(uint8_t op)
+{
+	return op == USH_OP_JOIN || op == USH_OP_POSITION || op == USH_OP_EXCHANGE ||
+	       op == USH_OP_ROOM_CONTROL || op == USH_OP_ROOM_SHOW || op == USH_OP_ROOM_PLACES;
+}
+
 static uint32_t weight_of(const struct sim *sim, uint32_t at)
 {
 	const struct sim_config *c = &sim->config;
 
 	if ((ops[at].op == USH_OP_SWAP && !c->swaps) ||
 		(ops[at].op == USH_OP_PAY_LATE && !c->late) ||
-		(ops[at].op == USH_OP_BOOKINGS && !c->listings))
+		(ops[at].op == USH_OP_BOOKINGS && !c->listings) ||
+		(is_of_room(ops[at].op) && c->guests == 0))
 		return 0;
 	return ops[at].weight;
 }

@@ -38,4 +38,11 @@ uint64_t sim_draw_mask(struct sim *sim);
  * change their mind (enum outcome). */
 uint64_t sim_outcome(const struct sim *sim, uint64_t hold, uint16_t version);
 
+/* Draw functions of waiting rooms, room.c. */
+bool sim_room_draw_join(struct sim *sim, struct sim_ask *ask);
+bool sim_room_draw_position(struct sim *sim, struct sim_ask *ask);
+bool sim_room_draw_exchange(struct sim *sim, struct sim_ask *ask);
+bool sim_room_draw_control(struct sim *sim, struct sim_ask *ask);
+bool sim_room_draw_look(struct sim *sim, struct sim_ask *ask);
+
 #endif /* USH_SIM_OPS_H */

@@ -14,7 +14,7 @@
 const struct check *const sim_checks[] = {&check_admission, &check_auditor, &check_best,
 	&check_bookings, &check_channel, &check_conserve, &check_durable, &check_expiry,
 	&check_life, &check_limits, &check_lost, &check_pay, &check_repeat, &check_replay,
-	&check_sale, &check_seats, &check_time, &check_waitlist, NULL};
+	&check_room, &check_sale, &check_seats, &check_time, &check_waitlist, NULL};
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
@@ -194,6 +194,9 @@ static void reset(struct sim *sim, uint64_t seed)
 	sim->ask_count = sim->to_box_count = sim->to_client_count = 0;
 	memset(sim->next_id, 0, sizeof(sim->next_id));
 	memset(sim->keys, 0, sizeof(sim->keys));
+	memset(sim->guest, 0, sizeof(sim->guest));
+	memset(sim->lobby, 0, sizeof(sim->lobby));
+	memset(sim->room, 0, sizeof(sim->room));
 	memset(sim->busy_ns, 0, sizeof(sim->busy_ns));
 	sim->page_event = 0;
 	sim->audited_seed = 0;
@@ -270,6 +273,8 @@ static void step(struct sim *sim)
 	/* A flood behind a disk that stands still, and then does not. */
 	if (sim->config.flood != 0 && sim_below(sim, 300) == 0)
 		sim->thawed = !sim->thawed;
+	if (sim->config.guests != 0 && sim_below(sim, 4) == 0)
+		sim_box_pace(sim);
 	draw = sim_below(sim, 100);
 	if (draw < 30)
 		sim_box_turn(sim, (uint32_t)sim_below(sim, sim->loops));

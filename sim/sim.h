@@ -51,6 +51,26 @@ enum sim_credential {
 	SIM_USER,
 	SIM_LATE,
 	SIM_CREDENTIALS,
+	/* A token as the waiting room gave it. */
+	SIM_GIVEN = SIM_CREDENTIALS,
+};
+
+/* Users of waiting rooms are 1 to this; only those below the run's users buy. */
+#define SIM_GUESTS_MAX (LEDGER_GUESTS - 1)
+#define SIM_DEVICES 3u
+#define SIM_ROOM_USERS_MAX 64u
+
+/* Which queue ticket a request carries. */
+enum sim_ticket {
+	/* The newest that the user was given, or the first. */
+	SIM_TICKET_GOOD,
+	SIM_TICKET_FIRST,
+	SIM_TICKET_NONE,
+	/* Somebody else's, of another event, with a bit that is another. */
+	SIM_TICKET_USER,
+	SIM_TICKET_EVENT,
+	SIM_TICKET_BENT,
+	SIM_TICKETS,
 };
 
 /* Buckets of each table of admission: so few that they push out one another. */
@@ -92,6 +112,10 @@ struct sim_config {
 	/* Whether anybody swaps, pays late, lists bookings, waits for one tier. */
 	bool swaps, late, listings, tiers;
 	bool area;
+	/* Users who queue, 0: there are no waiting rooms; what a room is opened with. */
+	uint32_t guests, room_users, device_users, slow_places, cap;
+	/* A lobby is closed at one in so many of the operator's looks. */
+	uint32_t lobby;
 };
 
 #define SIM_TOTALS_EACH(X) \
@@ -121,6 +145,12 @@ struct sim_config {
 	X(listings) \
 	X(admitted) \
 	X(turned_away) \
+	X(joins) \
+	X(draws) \
+	X(called) \
+	X(exchanges) \
+	X(tickets_refused) \
+	X(tokens_used) \
 	X(kept) \
 	X(cancelled) \
 	X(changed) \
@@ -159,6 +189,15 @@ struct sim_totals {
 #undef X
 };
 
+/* A queue ticket: what JOIN answers, and TICKET carries. */
+struct sim_pass {
+	uint64_t number;
+	uint64_t tag;
+	/* Tier and key id; 0: none. */
+	uint32_t value;
+	bool known;
+};
+
 /* Something a client once asked. Its number plus one is the cookie. */
 struct sim_ask {
 	struct ush_request request;
@@ -170,6 +209,19 @@ struct sim_ask {
 	/* enum sim_credential; the token is good until then. */
 	uint8_t token, mac;
 	uint64_t token_end_ns;
+	/* SIM_GIVEN: the rest of it. */
+	uint64_t token_user;
+	uint64_t token_tag;
+	uint32_t token_value;
+	/* TICKET extension: enum sim_ticket, and the ticket if known. DEVICE extension, 0: none. */
+	uint8_t ticket;
+	struct sim_pass pass;
+	/* To whom the box gave it; 0: to nobody. */
+	uint64_t pass_user;
+	uint32_t pass_event;
+	uint64_t device;
+	/* A draw with a seed that was not published. */
+	bool wrong_seed;
 	/* Records below were durable when it was first thought of. */
 	uint64_t asked_at;
 	uint32_t asked_boot;
@@ -202,6 +254,38 @@ struct sim_key {
 	bool known;
 	uint32_t number;
 	struct ush_key key;
+};
+
+/* Somebody who queues for an event: tickets and token as the box gave them. */
+struct sim_guest {
+	struct sim_pass first, newest;
+	/* The turn has come, so they were told. */
+	bool is_due;
+	bool has_token;
+	uint32_t token_value;
+	uint64_t token_end_ns;
+	uint64_t token_tag;
+};
+
+/* What check_room knows of a room beside the ledger. */
+struct sim_room {
+	/* By user: the queue number that the draw gives; [0]: of void places. */
+	uint64_t number[LEDGER_GUESTS];
+	/* Now-serving as it was told, at least; as far as the controller let in. */
+	uint64_t told;
+	uint64_t let_in;
+	/* Newest ticket key that was appended. */
+	uint8_t key_id;
+	/* Of the controller: before this step; people times 60 s in ns whom the cap allows. */
+	uint64_t before;
+	uint64_t before_ns;
+	uint64_t credit;
+};
+
+/* What an operator knows of a lobby that is closed: the root of its list. */
+struct sim_lobby {
+	bool listed;
+	uint8_t root[32];
 };
 
 /* On its way to the box (reply.magic 0) or back. */
@@ -334,6 +418,12 @@ struct sim {
 	uint32_t flood_ask;
 	uint32_t next_id[SIM_EVENTS_MAX + 1][SIM_USERS_MAX + 1];
 	struct sim_key keys[SIM_EVENTS_MAX + 1][SIM_CHANNELS + 1];
+	struct sim_guest guest[SIM_EVENTS_MAX + 1][SIM_GUESTS_MAX + 1];
+	struct sim_lobby lobby[SIM_EVENTS_MAX + 1];
+	struct sim_room room[SIM_EVENTS_MAX + 1];
+	/* PLACES of the reply that just left. */
+	struct ush_room_entry reply_places[2 * SIM_ROOM_USERS_MAX];
+	uint32_t reply_place_count;
 	/* SEATS of the reply that just left. */
 	struct ush_leg reply_legs[USH_LEG_COUNT_MAX];
 	uint32_t reply_leg_count;
@@ -419,6 +509,8 @@ void sim_box_end(struct sim *sim);
 void sim_box_turn(struct sim *sim, uint32_t loop);
 void sim_box_journal(struct sim *sim);
 void sim_box_housekeep(struct sim *sim);
+/* The pace of waiting rooms is kept. */
+void sim_box_pace(struct sim *sim);
 /* Replays what stands on the disk into `engine`, as an audit beside the box would.
  * ret: 0, or an error with its message. */
 int sim_box_replay(struct sim *sim, struct ush_engine **engine, struct ush_message *message);
@@ -440,8 +532,11 @@ uint32_t sim_client_insist(struct sim *sim);
 
 /* A client gets an answer, if there is one on its way. */
 void sim_client_receive(struct sim *sim);
-/* Takes a message to the box. ret: false: there is none; else the packet for a loop's turn. */
-bool sim_network_take(struct sim *sim, struct ush_packet *packet);
+/* Takes a message to the box. ret: false: there is none; else the packet for the loop's turn. */
+bool sim_network_take(struct sim *sim, uint32_t loop, struct ush_packet *packet);
+/* Adds an extension with `bytes` of a body; no body: zeros. */
+void sim_network_extend(struct ush_request *request, uint8_t *payload, uint8_t type, uint32_t value,
+	const void *body, uint32_t bytes);
 /* ret: true if the checksum of a packet of the public network is right. */
 bool sim_network_is_whole(const struct ush_packet *packet);
 /* A packet that a loop handed back. */
@@ -461,8 +556,30 @@ void sim_admission_put(const struct sim *sim, const struct sim_ask *ask,
 	struct ush_request *request, uint8_t *payload);
 void sim_admission_sign(const struct sim *sim, const struct sim_ask *ask,
 	struct ush_request *request, uint8_t *payload);
+/* ret: tag of an access token that the box should make; 0: admission is off. */
+uint64_t sim_admission_tag(const struct sim *sim, uint32_t value, uint64_t user, uint64_t end_ns);
 /* ret: true if it was admission that answered: nothing was decided. */
 bool sim_admission_refused(const struct sim *sim, uint8_t status);
+
+/* ---- room.c ---- */
+
+/* The operator's: opens rooms, closes lobbies, has the draw made. ret: the operation to be asked
+ * of the event now, 0: none; *arg. */
+uint8_t sim_room_next(struct sim *sim, uint32_t event, uint64_t *arg);
+/* ret: false if such a message goes to another loop. */
+bool sim_room_is_for(const struct sim *sim, const struct sim_ask *ask, uint32_t loop);
+/* Puts the extensions of a waiting room's operations. */
+void sim_room_put(const struct sim *sim, const struct sim_ask *ask, struct ush_request *request,
+	uint8_t *payload);
+/* What the housekeeping thread does before a loop has the message. */
+void sim_room_prepare(
+	struct sim *sim, const struct sim_ask *ask, const uint8_t *payload, uint32_t bytes);
+/* Takes the places that a reply names. */
+void sim_room_read(struct sim *sim, const struct ush_reply *reply, const uint8_t *payload);
+/* Clients and operator learn from a reply that left the box. */
+void sim_room_learn(struct sim *sim, const struct sim_ask *ask, const struct ush_reply *reply);
+/* Somebody with a token of the room carries it. */
+void sim_room_token(struct sim *sim, struct sim_ask *ask);
 
 /* ---- ops.c ---- */
 

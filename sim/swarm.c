@@ -77,6 +77,25 @@ static void draw_admission(struct sim *sim)
 	sim->config.user_ms = 16u << (x >> 20 & 7);
 }
 
+/* The same: a quarter of the runs has waiting rooms. */
+static void draw_rooms(struct sim *sim, bool any_steps)
+{
+	static const uint32_t caps[] = {USH_ROOM_NO_CAP, USH_ROOM_NO_CAP, 6000, 300};
+	uint64_t x = ush_mix64(sim->seed ^ 0x726f6f6d);
+
+	if ((x & 3) != 0)
+		return;
+	/* From the lobby to the tokens takes a while. */
+	sim->config.steps += any_steps ? 300 : 0;
+	sim->config.guests = 1 + (uint32_t)(x >> 8) % SIM_GUESTS_MAX;
+	sim->config.room_users =
+		(x >> 4 & 3) == 0 ? 1 + sim->config.guests / 2 : SIM_ROOM_USERS_MAX;
+	sim->config.device_users = (x >> 16 & 1) == 0 ? 0 : 1 + (x >> 18 & 3);
+	sim->config.slow_places = x >> 24 & 7;
+	sim->config.lobby = 2u << (x >> 28 & 3);
+	sim->config.cap = caps[x >> 32 & 3];
+}
+
 void sim_draw_config(struct sim *sim, uint32_t steps)
 {
 	struct sim_config *c = &sim->config;
@@ -133,6 +152,7 @@ void sim_draw_config(struct sim *sim, uint32_t steps)
 	draw_times(sim);
 	draw_ops(sim);
 	draw_admission(sim);
+	draw_rooms(sim, steps == 0);
 	if (sim_below(sim, 128) == 0)
 		flood(sim, steps == 0);
 }
@@ -150,6 +170,8 @@ void sim_print_config(const struct sim *sim, FILE *out)
 		c->depth, c->write_blocks, c->spares, c->burst, c->pace_ms);
 	fprintf(out, "swaps %u, late payments %u, listings %u, waits for a tier %u; ", c->swaps,
 		c->late, c->listings, c->tiers);
+	fprintf(out, "guests %u in rooms of %u, %u a device, slow by %u, cap %u; ", c->guests,
+		c->room_users, c->device_users, c->slow_places, c->cap);
 	fprintf(out, "admission %x, %u ms a source, %u a user; ", c->admission, c->source_ms,
 		c->user_ms);
 	fprintf(out, "hold budget %u s, cool-down %u ms, change %u; ", c->hold_budget_s,

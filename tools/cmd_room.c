@@ -180,61 +180,26 @@ static int run_open(struct room_run *run)
 
 /* ---- close and draw ---- */
 
-static int show(struct room_run *run, struct room_view *view)
+static int show(struct room_run *run, struct ush_room_view *view)
 {
 	if (ask(run, USH_OP_ROOM_SHOW, 0, 0, 0) == NULL)
 		return USHER_FAILED;
-	if (!room_view_read(run->reply, run->size, view))
+	if (!ush_room_view_read(run->reply, run->size, view))
 		return complain(run, "an answer that makes no sense");
 	return USHER_OK;
-}
-
-/* Puts a page of places into the list. ret: false: one of them cannot be. */
-static bool take_page(const struct room_run *run, struct ush_draw_file *draw)
-{
-	struct ush_extension_header header;
-	size_t at = sizeof(struct ush_reply);
-
-	if (run->size <= at + sizeof(header))
-		return true;
-	memcpy(&header, run->reply + at, sizeof(header));
-	at += sizeof(header);
-	if (header.type != USH_EXTENSION_PLACES ||
-		run->size != at + header.value * sizeof(struct ush_room_entry))
-		return false;
-	for (uint32_t i = 0; i < header.value; i++) {
-		struct ush_room_entry entry;
-		uint64_t place;
-
-		memcpy(&entry, run->reply + at + i * sizeof(entry), sizeof(entry));
-		if (entry.tier >= USH_DRAW_TIERS)
-			continue;
-		place = entry.number;
-		for (uint32_t tier = 0; tier < entry.tier; tier++)
-			place += draw->counts[tier];
-		if (entry.number >= draw->counts[entry.tier] || draw->users[place] != 0)
-			return false;
-		draw->users[place] = entry.user;
-	}
-	return true;
 }
 
 /* Counts, list and root of a closed lobby. ret: an enum usher_exit. */
 static int read_places(struct room_run *run, struct ush_draw_file *draw)
 {
-	struct room_view view;
+	struct ush_room_view view;
 	uint64_t line = 0;
 
 	if (show(run, &view) != USHER_OK)
 		return USHER_FAILED;
-	draw->event = run->event;
-	memcpy(draw->seed_hash, view.opened.seed_hash, 32);
-	memcpy(draw->beacon_source, view.opened.source, sizeof(draw->beacon_source) - 1);
-	draw->beacon_round = view.opened.round;
-	for (uint32_t tier = 0; tier < USH_DRAW_TIERS; tier++) {
-		draw->counts[tier] = view.status.counts[tier];
-		draw->count += view.status.counts[tier];
-	}
+	/* The seed and the value are those that are given. */
+	view.drawn.beacon_bytes = 0;
+	ush_room_view_draw(&view, draw);
 	draw->users = calloc(draw->count + 1u, sizeof(*draw->users));
 	if (draw->users == NULL)
 		return complain(run, "out of memory");
@@ -244,7 +209,7 @@ static int read_places(struct room_run *run, struct ush_draw_file *draw)
 		if (reply == NULL)
 			return USHER_FAILED;
 		line = reply->detail;
-		if (!take_page(run, draw))
+		if (!ush_room_places_take(run->reply, run->size, draw))
 			return complain(run, "a page of places that makes no sense");
 	} while (line != 0);
 	ush_draw_root(draw, draw->root);
@@ -341,7 +306,7 @@ static int run_rate(struct room_run *run)
 
 static int run_status(struct room_run *run)
 {
-	struct room_view view;
+	struct ush_room_view view;
 	int status = show(run, &view);
 
 	if (status == USHER_OK)

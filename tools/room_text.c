@@ -8,99 +8,10 @@
 #include "names.h"
 #include "tools/room_text.h"
 
-bool room_view_read(const void *reply, size_t size, struct room_view *view)
+static void print_json(const struct ush_room_view *view)
 {
-	const uint8_t *bytes = reply;
-	struct ush_reply head;
-	uint32_t found = 0;
-	size_t at = sizeof(head);
+	json_t *object = ush_room_view_json(view, view->sequence);
 
-	memset(view, 0, sizeof(*view));
-	memcpy(&head, bytes, sizeof(head));
-	view->event = head.event;
-	view->sequence = head.sequence;
-	while (at + sizeof(struct ush_extension_header) <= size) {
-		struct ush_extension_header header;
-		const uint8_t *body = bytes + at + sizeof(header);
-
-		memcpy(&header, bytes + at, sizeof(header));
-		if (header.size < sizeof(header) || header.size > size - at)
-			return false;
-		if (header.type == USH_EXTENSION_ROOM &&
-			header.size == sizeof(header) + sizeof(view->status)) {
-			memcpy(&view->status, body, sizeof(view->status));
-			found |= 1;
-		} else if (header.type == USH_EXTENSION_ROOM_OPEN &&
-			   header.size == sizeof(header) + sizeof(view->opened)) {
-			memcpy(&view->opened, body, sizeof(view->opened));
-			found |= 2;
-		} else if (header.type == USH_EXTENSION_ROOM_DRAW &&
-			   header.size == sizeof(header) + sizeof(view->drawn)) {
-			memcpy(&view->drawn, body, sizeof(view->drawn));
-		}
-		at += header.size;
-	}
-	view->opened.source[sizeof(view->opened.source) - 1] = '\0';
-	return found == 3 && view->drawn.beacon_bytes <= sizeof(view->drawn.beacon);
-}
-
-static json_t *hex_of(const uint8_t *bytes, size_t count)
-{
-	char text[2 * 64 + 1];
-
-	USH_ASSERT(count <= 64);
-	for (size_t i = 0; i < count; i++)
-		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-	return json_stringn(text, 2 * count);
-}
-
-static json_t *beacon_of(const char *source, uint64_t round, const uint8_t *value, size_t bytes)
-{
-	json_t *beacon = json_object();
-
-	/* A source that is no UTF-8 is left out. */
-	json_object_set_new(beacon, "source", json_string(source));
-	json_object_set_new(beacon, "round", json_integer((json_int_t)round));
-	if (bytes != 0)
-		json_object_set_new(beacon, "value", hex_of(value, bytes));
-	return beacon;
-}
-
-static json_t *counts_of(const uint32_t *counts)
-{
-	json_t *tiers = json_array();
-
-	for (uint32_t i = 0; i < USH_DRAW_TIERS; i++)
-		json_array_append_new(tiers, json_integer(counts[i]));
-	return tiers;
-}
-
-static void print_json(const struct room_view *view)
-{
-	const struct ush_room_status *s = &view->status;
-	const struct ush_room_draw *d = &view->drawn;
-	json_t *object = json_pack(
-		"{s:s, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, "
-		"s:I, s:I, s:I}",
-		"format", "usher-room-1", "event", (json_int_t)view->event, "version",
-		(json_int_t)view->sequence, "phase", usher_name_room_phase(s->phase),
-		"event_status", usher_name_event_status(s->event_status), "serving",
-		(json_int_t)s->serving, "end", (json_int_t)s->end, "exchanged",
-		(json_int_t)s->exchanged, "rate", (json_int_t)s->rate, "wait_ms",
-		(json_int_t)(s->wait_ns / 1000000), "limit", usher_name_room_limit(s->limit),
-		"paused", s->paused != 0, "sold_out", s->event_status == USH_EVENT_STATUS_SOLD_OUT,
-		"seats_free", (json_int_t)s->seats_free, "wait_list", (json_int_t)s->waiting,
-		"after_lobby", (json_int_t)s->counts[USH_DRAW_TIERS]);
-
-	json_object_set_new(object, "tiers", counts_of(s->counts));
-	json_object_set_new(object, "seed_hash", hex_of(view->opened.seed_hash, 32));
-	if (d->beacon_bytes != 0) {
-		json_object_set_new(object, "seed", hex_of(d->seed, 32));
-		json_object_set_new(object, "root", hex_of(d->root, 32));
-	}
-	json_object_set_new(object, "beacon",
-		beacon_of((const char *)view->opened.source, view->opened.round, d->beacon,
-			d->beacon_bytes));
 	json_dumpf(object, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(object);
@@ -114,7 +25,7 @@ void room_hex_print(const char *name, const uint8_t *bytes, size_t count)
 	putchar('\n');
 }
 
-static void print_table(const struct room_view *view)
+static void print_table(const struct ush_room_view *view)
 {
 	const struct ush_room_status *s = &view->status;
 
@@ -144,7 +55,7 @@ static void print_table(const struct room_view *view)
 	}
 }
 
-void room_view_print(const struct room_view *view, bool json)
+void room_view_print(const struct ush_room_view *view, bool json)
 {
 	if (json)
 		print_json(view);
@@ -167,19 +78,9 @@ bool room_hex_read(const char *digits, uint8_t *bytes, size_t count)
 
 int room_draw_write(const char *path, const struct ush_draw_file *draw, struct ush_message *message)
 {
-	json_t *object = json_object();
+	json_t *object = ush_draw_json(draw);
 	int error;
 
-	json_object_set_new(object, "format", json_string("usher-draw-1"));
-	json_object_set_new(object, "event", json_integer(draw->event));
-	json_object_set_new(object, "seed_hash", hex_of(draw->seed_hash, 32));
-	json_object_set_new(object, "seed", hex_of(draw->seed, 32));
-	json_object_set_new(object, "root", hex_of(draw->root, 32));
-	json_object_set_new(object, "beacon",
-		beacon_of(
-			draw->beacon_source, draw->beacon_round, draw->beacon, draw->beacon_bytes));
-	json_object_set_new(object, "count", json_integer(draw->count));
-	json_object_set_new(object, "tiers", counts_of(draw->counts));
 	error = json_dump_file(object, path, JSON_INDENT(1));
 	json_decref(object);
 	if (error != 0) {

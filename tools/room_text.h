@@ -3,7 +3,7 @@
  * What `usher room` prints and writes: the status of a room for the public, the draw file.
  *
  * Owns:  nothing.
- * Reads: replies to ROOM_SHOW.
+ * Reads: nothing.
  * Never: sockets.
  */
 #ifndef USH_ROOM_TEXT_H
@@ -11,22 +11,11 @@
 
 #include "base/base.h"
 #include "room/draw_file.h"
+#include "room/room_view.h"
 #include "wire/wire.h"
 
-struct room_view {
-	uint32_t event;
-	uint64_t sequence;
-	struct ush_room_status status;
-	struct ush_room_open opened;
-	/* beacon_bytes 0: not drawn. */
-	struct ush_room_draw drawn;
-};
-
-/* Reads a reply to ROOM_SHOW that is OK. ret: false: it has not what it should have. */
-bool room_view_read(const void *reply, size_t size, struct room_view *view);
-
 /* Prints the public status object (docs/room.md), or a table. */
-void room_view_print(const struct room_view *view, bool json);
+void room_view_print(const struct ush_room_view *view, bool json);
 
 /* in: digits: 2 * count lower-case hexadecimal digits, then a zero or a line feed. ret: false: not
  * so. */

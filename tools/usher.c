@@ -32,6 +32,7 @@ static const struct command commands[] = {
 	{"room", cmd_room, "open, close, draw and run waiting rooms"},
 	{"token", cmd_token, "make and check access tokens"},
 	{"gate", cmd_gate, "check tickets at a door without a network"},
+	{"reconcile", cmd_reconcile, "compare the provider's books, payments, and seats"},
 	{"work", cmd_work, "solve a proof of work"},
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or `usher help COMMAND`"},

@@ -35,6 +35,7 @@ int cmd_room(int argc, char **argv);
 int cmd_token(int argc, char **argv);
 int cmd_work(int argc, char **argv);
 int cmd_gate(int argc, char **argv);
+int cmd_reconcile(int argc, char **argv);
 
 /* Subcommands of journal: argv as cmd_journal has it. */
 int journal_follow(int argc, char **argv);

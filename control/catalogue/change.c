@@ -6,6 +6,7 @@
 
 #include "catalogue/call.h"
 #include "catalogue/routes.h"
+#include "people/people.h"
 
 /* Events of one write job of an import: the writer is not held for longer. src: guess. */
 #define IMPORT_STEP 200u
@@ -14,6 +15,26 @@ static int refuse_fault(struct cat_call *call, const struct cat_fault *fault)
 {
 	call->more = json_pack("{s:s}", "member", fault->member);
 	return cat_call_refuse(call, 422, "invalid", "%s: %s.", fault->member, fault->reason);
+}
+
+/* The audit log has who changed what, not to what: names of members alone. */
+static void audit(struct cat_call *call, struct ush_db_conn *conn, const char *action,
+	const char *kind, int64_t number)
+{
+	char object[40], text[300] = "";
+	const char *name;
+	const json_t *value;
+	size_t at = 0;
+
+	snprintf(object, sizeof(object), "%s %lld", kind, (long long)number);
+	json_object_foreach(call->input, name, value)
+	{
+		if (strspn(name, "abcdefghijklmnopqrstuvwxyz_") == strlen(name) &&
+			at + strlen(name) + 2 < sizeof(text))
+			at += (size_t)snprintf(
+				text + at, sizeof(text) - at, "%s%s", at > 0 ? " " : "", name);
+	}
+	ush_people_audit(conn, &call->who, action, object, text);
 }
 
 static int venue_create_job(struct ush_db_conn *conn, void *context)
@@ -34,6 +55,8 @@ static int venue_create_job(struct ush_db_conn *conn, void *context)
 			call->answer = cat_venue_show(stored);
 		call->status = 201;
 		json_decref(stored);
+		if (number > 0)
+			audit(call, conn, "venue.put", "venue", number);
 	}
 	json_decref(venue);
 	return ret;
@@ -132,6 +155,8 @@ static int store(struct cat_call *call, struct ush_db_conn *conn, json_t *event,
 
 	if (stored != NULL)
 		call->answer = cat_event_show(stored, true);
+	if (stored != NULL)
+		audit(call, conn, status == 201 ? "event.make" : "event.change", "event", number);
 	call->status = status;
 	json_decref(stored);
 	json_decref(event);
@@ -272,6 +297,12 @@ static int import_job(struct ush_db_conn *conn, void *context)
 		json_decref(event);
 		if (ush_db_error(conn, NULL) != 0)
 			break;
+	}
+	if (end >= json_array_size(events) && ush_db_error(conn, NULL) == 0) {
+		char text[40];
+
+		snprintf(text, sizeof(text), "%zu events", json_array_size(events));
+		ush_people_audit(conn, &call->who, "events.import", "", text);
 	}
 	return 0;
 }

@@ -78,9 +78,14 @@ int ush_catalogue_terms(struct ush_db_conn *conn, uint32_t event, struct ush_cat
 int ush_catalogue_hint(
 	struct ush_db_conn *conn, uint32_t event, uint32_t together, uint32_t free_seats)
 {
-	ush_db_exec(conn, "UPDATE catalogue_events SET together = ?, free = ? WHERE event = ?",
-		"iii", (int64_t)together, (int64_t)free_seats, (int64_t)event);
-	ush_db_exec(conn, "UPDATE catalogue_hits SET together = ? WHERE event = ?", "ii",
-		(int64_t)together, (int64_t)event);
+	/* Rows that say so already are not written again. */
+	ush_db_exec(conn,
+		"UPDATE catalogue_events SET together = ?, free = ? WHERE event = ? AND"
+		" (together <> ? OR free <> ?)",
+		"iiiii", (int64_t)together, (int64_t)free_seats, (int64_t)event, (int64_t)together,
+		(int64_t)free_seats);
+	ush_db_exec(conn,
+		"UPDATE catalogue_hits SET together = ? WHERE event = ? AND together <> ?", "iii",
+		(int64_t)together, (int64_t)event, (int64_t)together);
 	return ush_db_error(conn, NULL);
 }

@@ -59,6 +59,8 @@ char *cat_match(bool postgres, const char *words, bool prefix, const char (*tags
 /* ---- store.c: within jobs ---- */
 
 json_t *cat_event_read(struct ush_db_conn *conn, int64_t event);
+/* Several at once. out: each an event or NULL, the caller's. */
+void cat_events_read(struct ush_db_conn *conn, const int64_t *events, uint32_t count, json_t **out);
 /* Stores an event and what search knows of it. A new one has event 0 and gets its number. */
 int64_t cat_event_write(struct ush_db_conn *conn, json_t *event);
 /* ret: the number of a venue (by its promoter, name and city); made if there is none; negative. */
@@ -68,6 +70,15 @@ json_t *cat_venue_read(struct ush_db_conn *conn, int64_t venue);
 int cat_plan_put(struct ush_db_conn *conn, const char *source, size_t bytes, char plan[65],
 	struct ush_message *message);
 
+/* PostgreSQL keeps what search looks at in this many tables, one after another for each period of
+ * starting times (minutes), so that a search by words reads the nearest time first: see schema.c.
+ */
+#define CAT_SLOT_COUNT 16u
+#define CAT_PERIOD_MIN 43200
+/* Where a time stands among the keys of catalogue_hits: an event's key is that plus its number. The
+ * key has room for minutes up to the year 6053: what is later is in the last one. */
+#define CAT_KEY_LAST ((int64_t)INT32_MAX << 32)
+int64_t cat_key_of(int64_t us);
 /* Takes an event out of the search. */
 void cat_event_hide(struct ush_db_conn *conn, int64_t event);
 /* ret: 0, and the longest run of seats side by side and all seats of a plan that are on sale. */
@@ -96,7 +107,7 @@ bool cat_venue_take(json_t *venue, const json_t *input, struct cat_fault *fault)
 json_t *cat_event_show(const json_t *event, bool inside);
 json_t *cat_venue_show(const json_t *venue);
 
-/* ---- search.c ---- */
+/* ---- search.c, hits.c, facets.c ---- */
 
 enum cat_sort {
 	CAT_BY_DATE,
@@ -124,6 +135,49 @@ struct cat_search {
 json_t *cat_search_run(struct ush_db_conn *conn, const struct cat_search *search);
 /* ret: whether the text is a cursor. */
 bool cat_cursor_parse(const char *text, struct cat_search *search);
+
+/* Where a pass reads: keys, and the table that has them (PostgreSQL). */
+#define CAT_ALL_SLOTS UINT32_MAX
+struct cat_range {
+	int64_t from, to;
+	uint32_t slot;
+};
+/* What a pass sees of an event, as far as the search needs it. Texts live until the next one. */
+struct cat_hit {
+	int64_t key, event, price_min, price_max, month;
+	int64_t together; /* PostgreSQL: if it is asked for */
+	const char *category, *city;
+	const char *name, *people, *place; /* words; by relevance only */
+};
+struct cat_hits {
+	bool postgres;
+	bool texts, facts;        /* what is wanted of each */
+	struct ush_db_rows *rows; /* SQLite */
+	/* PostgreSQL: all lines, taken apart. */
+	char *text;
+	struct cat_line *lines;
+	int64_t count, at;
+	bool loose, together;
+};
+/* The soonest `most` hits of a range: by date in their order, otherwise in any. match: as
+ * cat_match() makes it. */
+void cat_hits_begin(struct cat_hits *hits, struct ush_db_conn *conn,
+	const struct cat_search *search, const char *match, const struct cat_range *range,
+	int64_t most);
+bool cat_hits_next(struct cat_hits *hits, struct cat_hit *hit);
+/* Always, also after an error. */
+void cat_hits_end(struct cat_hits *hits);
+/* PostgreSQL, before the first hits of a job: makes a range as narrow as what is stored, and sets
+ * how statements are planned. ret: whether there is anything. */
+bool cat_hits_bounds(struct ush_db_conn *conn, struct cat_range *range);
+
+/* Counts of categories, cities and months, and the prices from lowest to highest. */
+struct cat_facets;
+struct cat_facets *cat_facets_new(void);
+void cat_facets_count(struct cat_facets *facets, const struct cat_hit *hit);
+/* ret: as the API gives them: the 50 values that most hits have. */
+json_t *cat_facets_show(struct cat_facets *facets);
+void cat_facets_free(struct cat_facets *facets);
 
 /* ---- csv.c ---- */
 

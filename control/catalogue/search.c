@@ -18,11 +18,6 @@
 
 #include "catalogue/internal.h"
 
-#define COLUMNS \
-	"SELECT h.key, h.event, h.category, h.city, h.price_min, h.price_max, h.together, h.month"
-#define WORD_COLUMNS ", h.name_words, h.people_words, h.place_words"
-#define RANGE " h.key >= ? AND h.key < ? ORDER BY h.key LIMIT ?"
-
 struct hit {
 	int64_t value, key, event;
 };
@@ -31,44 +26,15 @@ struct pass {
 	struct hit *hits;
 	uint32_t count, seen;
 	int64_t last_key;
-	int64_t low, high; /* prices */
-	json_t *categories, *cities, *months;
-	bool full; /* ended because the page is */
+	struct cat_facets *facets; /* NULL: not asked for */
+	bool full;                 /* ended because the page is */
 };
-
-static struct ush_db_rows *begin(
-	struct ush_db_conn *conn, const struct cat_search *search, const char *match, int64_t from)
-{
-	int64_t to = search->to_us != 0 ? search->to_us / 60000000 << 32 : INT64_MAX;
-	int64_t most = CAT_HITS_MAX;
-	bool words = search->sort == CAT_BY_RELEVANCE;
-
-	if (*match == '\0')
-		return ush_db_query(conn, COLUMNS WORD_COLUMNS " FROM catalogue_hits h WHERE" RANGE,
-			"iii", from, to, most);
-	if (ush_db_conn_is_postgres(conn))
-		return ush_db_query(conn,
-			COLUMNS WORD_COLUMNS " FROM catalogue_hits h WHERE"
-					     " h.words @@ to_tsquery('simple', ?) AND" RANGE,
-			"tiii", match, from, to, most);
-	/* The range is the index's own, so that it stops where the pass does. */
-	return ush_db_query(conn,
-		words ? COLUMNS WORD_COLUMNS
-			" FROM catalogue_words w JOIN catalogue_hits h ON h.key = w.rowid WHERE"
-			" catalogue_words MATCH ? AND w.rowid >= ? AND w.rowid < ?"
-			" ORDER BY w.rowid LIMIT ?"
-		      : COLUMNS
-			" FROM catalogue_words w JOIN catalogue_hits h ON h.key = w.rowid WHERE"
-			" catalogue_words MATCH ? AND w.rowid >= ? AND w.rowid < ?"
-			" ORDER BY w.rowid LIMIT ?",
-		"tiii", match, from, to, most);
-}
 
 /* ret: whether `word` (with `bytes`) begins a word of `text`. */
 static bool holds(const char *text, const char *word, size_t bytes)
 {
 	while (text != NULL && *text != '\0') {
-		if (strncmp(text, word, bytes) == 0)
+		if (*text == *word && strncmp(text, word, bytes) == 0)
 			return true;
 		text = strchr(text, ' ');
 		text += text != NULL;
@@ -78,33 +44,33 @@ static bool holds(const char *text, const char *word, size_t bytes)
 
 /* ret: how well an event fits: a word in its name counts 8, of its performers 4, of its place 2,
  * anywhere else 1; a name that begins with what was asked 16 more. */
-static int64_t fit(const struct cat_search *search, struct ush_db_rows *rows)
+static int64_t fit(const struct cat_search *search, const struct cat_hit *hit)
 {
-	const char *name = ush_db_text(rows, 8), *at = search->words;
+	const char *at = search->words;
 	int64_t score = 0;
 
 	if (at == NULL)
 		return 0;
-	score += strncmp(name, at, strlen(at)) == 0 ? 16 : 0;
+	score += strncmp(hit->name, at, strlen(at)) == 0 ? 16 : 0;
 	while (*at != '\0') {
 		size_t bytes = strcspn(at, " ");
 
-		score += holds(name, at, bytes)                    ? 8
-			 : holds(ush_db_text(rows, 9), at, bytes)  ? 4
-			 : holds(ush_db_text(rows, 10), at, bytes) ? 2
-								   : 1;
+		score += holds(hit->name, at, bytes)     ? 8
+			 : holds(hit->people, at, bytes) ? 4
+			 : holds(hit->place, at, bytes)  ? 2
+							 : 1;
 		at += bytes + (at[bytes] != '\0');
 	}
 	return score;
 }
 
-static int64_t value_of(const struct cat_search *search, struct ush_db_rows *rows)
+static int64_t value_of(const struct cat_search *search, const struct cat_hit *hit)
 {
-	int64_t price = ush_db_int(rows, 4);
+	int64_t price = hit->price_min;
 
 	switch (search->sort) {
 	case CAT_BY_RELEVANCE:
-		return -fit(search, rows);
+		return -fit(search, hit);
 	/* Events without a price come last. */
 	case CAT_BY_PRICE:
 		return price < 0 ? INT64_MAX : price;
@@ -115,42 +81,15 @@ static int64_t value_of(const struct cat_search *search, struct ush_db_rows *row
 	}
 }
 
-static bool passes(const struct cat_search *search, struct ush_db_rows *rows)
+static bool passes(const struct cat_search *search, const struct cat_hit *hit)
 {
-	int64_t low = ush_db_int(rows, 4), high = ush_db_int(rows, 5);
-
-	if ((search->price_min >= 0 || search->price_max >= 0) && low < 0)
+	if ((search->price_min >= 0 || search->price_max >= 0) && hit->price_min < 0)
 		return false;
-	if (search->price_min >= 0 && high < search->price_min)
+	if (search->price_min >= 0 && hit->price_max < search->price_min)
 		return false;
-	if (search->price_max >= 0 && low > search->price_max)
+	if (search->price_max >= 0 && hit->price_min > search->price_max)
 		return false;
-	return search->together == 0 || ush_db_int(rows, 6) >= search->together;
-}
-
-static void count(json_t *counts, const char *value)
-{
-	json_t *number = json_object_get(counts, value);
-
-	if (number == NULL)
-		json_object_set_new(counts, value, json_integer(1));
-	else
-		json_integer_set(number, json_integer_value(number) + 1);
-}
-
-static void count_all(struct pass *pass, struct ush_db_rows *rows)
-{
-	int64_t month = ush_db_int(rows, 7), low = ush_db_int(rows, 4), high = ush_db_int(rows, 5);
-	char text[24];
-
-	snprintf(text, sizeof(text), "%04d-%02d", (int)(month / 12), (int)(month % 12) + 1);
-	count(pass->months, text);
-	count(pass->categories, ush_db_text(rows, 2));
-	count(pass->cities, ush_db_text(rows, 3));
-	if (low >= 0) {
-		pass->low = pass->low < 0 || low < pass->low ? low : pass->low;
-		pass->high = high > pass->high ? high : pass->high;
-	}
+	return search->together == 0 || hit->together >= search->together;
 }
 
 static int compare(const void *a, const void *b)
@@ -162,78 +101,108 @@ static int compare(const void *a, const void *b)
 	return x->key < y->key ? -1 : x->key > y->key;
 }
 
-static void run_pass(struct ush_db_conn *conn, const struct cat_search *search, int64_t from,
-	const char *match, struct pass *pass)
+/* Goes through up to `most` rows. ret: true if there were that many, and more are wanted. */
+static bool read_rows(struct ush_db_conn *conn, const struct cat_search *search,
+	const struct cat_range *range, const char *match, int64_t most, struct pass *pass)
 {
 	const struct hit after = {.value = search->after_value, .key = search->after_key};
-	struct ush_db_rows *rows = begin(conn, search, match, from);
+	const int64_t end = pass->seen + most;
+	struct cat_hits hits;
+	struct cat_hit row;
 
-	while (!pass->full && ush_db_next(rows)) {
-		struct hit hit = {.key = ush_db_int(rows, 0), .event = ush_db_int(rows, 1)};
+	cat_hits_begin(&hits, conn, search, match, range, most);
+	while (!pass->full && cat_hits_next(&hits, &row)) {
+		struct hit hit = {.key = row.key, .event = row.event};
 
 		pass->seen++;
-		pass->last_key = hit.key;
-		if (!passes(search, rows))
+		pass->last_key = hit.key > pass->last_key ? hit.key : pass->last_key;
+		if (!passes(search, &row))
 			continue;
-		hit.value = value_of(search, rows);
-		if (search->facets)
-			count_all(pass, rows);
+		hit.value = value_of(search, &row);
+		if (pass->facets != NULL)
+			cat_facets_count(pass->facets, &row);
 		if (search->after_set && compare(&hit, &after) <= 0)
 			continue;
 		pass->hits[pass->count++] = hit;
-		pass->full = search->sort == CAT_BY_DATE && !search->facets &&
+		pass->full = search->sort == CAT_BY_DATE && pass->facets == NULL &&
 			     pass->count > search->limit;
 	}
-	ush_db_end(rows);
+	cat_hits_end(&hits);
+	return !pass->full && pass->seen == end;
+}
+
+/* ret: whether a pass ends when its page is full. */
+static bool wants_few(const struct cat_search *search)
+{
+	return search->sort == CAT_BY_DATE && !search->facets;
+}
+
+/* Reads one range as far as the pass goes. */
+static void run_range(struct ush_db_conn *conn, const struct cat_search *search,
+	struct cat_range range, const char *match, struct pass *pass)
+{
+	/* PostgreSQL hands the rows of a query over whole. */
+	const bool few = wants_few(search) && ush_db_conn_is_postgres(conn);
+	int64_t left = CAT_HITS_MAX - pass->seen, most = few ? 2 * search->limit + 2 : left;
+
+	most = most < left ? most : left;
+	while (read_rows(conn, search, &range, match, most, pass) && pass->seen < CAT_HITS_MAX) {
+		range.from = pass->last_key + 1;
+		left = CAT_HITS_MAX - pass->seen;
+		most = 8 * most < left ? 8 * most : left;
+	}
+}
+
+/* ret: whether all hits are expected to be hardly more than are wanted, going by what was seen (of
+ * a day, perhaps: so a page by date takes four times as many for granted). */
+static bool is_sparse(const struct cat_search *search, const struct pass *pass,
+	const struct cat_range *all, int64_t at)
+{
+	double share = (double)(all->to - all->from) / (double)(at - all->from);
+
+	return pass->seen * share < (wants_few(search) ? 4.0 * search->limit : 0.8 * CAT_HITS_MAX);
+}
+
+/* PostgreSQL: from one table to the next in the order of time, each of which is small; then, if few
+ * hits are left, all others by one query. */
+static void run_periods(struct ush_db_conn *conn, const struct cat_search *search,
+	struct cat_range all, const char *match, struct pass *pass)
+{
+	int64_t at;
+
+	if (!cat_hits_bounds(conn, &all))
+		return;
+	at = all.from;
+	for (uint32_t i = 0; at < all.to && !pass->full && pass->seen < CAT_HITS_MAX; i++) {
+		int64_t period = (at >> 32) / CAT_PERIOD_MIN;
+		int64_t end = (period + 1) * CAT_PERIOD_MIN << 32;
+		struct cat_range range = {.from = at,
+			.to = end < all.to ? end : all.to,
+			.slot = (uint32_t)(period % CAT_SLOT_COUNT)};
+
+		if (i >= CAT_SLOT_COUNT || (i > 0 && is_sparse(search, pass, &all, at)))
+			range = (struct cat_range){at, all.to, CAT_ALL_SLOTS};
+		run_range(conn, search, range, match, pass);
+		at = range.to;
+	}
+}
+
+static void run_pass(struct ush_db_conn *conn, const struct cat_search *search, int64_t from,
+	const char *match, struct pass *pass)
+{
+	struct cat_range all = {.from = from, .to = INT64_MAX, .slot = CAT_ALL_SLOTS};
+
+	if (search->to_us != 0 && cat_key_of(search->to_us) != CAT_KEY_LAST)
+		all.to = cat_key_of(search->to_us);
+	if (ush_db_conn_is_postgres(conn))
+		run_periods(conn, search, all, match, pass);
+	else
+		run_range(conn, search, all, match, pass);
 	if (search->sort != CAT_BY_DATE)
 		qsort(pass->hits, pass->count, sizeof(pass->hits[0]), compare);
 }
 
 /* ---- what comes out ---- */
-
-struct counted {
-	const char *value;
-	int64_t count;
-};
-
-static int compare_counts(const void *a, const void *b)
-{
-	const struct counted *x = a, *y = b;
-
-	if (x->count != y->count)
-		return x->count > y->count ? -1 : 1;
-	return strcmp(x->value, y->value);
-}
-
-/* ret: the 50 values that most hits have. */
-static json_t *facet(json_t *counts)
-{
-	size_t size = json_object_size(counts), i = 0;
-	struct counted *all = calloc(size + 1, sizeof(*all));
-	json_t *out = json_array(), *number;
-	const char *value;
-
-	USH_ASSERT(all != NULL);
-	json_object_foreach(counts, value, number) all[i++] =
-		(struct counted){.value = value, .count = json_integer_value(number)};
-	qsort(all, size, sizeof(*all), compare_counts);
-	for (i = 0; i < size && i < 50; i++)
-		json_array_append_new(
-			out, json_pack("{s:s, s:I}", "value", all[i].value, "count", all[i].count));
-	free(all);
-	return out;
-}
-
-static json_t *facets_of(struct pass *pass)
-{
-	json_t *facets = json_pack("{s:o, s:o, s:o}", "category", facet(pass->categories), "city",
-		facet(pass->cities), "month", facet(pass->months));
-
-	if (pass->low >= 0)
-		json_object_set_new(facets, "price",
-			json_pack("{s:I, s:I}", "min", pass->low, "max", pass->high));
-	return facets;
-}
 
 static json_t *cursor_of(int64_t chunk, int64_t value, int64_t key)
 {
@@ -280,20 +249,25 @@ static json_t *next_of(const struct cat_search *search, const struct pass *pass,
 static json_t *page_of(
 	struct ush_db_conn *conn, const struct cat_search *search, struct pass *pass, int64_t from)
 {
-	json_t *items = json_array(), *out;
+	uint32_t count = pass->count < search->limit ? pass->count : search->limit;
+	json_t *items = json_array(), *out, *event[CAT_PAGE_MAX];
+	int64_t number[CAT_PAGE_MAX];
 
-	for (uint32_t i = 0; i < pass->count && i < search->limit; i++) {
-		json_t *event = cat_event_read(conn, pass->hits[i].event);
-
-		if (event == NULL)
+	USH_ASSERT(count <= CAT_PAGE_MAX);
+	for (uint32_t i = 0; i < count; i++)
+		number[i] = pass->hits[i].event;
+	if (count > 0)
+		cat_events_read(conn, number, count, event);
+	for (uint32_t i = 0; i < count; i++) {
+		if (event[i] == NULL)
 			continue;
-		json_array_append_new(items, cat_event_show(event, false));
-		json_decref(event);
+		json_array_append_new(items, cat_event_show(event[i], false));
+		json_decref(event[i]);
 	}
 	out = json_pack("{s:o, s:o, s:b}", "items", items, "next", next_of(search, pass, from),
 		"capped", pass->seen == CAT_HITS_MAX);
-	if (search->facets)
-		json_object_set_new(out, "facets", facets_of(pass));
+	if (pass->facets != NULL)
+		json_object_set_new(out, "facets", cat_facets_show(pass->facets));
 	return out;
 }
 
@@ -301,15 +275,14 @@ json_t *cat_search_run(struct ush_db_conn *conn, const struct cat_search *search
 {
 	char *match = cat_match(ush_db_conn_is_postgres(conn), search->words, search->prefix,
 		search->tags, search->tag_count);
-	int64_t from = search->after_set ? search->after_chunk : search->from_us / 60000000 << 32;
-	struct pass pass = {.hits = calloc(CAT_HITS_MAX, sizeof(pass.hits[0])), .low = -1};
+	int64_t from = search->after_set ? search->after_chunk : cat_key_of(search->from_us);
+	struct pass pass = {.hits = calloc(CAT_HITS_MAX, sizeof(pass.hits[0]))};
 	json_t *out = NULL;
 
 	USH_ASSERT(match != NULL);
 	USH_ASSERT(pass.hits != NULL);
-	pass.categories = json_object();
-	pass.cities = json_object();
-	pass.months = json_object();
+	if (search->facets)
+		pass.facets = cat_facets_new();
 	run_pass(conn, search, from, match, &pass);
 	if (ush_db_error(conn, NULL) == 0)
 		out = page_of(conn, search, &pass, from);
@@ -317,9 +290,7 @@ json_t *cat_search_run(struct ush_db_conn *conn, const struct cat_search *search
 		json_decref(out);
 		out = NULL;
 	}
-	json_decref(pass.categories);
-	json_decref(pass.cities);
-	json_decref(pass.months);
+	cat_facets_free(pass.facets);
 	free(pass.hits);
 	free(match);
 	return out;

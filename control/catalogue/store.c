@@ -25,11 +25,22 @@ static const char *const columns[] = {"event", "promoter", "*external", "venue",
 	"status", "published_us", "sale_closed", "starts_before_us", "refund_until_us", "together",
 	"free"};
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
-static const char read_sql[] =
-	"SELECT event, promoter, external, venue, name, description, category, image, currency,"
-	" starts_us, ends_us, doors_us, sale_from_us, sale_until_us, price_min, price_max,"
-	" fee_fixed, fee_ppm, plan, status, published_us, sale_closed, starts_before_us,"
-	" refund_until_us, together, free FROM catalogue_events WHERE event = ?";
+#define READ \
+	"SELECT e.event, e.promoter, e.external, e.venue, e.name, e.description, e.category," \
+	" e.image, e.currency, e.starts_us, e.ends_us, e.doors_us, e.sale_from_us," \
+	" e.sale_until_us, e.price_min, e.price_max, e.fee_fixed, e.fee_ppm, e.plan, e.status," \
+	" e.published_us, e.sale_closed, e.starts_before_us, e.refund_until_us, e.together," \
+	" e.free, v.name, v.city, v.country, v.address, v.timezone, v.image, "
+#define CAST \
+	"catalogue_cast c JOIN catalogue_performers p ON p.performer = c.performer" \
+	" WHERE c.event = e.event"
+#define FROM " FROM catalogue_events e LEFT JOIN catalogue_venues v ON v.venue = e.venue"
+static const char read_sqlite[] =
+	READ "(SELECT json_group_array(name) FROM (SELECT p.name FROM " CAST
+	     " ORDER BY c.position))" FROM " WHERE e.event IN (SELECT value FROM json_each(?))";
+static const char read_postgres[] =
+	READ "(SELECT CAST(json_agg(p.name ORDER BY c.position) AS TEXT) FROM " CAST ")" FROM
+	     " WHERE e.event = ANY(CAST(? AS BIGINT[]))";
 static const char write_sql[] =
 	"INSERT INTO catalogue_events(event, promoter, external, venue, name, description,"
 	" category, image, currency, starts_us, ends_us, doors_us, sale_from_us, sale_until_us,"
@@ -66,27 +77,14 @@ json_t *cat_venue_read(struct ush_db_conn *conn, int64_t venue)
 	return found;
 }
 
-static json_t *read_performers(struct ush_db_conn *conn, int64_t event)
+/* A row of read_sqlite or read_postgres. */
+static json_t *event_of(struct ush_db_rows *rows)
 {
-	struct ush_db_rows *rows = ush_db_query(conn,
-		"SELECT p.name FROM catalogue_cast c JOIN catalogue_performers p"
-		" ON p.performer = c.performer WHERE c.event = ? ORDER BY c.position",
-		"i", event);
-	json_t *names = json_array();
+	static const char *const names[] = {
+		"name", "city", "country", "address", "timezone", "image"};
+	json_t *found = json_object(), *venue, *performers = NULL;
+	const char *text = ush_db_text(rows, COLUMN_COUNT + 6);
 
-	while (ush_db_next(rows))
-		json_array_append_new(names, json_string(ush_db_text(rows, 0)));
-	return names;
-}
-
-json_t *cat_event_read(struct ush_db_conn *conn, int64_t event)
-{
-	struct ush_db_rows *rows = ush_db_query(conn, read_sql, "i", event);
-	json_t *found, *venue;
-
-	if (!ush_db_next(rows))
-		return NULL;
-	found = json_object();
 	for (uint32_t i = 0; i < COLUMN_COUNT; i++) {
 		if (columns[i][0] != '*')
 			json_object_set_new(found, columns[i], json_integer(ush_db_int(rows, i)));
@@ -94,11 +92,54 @@ json_t *cat_event_read(struct ush_db_conn *conn, int64_t event)
 			json_object_set_new(
 				found, columns[i] + 1, json_string(ush_db_text(rows, i)));
 	}
-	ush_db_end(rows);
-	json_object_set_new(found, "performers", read_performers(conn, event));
-	venue = cat_venue_read(conn, cat_int(found, "venue"));
-	json_object_set_new(found, "place", venue != NULL ? cat_venue_show(venue) : json_null());
+	if (text != NULL)
+		performers = json_loads(text, 0, NULL);
+	json_object_set_new(found, "performers", performers != NULL ? performers : json_array());
+	if (ush_db_is_null(rows, COLUMN_COUNT)) {
+		json_object_set_new(found, "place", json_null());
+		return found;
+	}
+	venue = json_pack("{s:I}", "venue", cat_int(found, "venue"));
+	for (uint32_t i = 0; i < 6; i++)
+		json_object_set_new(
+			venue, names[i], json_string(ush_db_text(rows, COLUMN_COUNT + i)));
+	json_object_set_new(found, "place", cat_venue_show(venue));
 	json_decref(venue);
+	return found;
+}
+
+void cat_events_read(struct ush_db_conn *conn, const int64_t *events, uint32_t count, json_t **out)
+{
+	bool postgres = ush_db_conn_is_postgres(conn);
+	size_t size = 24 * (size_t)count + 8, bytes = 1;
+	char *list = malloc(size);
+	struct ush_db_rows *rows;
+
+	USH_ASSERT(list != NULL);
+	list[0] = postgres ? '{' : '[';
+	for (uint32_t i = 0; i < count; i++) {
+		out[i] = NULL;
+		bytes += (size_t)snprintf(list + bytes, size - bytes, "%s%lld", i == 0 ? "" : ",",
+			(long long)events[i]);
+	}
+	snprintf(list + bytes, size - bytes, "%s", postgres ? "}" : "]");
+	rows = ush_db_query(conn, postgres ? read_postgres : read_sqlite, "t", list);
+	while (ush_db_next(rows)) {
+		uint32_t at = 0;
+
+		while (at < count && (out[at] != NULL || events[at] != ush_db_int(rows, 0)))
+			at++;
+		if (at < count)
+			out[at] = event_of(rows);
+	}
+	free(list);
+}
+
+json_t *cat_event_read(struct ush_db_conn *conn, int64_t event)
+{
+	json_t *found;
+
+	cat_events_read(conn, &event, 1, &found);
 	return found;
 }
 
@@ -222,6 +263,13 @@ void cat_event_hide(struct ush_db_conn *conn, int64_t event)
 	ush_db_exec(conn, "DELETE FROM catalogue_hits WHERE key = ?", "i", key);
 }
 
+int64_t cat_key_of(int64_t us)
+{
+	int64_t minute = us / 60000000;
+
+	return minute < INT32_MAX ? minute << 32 : CAT_KEY_LAST;
+}
+
 static int64_t month_of(int64_t us)
 {
 	time_t seconds = (time_t)(us / 1000000);
@@ -260,16 +308,30 @@ static void collect(const json_t *event, const json_t *venue, struct words *word
 	append(words->more, sizeof(words->more), cat_text(event, "description"), MORE_BYTES);
 }
 
+/* PostgreSQL: see hits.c. */
+static void show_postgres(struct ush_db_conn *conn, const json_t *event, const json_t *venue,
+	int64_t key, const struct words *words)
+{
+	char all[sizeof(struct words) + 8], facts[400], texts[sizeof(struct words) + 24];
+
+	/* A category has 40 bytes at most, a city 100, five numbers 20 each. */
+	snprintf(facts, sizeof(facts), "%lld\t%s\t%s\t%lld\t%lld\t%lld", (long long)key,
+		cat_text(event, "category"), cat_text(venue, "city"),
+		(long long)cat_int(event, "price_min"), (long long)cat_int(event, "price_max"),
+		(long long)month_of(cat_int(event, "starts_us")));
+	snprintf(texts, sizeof(texts), "%lld\t%s\t%s\t%s", (long long)key, words->name,
+		words->people, words->place);
+	snprintf(all, sizeof(all), "%s %s %s %s %s", words->name, words->people, words->place,
+		words->tags, words->more);
+	ush_db_exec(conn,
+		"INSERT INTO catalogue_hits(key, event, together, facts, texts, words)"
+		" VALUES(?, ?, ?, ?, ?, strip(to_tsvector('simple', ?)))",
+		"iiittt", key, cat_int(event, "event"), cat_int(event, "together"), facts, texts,
+		all);
+}
+
 static void show(struct ush_db_conn *conn, const json_t *event, const json_t *venue)
 {
-	static const char sqlite[] =
-		"INSERT INTO catalogue_hits(key, event, category, city, price_min, price_max,"
-		" together, month, name_words, people_words, place_words)"
-		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-	static const char postgres[] =
-		"INSERT INTO catalogue_hits(key, event, category, city, price_min, price_max,"
-		" together, month, name_words, people_words, place_words, words)"
-		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, to_tsvector('simple', ?))";
 	/* The row first: the index may look at it. */
 	static const char *const texts[] = {
 		"INSERT INTO catalogue_texts(key, name_words, people_words, place_words, tags,"
@@ -278,31 +340,27 @@ static void show(struct ush_db_conn *conn, const json_t *event, const json_t *ve
 		" more_words) VALUES(?, ?, ?, ?, ?, ?)",
 	};
 	int64_t number = cat_int(event, "event"), starts = cat_int(event, "starts_us");
-	int64_t key = starts / 60000000 << 32 | number;
-	char all[sizeof(struct words) + 8];
+	int64_t key = cat_key_of(starts) | number;
 	struct words words;
 
 	collect(event, venue, &words);
-	snprintf(all, sizeof(all), "%s %s %s %s %s", words.name, words.people, words.place,
-		words.tags, words.more);
-#define FORMAT \
-	"iittii" \
-	"iittt"
-#define VALUES \
-	key, number, cat_text(event, "category"), cat_text(venue, "city"), \
-		cat_int(event, "price_min"), cat_int(event, "price_max"), \
-		cat_int(event, "together"), month_of(starts), words.name, words.people, \
-		words.place
 	if (ush_db_conn_is_postgres(conn)) {
-		ush_db_exec(conn, postgres, FORMAT "t", VALUES, all);
+		show_postgres(conn, event, venue, key, &words);
 		return;
 	}
-	ush_db_exec(conn, sqlite, FORMAT, VALUES);
+	ush_db_exec(conn,
+		"INSERT INTO catalogue_hits(key, event, category, city, price_min, price_max,"
+		" together, month, name_words, people_words, place_words)"
+		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		"iittii"
+		"iittt",
+		key, number, cat_text(event, "category"), cat_text(venue, "city"),
+		cat_int(event, "price_min"), cat_int(event, "price_max"),
+		cat_int(event, "together"), month_of(starts), words.name, words.people,
+		words.place);
 	for (size_t i = 0; i < 2; i++)
 		ush_db_exec(conn, texts[i], "ittttt", key, words.name, words.people, words.place,
 			words.tags, words.more);
-#undef FORMAT
-#undef VALUES
 }
 
 /* ---- events ---- */

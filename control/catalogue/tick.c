@@ -90,7 +90,7 @@ static int sweep_job(struct ush_db_conn *conn, void *context)
 		"i", before);
 	rows = ush_db_query(conn,
 		"SELECT event FROM catalogue_hits WHERE key < ? ORDER BY key LIMIT ?", "ii",
-		before / 60000000 << 32, (int64_t)BROOM_COUNT);
+		cat_key_of(before), (int64_t)BROOM_COUNT);
 	while (ush_db_next(rows) && count < BROOM_COUNT)
 		events[count++] = ush_db_int(rows, 0);
 	ush_db_end(rows);

@@ -38,6 +38,14 @@ int64_t ush_core_now_us(void)
 	       atomic_load_explicit(&clock_shift_us, memory_order_relaxed);
 }
 
+int64_t ush_core_monotonic_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static void add_text(json_t *line, const char *key, const char *value)
 {
 	json_t *text = json_string(value);

@@ -39,6 +39,8 @@ struct ush_core {
 
 /* Wall clock, microseconds since 1970; a test may shift it. by: any thread. */
 int64_t ush_core_now_us(void);
+/* Microseconds since some moment; no test and no administrator shifts it. by: any thread. */
+int64_t ush_core_monotonic_us(void);
 /* One line of JSON on stderr: time, level, module, message, and pairs of strings (key, value, ...,
  * NULL). Values that name a person are never given: ids only. by: any thread. */
 enum ush_core_level {

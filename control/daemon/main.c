@@ -239,6 +239,7 @@ static int start(struct daemon *daemon, struct ush_message *message)
 	ush_http_config_init(&config);
 	if (ret == 0)
 		ret = read_http(&daemon->core, &config, message);
+	ush_secure_descriptors(&config.connections_max);
 	if (ret == 0)
 		ret = ush_http_server_open(&daemon->core.http, &config, daemon->core.base, message);
 	if (ret != 0)

@@ -20,6 +20,9 @@
 #ifdef USH_HAS_CATALOGUE
 #include "catalogue/catalogue.h"
 #endif
+#ifdef USH_HAS_SENDER
+#include "sender/sender.h"
+#endif
 #ifdef USH_HAS_MAIL
 #include "mail/mail.h"
 #endif
@@ -148,7 +151,7 @@ static void db_failed(void *context, int result, const char *text)
 
 static int open_db(struct ush_core *core, struct ush_message *message)
 {
-	const struct ush_db_step *steps[sizeof(modules) / sizeof(modules[0]) + 2];
+	const struct ush_db_step *steps[sizeof(modules) / sizeof(modules[0]) + 3];
 	uint32_t count = 0;
 	uint64_t readers;
 	char *connection;
@@ -160,6 +163,9 @@ static int open_db(struct ush_core *core, struct ush_message *message)
 	if (connection == NULL)
 		return -USH_EACCES;
 	steps[count++] = ush_http_schema;
+#ifdef USH_HAS_SENDER
+	steps[count++] = ush_sender_schema;
+#endif
 	for (const struct module *module = modules; module->name != NULL; module++)
 		if (module->schema != NULL)
 			steps[count++] = module->schema;

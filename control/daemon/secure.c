@@ -10,11 +10,18 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <seccomp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "daemon/core.h"
+#include "daemon/log.h"
+
+/* Calls to others (256), the database's connections (64), files; src: guess. */
+#define OTHER_DESCRIPTORS 512u
 
 static const char *const refused[] = {"execve", "execveat", "fork", "vfork", "ptrace",
 	"process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "mount", "umount2",
@@ -54,6 +61,29 @@ int ush_secure_privileges(struct ush_message *message)
 	if (setrlimit(RLIMIT_CORE, &no_core) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return call_fail("switching off cores", errno, message);
 	return 0;
+}
+
+void ush_secure_descriptors(uint32_t *connections)
+{
+	const uint64_t wanted = (uint64_t)*connections + OTHER_DESCRIPTORS;
+	struct rlimit limit, raised;
+	uint64_t other = OTHER_DESCRIPTORS;
+	char text[24];
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+		return;
+	raised = limit;
+	raised.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		limit = raised;
+	if (limit.rlim_cur >= wanted)
+		return;
+	other = other < limit.rlim_cur / 2 ? other : limit.rlim_cur / 2;
+	*connections = limit.rlim_cur > other ? (uint32_t)(limit.rlim_cur - other) : 1;
+	snprintf(text, sizeof(text), "%u", *connections);
+	ush_core_log(USH_CORE_WARN, "daemon",
+		"fewer connections than http.connections: the limit of open files is too low",
+		"connections", text, NULL);
 }
 
 int ush_secure_calls(struct ush_message *message)

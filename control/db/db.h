@@ -81,6 +81,11 @@ void ush_db_run(struct ush_db *db, enum ush_db_kind kind, ush_db_job *job, ush_d
 /* Runs a job now and waits: for start-up and tools, never on a loop that serves. */
 int ush_db_run_now(struct ush_db *db, enum ush_db_kind kind, ush_db_job *job, void *context);
 
+/* Within a write job: once it is committed, what it deleted is removed from the files as well, as
+ * far as the database can: SQLite overwrites it and cuts its log (now, or at a later commit if
+ * somebody still reads the old state). PostgreSQL: nothing; see docs/db.md. */
+void ush_db_scrub(struct ush_db_conn *conn);
+
 /* ---- statements: within a job ---- */
 
 /*
@@ -96,6 +101,20 @@ int ush_db_run_now(struct ush_db *db, enum ush_db_kind kind, ush_db_job *job, vo
  * ush_db_try.) */
 int64_t ush_db_exec(struct ush_db_conn *conn, const char *sql, const char *format, ...);
 int64_t ush_db_try(struct ush_db_conn *conn, const char *sql, const char *format, ...);
+
+/*
+ * Many rows for one statement "INSERT INTO t (...) VALUES (?, ?, ...) [ON CONFLICT ...]", whose
+ * values are plain `?`. SQLite takes them one by one; PostgreSQL gets up to 1,000 at a time, so
+ * what a row changed may not be seen before the end. format: of a row: i and t. keys: the first
+ * `keys` values are a UNIQUE key that may come more than once (0: none does): then the later row
+ * counts.
+ */
+struct ush_db_many;
+struct ush_db_many *ush_db_many(
+	struct ush_db_conn *conn, const char *sql, const char *format, uint32_t keys);
+void ush_db_many_add(struct ush_db_many *many, ...);
+/* Always, also after an error. ret: rows changed, or negative, as ush_db_exec. */
+int64_t ush_db_many_end(struct ush_db_many *many);
 
 struct ush_db_rows; /* a cursor */
 /* ret: a cursor, never NULL (a failed one has no rows). One at a time for each sql text. */

@@ -10,6 +10,8 @@
 #ifndef USH_DB_INTERNAL_H
 #define USH_DB_INTERNAL_H
 
+#include <stdarg.h>
+
 #include "db/db.h"
 
 /* Values of one statement. */
@@ -52,6 +54,7 @@ struct ush_db_conn {
 	/* Of the job that runs: the first failure; whether it is to be run again. */
 	int error;
 	bool again;
+	bool scrub; /* SQLite: the log is to be cut after a commit */
 	struct ush_message message;
 	struct ush_db_rows none; /* what a failed query returns */
 };
@@ -90,6 +93,11 @@ extern const struct db_backend db_postgres;
 
 /* Remembers the first failure of a job. sql: NULL: none. ret: error. */
 int db_fail(struct ush_db_conn *conn, int error, const char *sql, const char *text);
+/* Takes the values that `format` names out of the arguments. ret: their number. */
+uint32_t db_take_values(const char *format, va_list *arguments, struct db_value *values);
+/* As ush_db_exec. */
+int64_t db_run_values(
+	struct ush_db_conn *conn, const char *sql, const struct db_value *values, uint32_t count);
 /* Opens and closes a connection. err: as ush_db_open. */
 int db_conn_open(struct ush_db_conn *conn, struct ush_message *message);
 void db_conn_close(struct ush_db_conn *conn);

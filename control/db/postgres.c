@@ -52,7 +52,9 @@ static int code_of_state(const char *state)
 		{"25006", -USH_EROFS},
 		{"42501", -USH_EACCES},
 		{"28", -USH_EACCES},
-		{"57014", -USH_ESTOPPED},
+		/* Cancelled: its time was over, or an administrator asked for it. Not
+		 * -USH_ESTOPPED, the end of the pool, after which nobody tries again. */
+		{"57014", -USH_EBUSY},
 		{"57", -USH_EIO},
 		{"08", -USH_EIO},
 		{"58", -USH_EIO},

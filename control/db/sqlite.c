@@ -33,6 +33,7 @@ static int code_of(sqlite3 *handle)
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 	case SQLITE_PROTOCOL:
+	case SQLITE_INTERRUPT:
 		return -USH_EBUSY;
 	case SQLITE_READONLY:
 		return -USH_EROFS;
@@ -41,8 +42,6 @@ static int code_of(sqlite3 *handle)
 		return -USH_EACCES;
 	case SQLITE_NOMEM:
 		return -USH_ENOMEM;
-	case SQLITE_INTERRUPT:
-		return -USH_ESTOPPED;
 	case SQLITE_CANTOPEN:
 		return system == ENOSPC ? -USH_EFULL
 		       : system != 0    ? ush_error_from_errno(system)
@@ -94,7 +93,7 @@ static int set_up(struct ush_db_conn *conn)
 	static const char both[] = "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
 				   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768;"
 				   "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-				   "PRAGMA journal_size_limit=67108864;";
+				   "PRAGMA journal_size_limit=67108864; PRAGMA secure_delete=ON;";
 
 	if (sqlite3_exec(conn->handle, both, NULL, NULL, NULL) != SQLITE_OK)
 		return fail(conn, NULL);
@@ -155,12 +154,25 @@ static void sqlite_rollback(struct ush_db_conn *conn)
 		sqlite3_exec(conn->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
+/* The log has old pages until it is written from its beginning. A reader of the old state keeps it:
+ * then the next commit tries again. */
+static void cut_log(struct ush_db_conn *conn)
+{
+	sqlite3_busy_timeout(conn->handle, 0);
+	conn->scrub = sqlite3_wal_checkpoint_v2(conn->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE,
+			      NULL, NULL) != SQLITE_OK;
+	sqlite3_busy_timeout(conn->handle, BUSY_MS);
+}
+
 static int sqlite_commit(struct ush_db_conn *conn, enum ush_db_kind kind)
 {
 	int ret;
 
-	if (sqlite3_exec(conn->handle, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+	if (sqlite3_exec(conn->handle, "COMMIT", NULL, NULL, NULL) == SQLITE_OK) {
+		if (conn->scrub && kind == USH_DB_WRITE)
+			cut_log(conn);
 		return 0;
+	}
 	ret = code_of(conn->handle);
 	/* A sync that failed says nothing about what a restart would find. */
 	if (kind == USH_DB_WRITE && ret == -USH_EIO)

@@ -115,8 +115,7 @@ static struct ush_db_rows *find(struct ush_db_conn *conn, const char *sql)
 	return rows;
 }
 
-/* Takes the values that `format` names out of the arguments. ret: their number. */
-static uint32_t take_values(const char *format, va_list *arguments, struct db_value *values)
+uint32_t db_take_values(const char *format, va_list *arguments, struct db_value *values)
 {
 	uint32_t count = 0;
 
@@ -146,11 +145,9 @@ static uint32_t take_values(const char *format, va_list *arguments, struct db_va
 }
 
 /* ret: the cursor of a started statement, or NULL after a failure (or *exists). */
-static struct ush_db_rows *start(struct ush_db_conn *conn, const char *sql, const char *format,
-	va_list *arguments, bool *exists)
+static struct ush_db_rows *start_values(struct ush_db_conn *conn, const char *sql,
+	const struct db_value *values, uint32_t count, bool *exists)
 {
-	struct db_value values[DB_VALUE_COUNT_MAX];
-	uint32_t count = take_values(format, arguments, values);
 	struct ush_db_rows *rows;
 
 	*exists = false;
@@ -166,13 +163,19 @@ static struct ush_db_rows *start(struct ush_db_conn *conn, const char *sql, cons
 	return NULL;
 }
 
-/* Runs a statement to its end. ret: rows changed; negative: a failure, or -USH_EEXIST, which is
- * none yet. */
-static int64_t run(
-	struct ush_db_conn *conn, const char *sql, const char *format, va_list *arguments)
+static struct ush_db_rows *start(struct ush_db_conn *conn, const char *sql, const char *format,
+	va_list *arguments, bool *exists)
 {
-	bool exists;
-	struct ush_db_rows *rows = start(conn, sql, format, arguments, &exists);
+	struct db_value values[DB_VALUE_COUNT_MAX];
+	uint32_t count = db_take_values(format, arguments, values);
+
+	return start_values(conn, sql, values, count, exists);
+}
+
+/* Runs a started statement to its end. ret: rows changed; negative: a failure, or -USH_EEXIST,
+ * which is none yet. */
+static int64_t finish(struct ush_db_conn *conn, struct ush_db_rows *rows, bool exists)
+{
 	int64_t changed = 0;
 	int ret = 1;
 
@@ -188,6 +191,32 @@ static int64_t run(
 	return ret < 0 ? ret : changed;
 }
 
+static int64_t run(
+	struct ush_db_conn *conn, const char *sql, const char *format, va_list *arguments)
+{
+	bool exists;
+	struct ush_db_rows *rows = start(conn, sql, format, arguments, &exists);
+
+	return finish(conn, rows, exists);
+}
+
+/* A broken key of a statement that nobody only tried. */
+static int64_t must(struct ush_db_conn *conn, const char *sql, int64_t ret)
+{
+	if (ret == -USH_EEXIST && conn->error == 0)
+		db_fail(conn, -USH_EEXIST, sql, "a key is there already");
+	return ret;
+}
+
+int64_t db_run_values(
+	struct ush_db_conn *conn, const char *sql, const struct db_value *values, uint32_t count)
+{
+	bool exists;
+	struct ush_db_rows *rows = start_values(conn, sql, values, count, &exists);
+
+	return must(conn, sql, finish(conn, rows, exists));
+}
+
 int64_t ush_db_exec(struct ush_db_conn *conn, const char *sql, const char *format, ...)
 {
 	va_list arguments;
@@ -196,9 +225,7 @@ int64_t ush_db_exec(struct ush_db_conn *conn, const char *sql, const char *forma
 	va_start(arguments, format);
 	ret = run(conn, sql, format, &arguments);
 	va_end(arguments);
-	if (ret == -USH_EEXIST && conn->error == 0)
-		db_fail(conn, -USH_EEXIST, sql, "a key is there already");
-	return ret;
+	return must(conn, sql, ret);
 }
 
 int64_t ush_db_try(struct ush_db_conn *conn, const char *sql, const char *format, ...)
@@ -346,6 +373,11 @@ int ush_db_error(const struct ush_db_conn *conn, struct ush_message *message)
 	if (conn->error != 0 && message != NULL)
 		*message = conn->message;
 	return conn->error;
+}
+
+void ush_db_scrub(struct ush_db_conn *conn)
+{
+	conn->scrub = true;
 }
 
 int db_conn_open(struct ush_db_conn *conn, struct ush_message *message)

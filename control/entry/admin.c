@@ -1,145 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operator's control of a waiting room: one message to usherd for each action, then a line in
- * the audit log, then the answer. Seeds of draws are made here and kept in files until the draw.
+ * The operator's control of a waiting room, as requests: what one says becomes an order
+ * (order.h), and what comes of it the answer.
  *
- * Failure modes: usherd is busy with another draw or key: asked again for three seconds. It does
- * not answer: 503, and the same action may be sent again: what is done already says so by the
- * phase.
+ * Failure modes: usherd does not answer: 503, and the same action may be sent again: what is done
+ * already says so by the phase.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <time.h>
 
-#include <event2/event.h>
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 
-#include "entry/internal.h"
-#include "room/draw_file.h"
+#include "entry/order.h"
 
 #define ROLES (1u << USH_ROLE_OPERATOR)
-#define SEED_BYTES 32u
 #define SLOW_PLACES 1000u
 
-struct order {
-	struct ush_entry *entry;
-	struct ush_http_request *request;
-	struct event *again;
-	struct ush_who who;
-	const char *action;
-	uint32_t event;
-	uint32_t tries;
-	struct ush_reply reply;
-	char object[24];
-	struct {
-		struct ush_request head;
-		struct ush_extension_header extension;
-		struct ush_room_open body;
-	} message;
-};
+/* ---- answers ---- */
 
-/* ---- the end ---- */
-
-static int audit_job(struct ush_db_conn *conn, void *context)
+static void answer_done(const struct order *order, struct ush_http_request *request)
 {
-	const struct order *order = context;
+	json_t *answer = json_pack("{s:s, s:I, s:I, s:I}", "action", order->action, "event",
+		(json_int_t)order->event, "sequence", (json_int_t)order->reply.sequence, "places",
+		(json_int_t)order->plan.places);
+	char text[32];
 
-	ush_people_audit(conn, &order->who, "queue", order->object, order->action);
-	return ush_db_error(conn, NULL);
-}
-
-static void audited(void *context, int result)
-{
-	struct order *order = context;
-
-	if (result != 0)
-		ush_core_log(USH_CORE_ERROR, "entry", "an action is not in the audit log", "action",
-			order->action, "event", order->object, "error", ush_error_text(result),
-			NULL);
-	ush_http_answer_json(order->request, 200,
-		json_pack("{s:s, s:I, s:I, s:I}", "action", order->action, "event",
-			(json_int_t)order->event, "sequence", (json_int_t)order->reply.sequence,
-			"places", (json_int_t)order->reply.amount));
-	if (order->again != NULL)
-		event_free(order->again);
-	free(order);
-}
-
-static void order_drop(struct order *order)
-{
-	if (order->again != NULL)
-		event_free(order->again);
-	free(order);
-}
-
-/* ---- asking usherd ---- */
-
-static void order_send(struct order *order);
-
-static void order_again(evutil_socket_t fd, short what, void *context)
-{
-	struct order *order = context;
-	struct ush_entry *entry = order->entry;
-
-	(void)fd;
-	(void)what;
-	entry->pending--;
-	order_send(order);
-}
-
-static void order_answered(void *context, int result, const struct ush_reply *reply, size_t bytes)
-{
-	struct order *order = context;
-	bool busy = result == 0 &&
-		    (reply->status == USH_STATUS_RETRY || reply->status == USH_STATUS_BUSY);
-
-	(void)bytes;
-	if (!entry_call_over(order->entry)) {
-		entry_not_ready(order->request, "usherd");
-		order_drop(order);
-		return;
+	if (order->plan.root[0] != '\0')
+		json_object_set_new(answer, "root", json_string(order->plan.root));
+	if (order->repeat)
+		json_object_set_new(answer, "repeat", json_true());
+	if (order->wants == WANTS_PLAN) {
+		entry_time_text(order->plan.opens_us, text);
+		json_object_set_new(answer, "opens_at", json_string(text));
+		json_object_set_new(answer, "seed_hash",
+			ush_hex_json(order->plan.open.seed_hash, USH_HASH_BYTES));
 	}
-	if (busy && ++order->tries < ENTRY_TRIES) {
-		if (order->again == NULL)
-			order->again = evtimer_new(order->entry->core->base, order_again, order);
-		USH_ASSERT(order->again != NULL);
-		order->entry->pending++;
-		evtimer_add(order->again, &(struct timeval){.tv_usec = ENTRY_AGAIN_MS * 1000});
-		return;
-	}
-	if (result != 0 || busy) {
-		entry_not_ready(order->request, "an answer of the box that sells this event");
-		order_drop(order);
-		return;
-	}
-	if (reply->status != USH_STATUS_OK) {
-		entry_refuse(order->request, reply);
-		order_drop(order);
-		return;
-	}
-	order->reply = *reply;
-	if (order->entry->by_event[order->event] != NULL)
-		entry_room_ask(order->entry->by_event[order->event]);
-	ush_db_run(order->entry->core->db, USH_DB_WRITE, audit_job, audited, order);
+	ush_http_answer_json(request, 200, answer);
 }
 
-static void order_send(struct order *order)
+static void order_done(struct order *order, enum order_end how)
 {
-	order->entry->pending++;
-	ush_link_call(order->entry->core->link, &order->message.head, -1, ENTRY_CALL_MS,
-		order_answered, order);
+	struct ush_http_request *request = order->context;
+
+	switch (how) {
+	case ORDER_DONE:
+		answer_done(order, request);
+		break;
+	case ORDER_REFUSED:
+		entry_refuse(request, &order->reply);
+		break;
+	case ORDER_NO_LOBBY:
+		entry_refuse_lobby(request, order->lobby_status);
+		break;
+	case ORDER_PLANNED:
+		ush_http_problem(request, 409, "planned", NULL,
+			"the room opens by itself, or was opened: see the schedule; \"unplan\" takes back what is planned");
+		break;
+	case ORDER_NO_PLAN:
+		ush_http_problem(request, 409, "no_plan", NULL,
+			"nothing is planned that could be taken back");
+		break;
+	case ORDER_NOT_READY:
+	case ORDER_GONE:
+		entry_not_ready(request, order->missing);
+		break;
+	}
 }
 
 /* ---- actions ---- */
 
-static bool bad(struct ush_http_request *request, const char *what)
+static bool bad(const struct order *order, const char *what)
 {
-	ush_http_problem(request, 422, "bad_queue_action", NULL, "%s", what);
+	ush_http_problem(order->context, 422, "bad_queue_action", NULL, "%s", what);
 	return false;
 }
 
@@ -156,36 +90,49 @@ static bool number_in(const json_t *body, const char *key, uint64_t least, uint6
 	       *value <= most;
 }
 
-/* The seed of an event's draw, which is made if it is not there. err: with a message. */
-static int seed_of(const struct ush_entry *entry, uint32_t event, bool make,
-	uint8_t seed[SEED_BYTES], struct ush_message *message)
+/* ret: false: no time as the API writes them. out: 0: none given. */
+static bool read_time(const json_t *value, int64_t *us)
 {
-	char folder[400], path[512];
-	struct stat status;
-	int fd;
-	bool good;
+	const char *text = json_string_value(value), *end;
+	struct tm parts = {0};
 
-	snprintf(folder, sizeof(folder), "%s/room-seeds", entry->core->state_dir);
-	snprintf(path, sizeof(path), "%s/%u", folder, event);
-	if (make && mkdir(folder, 0700) != 0 && errno != EEXIST)
-		goto failed;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 && errno == ENOENT && make) {
-		if (RAND_bytes(seed, SEED_BYTES) != 1)
-			goto failed;
-		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		good = fd >= 0 && write(fd, seed, SEED_BYTES) == SEED_BYTES && fsync(fd) == 0;
-	} else {
-		good = fd >= 0 && fstat(fd, &status) == 0 && (status.st_mode & 077) == 0 &&
-		       read(fd, seed, SEED_BYTES) == SEED_BYTES;
-	}
-	if (fd >= 0 && close(fd) == 0 && good)
-		return 0;
-failed:
-	ush_message_set(message,
-		"%s: the seed cannot be had: it must be a file of %u bytes with mode 0600", path,
-		SEED_BYTES);
-	return -USH_EACCES;
+	*us = 0;
+	if (value == NULL || json_is_null(value))
+		return true;
+	end = text != NULL ? strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts) : NULL;
+	if (end == NULL || *end != '\0')
+		return false;
+	*us = (int64_t)timegm(&parts) * 1000000;
+	return true;
+}
+
+/* ret: false: refused: a time that is none, or that the other contradicts. */
+static bool fill_times(struct order *order, const json_t *body)
+{
+	struct entry_plan *plan = &order->plan;
+	int64_t now_us = ush_core_now_us();
+
+	if (!read_time(json_object_get(body, "closes_at"), &plan->closes_us) ||
+		(plan->closes_us != 0 && plan->closes_us <= now_us))
+		return bad(order, "closes_at: a time to come, as 2026-11-28T20:00:00Z");
+	if (!read_time(json_object_get(body, "opens_at"), &plan->opens_us) ||
+		(plan->opens_us != 0 && plan->opens_us <= now_us))
+		return bad(order, "opens_at: a time to come, as 2026-11-28T18:00:00Z");
+	if (plan->opens_us != 0 && plan->closes_us != 0 && plan->closes_us <= plan->opens_us)
+		return bad(order, "closes_at is after opens_at");
+	return true;
+}
+
+/* The root is published before the beacon speaks (docs/draw.md). */
+static bool round_fits(struct order *order, const struct ush_room_open *open)
+{
+	const struct ush_beacon *beacon = &order->entry->beacon;
+	int64_t first_us = order->plan.closes_us != 0 ? order->plan.closes_us : ush_core_now_us();
+
+	if (!ush_beacon_is(beacon, (const char *)open->source, open->source_bytes, open->round) ||
+		ush_beacon_round_us(beacon, open->round) > first_us)
+		return true;
+	return bad(order, "the beacon's round comes before the lobby is closed: name a later one");
 }
 
 static bool fill_open(struct order *order, const json_t *body)
@@ -193,38 +140,83 @@ static bool fill_open(struct order *order, const json_t *body)
 	const json_t *beacon = json_object_get(body, "beacon");
 	const char *source = json_string_value(json_object_get(beacon, "source"));
 	uint64_t users, cap, devices, places, round;
-	struct ush_room_open *open = &order->message.body;
-	uint8_t seed[SEED_BYTES];
+	uint8_t seed[ENTRY_SEED_BYTES];
+	struct ush_room_open open;
 	struct ush_message message;
 
+	if (!fill_times(order, body))
+		return false;
 	if (!number_in(body, "users", 1, UINT32_MAX, 0, &users) ||
 		!number_in(body, "cap", 0, 60000000, USH_ROOM_NO_CAP, &cap) ||
 		!number_in(body, "device_users", 0, UINT32_MAX, 4, &devices) ||
 		!number_in(body, "slow_places", 0, UINT32_MAX, SLOW_PLACES, &places) ||
 		!number_in(beacon, "round", 0, INT64_MAX, 0, &round) || source == NULL ||
-		strlen(source) >= sizeof(open->source))
-		return bad(order->request,
-			"open wants users, beacon {source, round}; and may have cap, device_users, slow_places");
-	if (seed_of(order->entry, order->event, true, seed, &message) != 0) {
+		strlen(source) >= sizeof(open.source))
+		return bad(order,
+			"open wants users, beacon {source, round}; and may have opens_at, closes_at, cap, device_users, slow_places");
+	if (entry_seed_of(order->entry, order->event, true, seed, &message) != 0) {
 		ush_core_log(USH_CORE_ERROR, "entry", message.text, NULL);
-		entry_not_ready(order->request, "a seed of the draw");
+		entry_not_ready(order->context, "a seed of the draw");
 		return false;
 	}
-	*open = (struct ush_room_open){.round = round,
+	open = (struct ush_room_open){.round = round,
 		.users = (uint32_t)users,
 		.device_users = (uint32_t)devices,
 		.slow_places = (uint32_t)places,
 		.cap = (uint32_t)cap,
 		.source_bytes = (uint8_t)strlen(source)};
-	memcpy(open->source, source, strlen(source));
-	ush_draw_seed_hash(order->event, seed, open->seed_hash);
+	memcpy(open.source, source, strlen(source));
+	if (!round_fits(order, &open)) {
+		OPENSSL_cleanse(seed, sizeof(seed));
+		return false;
+	}
+	ush_draw_seed_hash(order->event, seed, open.seed_hash);
 	OPENSSL_cleanse(seed, sizeof(seed));
-	order->message.head.arg = USH_ROOM_ACTION_OPEN;
-	order->message.extension = (struct ush_extension_header){.type = USH_EXTENSION_ROOM_OPEN,
-		.size = sizeof(order->message.extension) + sizeof(*open),
-		.value = 1};
-	order->message.head.extension_count = 1;
-	order->message.head.size = sizeof(order->message);
+	if (order->plan.opens_us != 0)
+		order_plan(order, &open);
+	else
+		order_open(order, &open);
+	return true;
+}
+
+/* What was published is kept: a lobby is not closed before its time. */
+static bool fill_close(struct order *order)
+{
+	const struct entry_room *room = order->entry->by_event[order->event];
+
+	order_close(order);
+	if (room == NULL || !room->closes_known)
+		return true;
+	memcpy(order->plan.open.seed_hash, room->closes_of, sizeof(room->closes_of));
+	order->row_there = true;
+	if (room->closes_us <= ush_core_now_us())
+		return true;
+	ush_http_problem(order->context, 409, "too_early", NULL,
+		"it was published that the lobby closes later: see closes_at of the status object");
+	return false;
+}
+
+static bool fill_draw(struct order *order, const json_t *body)
+{
+	const char *value = json_string_value(json_object_get(body, "value"));
+	size_t digits = value != NULL ? strlen(value) : 0;
+	uint8_t beacon[USH_DRAW_BEACON_MAX];
+	struct ush_message message;
+
+	if (digits % 2 != 0 || digits < 2 * USH_DRAW_BEACON_MIN ||
+		digits > 2 * USH_DRAW_BEACON_MAX || strspn(value, "0123456789abcdef") != digits)
+		return bad(order,
+			"draw wants value: the beacon's, 32 to 128 lower-case hexadecimal digits");
+	for (size_t i = 0; i < digits / 2; i++) {
+		const char pair[3] = {value[2 * i], value[2 * i + 1], '\0'};
+
+		beacon[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	if (order_draw(order, beacon, (uint32_t)(digits / 2), &message) != 0) {
+		ush_core_log(USH_CORE_ERROR, "entry", message.text, NULL);
+		entry_not_ready(order->context, "the seed of the draw");
+		return false;
+	}
 	return true;
 }
 
@@ -236,8 +228,7 @@ static bool fill_rate(struct order *order, const json_t *body)
 		rate = USH_ROOM_NO_CAP;
 	else if (json_object_get(body, "per_minute") == NULL ||
 		 !number_in(body, "per_minute", 0, 60000000, 0, &rate))
-		return bad(order->request,
-			"rate wants per_minute: people a minute, or null for no bound");
+		return bad(order, "rate wants per_minute: people a minute, or null for no bound");
 	order->message.head.arg = USH_ROOM_ACTION_SET | 1u << 8 | rate << 32;
 	return true;
 }
@@ -250,10 +241,12 @@ static bool fill(struct order *order, const json_t *body)
 	} actions[] = {
 		{"open", 0},
 		{"close", USH_ROOM_ACTION_CLOSE},
+		{"draw", 0},
 		{"rate", 0},
 		{"pause", USH_ROOM_ACTION_SET | 1u << 9 | 1u << 10},
 		{"resume", USH_ROOM_ACTION_SET | 1u << 9},
 		{"key", USH_ROOM_ACTION_KEY},
+		{"unplan", 0},
 	};
 	const char *name = json_string_value(json_object_get(body, "action"));
 
@@ -264,9 +257,15 @@ static bool fill(struct order *order, const json_t *body)
 		order->message.head.arg = actions[i].arg;
 		if (strcmp(name, "open") == 0)
 			return fill_open(order, body);
+		if (strcmp(name, "close") == 0)
+			return fill_close(order);
+		if (strcmp(name, "draw") == 0)
+			return fill_draw(order, body);
+		if (strcmp(name, "unplan") == 0)
+			order_unplan(order);
 		return strcmp(name, "rate") == 0 ? fill_rate(order, body) : true;
 	}
-	return bad(order->request, "action: open, close, rate, pause, resume, key");
+	return bad(order, "action: open, close, draw, rate, pause, resume, key, unplan");
 }
 
 void entry_post_admin(struct ush_http_request *request, void *context)
@@ -278,26 +277,19 @@ void entry_post_admin(struct ush_http_request *request, void *context)
 
 	if (who == NULL || !ush_http_param_number(request, "event", USH_EVENT_ID_MAX, &event))
 		return;
-	order = calloc(1, sizeof(*order));
+	order = order_new(entry, (uint32_t)event, "");
 	if (order == NULL) {
 		entry_not_ready(request, "memory");
 		return;
 	}
-	*order = (struct order){.entry = entry,
-		.request = request,
-		.who = *who,
-		.event = (uint32_t)event,
-		.message.head = {.magic = USH_REQUEST_MAGIC,
-			.version = USH_VERSION,
-			.op = USH_OP_ROOM_CONTROL,
-			.size = sizeof(struct ush_request),
-			.event = (uint32_t)event}};
-	snprintf(order->object, sizeof(order->object), "event %u", order->event);
+	order->done = order_done;
+	order->context = request;
+	order->who = *who;
 	if (!fill(order, ush_http_json(request))) {
-		free(order);
+		order_drop(order);
 		return;
 	}
-	order_send(order);
+	order_begin(order);
 }
 
 /* ---- keys of access tokens ---- */

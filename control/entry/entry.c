@@ -16,14 +16,14 @@
 #include <openssl/rand.h>
 
 #include "entry/internal.h"
+#include "entry/schedule.h"
+#include "fetch/fetch.h"
 
 #define SECOND_US INT64_C(1000000)
 #define DAY_US (86400 * SECOND_US)
 #define KEYS_EACH_US (60 * SECOND_US)
 #define LIMIT_SETS 65536u
 #define CROWD_ENTRIES 65536u
-
-const struct ush_db_step ush_entry_schema[] = {{NULL, 0, NULL, NULL}};
 
 /* There is one in a process: handlers of others ask without knowing it. */
 static struct ush_entry *the_entry;
@@ -95,7 +95,7 @@ void entry_refuse(struct ush_http_request *request, const struct ush_reply *repl
 		break;
 	case USH_STATUS_ROOM_FULL:
 		ush_http_problem(request, 409, "room_full", NULL,
-			"as many have joined as the room is for, or the box has no room for so many");
+			"as many have joined as the room is for, or usherd has no place for so many (its limits.room_users)");
 		break;
 	case USH_STATUS_TICKET:
 		ush_http_problem(request, 403, "bad_ticket",
@@ -104,7 +104,7 @@ void entry_refuse(struct ush_http_request *request, const struct ush_reply *repl
 		break;
 	case USH_STATUS_ROOM_PHASE:
 		ush_http_problem(request, 409, "wrong_phase",
-			json_pack("{s:s}", "phase", ush_entry_phase_name(reply->detail)),
+			json_pack("{s:s}", "phase", ush_room_phase_name(reply->detail)),
 			"the waiting room is not in the phase that this needs");
 		break;
 	case USH_STATUS_MISMATCH:
@@ -135,6 +135,11 @@ static void get_jwks(struct ush_http_request *request, void *context)
 {
 	const struct ush_entry *entry = context;
 
+	if (entry->keys.count == 0) {
+		ush_http_problem(request, 503, "not_ready", NULL,
+			"This replica has no copy of the keys of access tokens.");
+		return;
+	}
 	/* Half of USH_JWT_AHEAD_US. */
 	ush_http_set(request, "Cache-Control", "public, max-age=300");
 	ush_http_answer(request, 200, "application/json", entry->jwks, strlen(entry->jwks));
@@ -158,7 +163,7 @@ static void keys_tick(struct ush_entry *entry, int64_t now_us)
 			error = ush_jwt_keys_rotate(
 				&entry->keys, entry->folder, entry->alg, now_us, &message);
 	}
-	if (error != 0)
+	if (error != 0 && !(read_only && entry->keys.count == 0))
 		ush_core_log(USH_CORE_ERROR, "entry", "keys of access tokens", "error",
 			message.text, NULL);
 	entry_keys_changed(entry);
@@ -236,7 +241,10 @@ static const struct ush_http_route routes[] = {
 	{"POST", "/v1/events/{event}/queue", entry_post_join, USH_HTTP_NO_KEY, 16384},
 	{"GET", "/v1/events/{event}/queue", entry_get_status, 0, 0},
 	{"GET", "/v1/events/{event}/queue/place", entry_get_place, 0, 0},
+	{"GET", "/v1/events/{event}/queue/draw", entry_get_draw, 0, 0},
+	{"GET", "/v1/events/{event}/queue/proof", entry_get_proof, 0, 0},
 	{"POST", "/v1/events/{event}/queue/exchange", entry_post_exchange, USH_HTTP_NO_KEY, 1024},
+	{"GET", "/v1/admin/events/{event}/queue", entry_get_admin, 0, 0},
 	{"POST", "/v1/admin/events/{event}/queue", entry_post_admin, 0, 4096},
 	{"POST", "/v1/admin/access-keys", entry_post_rotate, 0, 1024},
 	{NULL, NULL, NULL, 0, 0},
@@ -296,6 +304,38 @@ static int read_captcha(struct ush_entry *entry, struct ush_message *message)
 	return 0;
 }
 
+static int read_beacon(struct ush_entry *entry, struct ush_message *message)
+{
+	const char *genesis = setting(entry, "beacon_genesis_s");
+	uint64_t genesis_s, period_s;
+	char url[1024];
+	int error;
+
+	if ((error = number(entry, "beacon_genesis_s", INT32_MAX, 0, &genesis_s, message)) != 0 ||
+		(error = number(entry, "beacon_period_s", 86400, 0, &period_s, message)) != 0)
+		return error;
+	entry->beacon = (struct ush_beacon){.source = setting(entry, "beacon_source"),
+		.url = setting(entry, "beacon_url"),
+		.genesis_s = (int64_t)genesis_s,
+		.period_s = (int64_t)period_s};
+	if (entry->beacon.source == NULL || entry->beacon.source[0] == '\0') {
+		entry->beacon.source = NULL;
+		return 0;
+	}
+	if (entry->beacon.url != NULL && strncmp(entry->beacon.url, "https://", 8) != 0 &&
+		!ush_fetch_is_here(entry->beacon.url)) {
+		ush_message_set(message, "[entry] beacon_url wants https");
+		return -USH_EINVAL;
+	}
+	if (entry->beacon.url != NULL && genesis != NULL && period_s != 0 &&
+		ush_beacon_url(&entry->beacon, INT64_MAX, url, sizeof(url)))
+		return 0;
+	ush_message_set(message,
+		"[entry] beacon_source also wants beacon_url with {round}, beacon_genesis_s and "
+		"beacon_period_s");
+	return -USH_EINVAL;
+}
+
 static int read_settings(struct ush_entry *entry, struct ush_message *message)
 {
 	const char *alg = setting(entry, "alg");
@@ -325,7 +365,8 @@ static int read_settings(struct ush_entry *entry, struct ush_message *message)
 	entry->rotate_us = days == 0 ? INT64_MAX : (int64_t)days * DAY_US;
 	entry->work_bits = (uint32_t)bits;
 	entry->bounds = (struct ush_crowd_bounds){(uint32_t)devices, (uint32_t)addresses};
-	return read_captcha(entry, message);
+	error = read_beacon(entry, message);
+	return error != 0 ? error : read_captcha(entry, message);
 }
 
 static void tick(evutil_socket_t fd, short what, void *context)
@@ -335,12 +376,16 @@ static void tick(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	entry_rooms_tick(entry);
+	/* A replica follows: whoever has usherd has the schedule. */
+	if (entry->core->link != NULL && !entry->core->read_only)
+		entry_schedule_tick(entry->schedule);
 	keys_tick(entry, ush_core_now_us());
 }
 
 static void entry_free(struct ush_entry *entry)
 {
 	entry_rooms_close(entry);
+	entry_schedule_free(entry->schedule);
 	ush_jwt_keys_free(&entry->keys);
 	ush_limit_free(entry->limit);
 	ush_crowd_free(entry->crowd);
@@ -382,15 +427,23 @@ static int prepare(struct ush_entry *entry, struct ush_message *message)
 	entry->by_event = calloc(USH_EVENT_ID_MAX + 1u, sizeof(struct entry_room *));
 	entry->folder = malloc(bytes);
 	entry->timer = event_new(entry->core->base, -1, EV_PERSIST, tick, entry);
+	entry->schedule = entry_schedule_new(entry);
 	if (entry->limit == NULL || entry->crowd == NULL || entry->by_event == NULL ||
-		entry->folder == NULL || entry->timer == NULL) {
+		entry->folder == NULL || entry->timer == NULL || entry->schedule == NULL) {
 		ush_message_set(message, "no memory for the waiting rooms");
 		return -USH_ENOMEM;
 	}
 	snprintf(entry->folder, bytes, "%s/access-keys", entry->core->state_dir);
 	entry->keys_read_us = ush_core_now_us();
-	return ush_jwt_keys_read(&entry->keys, entry->folder, entry->alg, entry->core->read_only,
+	error = ush_jwt_keys_read(&entry->keys, entry->folder, entry->alg, entry->core->read_only,
 		entry->keys_read_us, message);
+	/* A replica may do without, and looks again each minute. */
+	if (error == -USH_ENOENT && entry->core->read_only) {
+		ush_core_log(USH_CORE_WARN, "entry", "no keys of access tokens here", "why",
+			message->text, NULL);
+		return 0;
+	}
+	return error;
 }
 
 int ush_entry_open(struct ush_entry **out, const struct ush_core *core, struct ush_message *message)

@@ -9,6 +9,7 @@
 #ifndef USH_ENTRY_INTERNAL_H
 #define USH_ENTRY_INTERNAL_H
 
+#include "entry/beacon.h"
 #include "entry/captcha.h"
 #include "entry/crowd.h"
 #include "entry/entry.h"
@@ -19,6 +20,8 @@
 #include "link/link.h"
 #include "people/people.h"
 
+struct entry_lobby;
+struct entry_schedule;
 struct event;
 
 /* Of a call to usherd: a whole second of trouble on the box is waited out. */
@@ -40,13 +43,20 @@ struct entry_room {
 	bool had;
 	/* enum ush_status: OK: there is a room; NO_ROOM, UNKNOWN_EVENT. */
 	uint8_t status;
-	struct ush_entry_view view;
+	struct ush_room_view view;
 	/* The status object; NULL: not built. */
 	char *text;
 	size_t text_bytes;
 	char etag[32];
 	uint64_t salt;
 	struct entry_waiter *waiters;
+	/* When its lobby will be closed, as was said when it was opened; 0: not said. */
+	int64_t closes_us;
+	bool closes_known;
+	uint8_t closes_of[32]; /* the seed's hash that it is of */
+	/* Of a closed lobby, if somebody asked for it. */
+	struct entry_lobby *lobby;
+	bool loading;
 };
 
 struct ush_entry {
@@ -75,6 +85,8 @@ struct ush_entry {
 	uint32_t room_count;
 	uint32_t waiting;
 	struct event *timer;
+	struct ush_beacon beacon;
+	struct entry_schedule *schedule;
 	/* Calls under way, whose answers name this structure: it lives until they came. */
 	uint32_t pending;
 	bool closed;
@@ -87,6 +99,8 @@ struct ush_entry {
 void entry_get_status(struct ush_http_request *request, void *context);
 /* ret: what is known of an event's room, which is asked for if it is old; NULL: too many. */
 struct entry_room *entry_room_of(struct ush_entry *entry, uint32_t event);
+/* ret: true if there is a room, and it is known how it stands. */
+bool entry_room_is_fresh(const struct entry_room *room);
 /* Each second: asks how rooms stand, forgets what nobody asks for. */
 void entry_rooms_tick(struct ush_entry *entry);
 /* Something was changed: asks at once. */
@@ -103,10 +117,26 @@ void entry_post_join(struct ush_http_request *request, void *context);
 void entry_get_place(struct ush_http_request *request, void *context);
 void entry_post_exchange(struct ush_http_request *request, void *context);
 
+/* ---- draw.c ---- */
+
+void entry_get_draw(struct ush_http_request *request, void *context);
+void entry_get_proof(struct ush_http_request *request, void *context);
+/* Says why there is no lobby. */
+void entry_refuse_lobby(struct ush_http_request *request, uint8_t status);
+
+/* ---- plan.c ---- */
+
+/* Asks the table when the lobby of a room will be closed; then the room is asked for again. */
+void entry_closes_ask(struct entry_room *room, const uint8_t seed_hash[32]);
+
 /* ---- admin.c ---- */
 
 void entry_post_admin(struct ush_http_request *request, void *context);
 void entry_post_rotate(struct ush_http_request *request, void *context);
+
+/* ---- standing.c ---- */
+
+void entry_get_admin(struct ush_http_request *request, void *context);
 
 /* ---- entry.c ---- */
 

@@ -48,6 +48,7 @@ struct ask {
 	struct event *again;
 	void (*done)(struct ask *ask, const struct ush_reply *reply);
 	struct ush_crowd_client client;
+	char *captcha; /* to be checked; NULL: none was given */
 	uint64_t device;
 	uint64_t user;
 	char account[24];
@@ -84,6 +85,7 @@ static void ask_free(struct ask *ask)
 {
 	if (ask->again != NULL)
 		event_free(ask->again);
+	free(ask->captcha);
 	free(ask);
 }
 
@@ -282,13 +284,51 @@ static void see(struct ask *ask, const struct ush_who *who)
 	const char *client = ush_http_client(ask->request);
 	uint64_t now_us = (uint64_t)ush_core_now_us();
 
-	ask->client.verified_fan = (who->verified & USH_VERIFIED_FAN) != 0;
 	if (ask->device != 0)
 		ask->client.device_accounts = ush_crowd_see(
 			entry->crowd, KIND_DEVICE, ask->device, who->user, CROWD_WINDOW_US, now_us);
 	ask->client.address_accounts = ush_crowd_see(entry->crowd, KIND_ADDRESS,
 		ush_limit_address(entry->limit, client == NULL ? "" : client), who->user,
 		CROWD_WINDOW_US, now_us);
+}
+
+static void join_known(struct ask *ask)
+{
+	struct ush_entry *entry = ask->entry;
+
+	if (entry->captcha.url == NULL) {
+		join_scored(ask);
+	} else if (ask->captcha == NULL) {
+		ask->client.captcha = USH_CAPTCHA_NONE;
+		join_scored(ask);
+	} else {
+		entry->pending++;
+		ush_captcha_check(&entry->captcha, ask->captcha,
+			entry->captcha_address ? ush_http_client(ask->request) : NULL, captcha_done,
+			ask);
+	}
+}
+
+static int fan_job(struct ush_db_conn *conn, void *context)
+{
+	struct ask *ask = context;
+	int ret = ush_people_is_fan(conn, ask->user, ask->message.head.event);
+
+	ask->client.verified_fan = ret == 1;
+	return ret < 0 ? ret : 0;
+}
+
+/* A place is for good: who may be a fan does not get another's because the database is busy. */
+static void fan_done(void *context, int result)
+{
+	struct ask *ask = context;
+
+	if (!entry_call_over(ask->entry) || result != 0) {
+		entry_not_ready(ask->request, "the database");
+		ask_free(ask);
+		return;
+	}
+	join_known(ask);
 }
 
 void entry_post_join(struct ush_http_request *request, void *context)
@@ -316,18 +356,18 @@ void entry_post_join(struct ush_http_request *request, void *context)
 	if (ask == NULL)
 		return;
 	ask->device = device;
-	see(ask, who);
-	if (entry->captcha.url == NULL) {
-		join_scored(ask);
-	} else if (json_is_null(captcha)) {
-		ask->client.captcha = USH_CAPTCHA_NONE;
-		join_scored(ask);
-	} else {
-		entry->pending++;
-		ush_captcha_check(&entry->captcha, json_string_value(captcha),
-			entry->captcha_address ? ush_http_client(request) : NULL, captcha_done,
-			ask);
+	if (json_is_string(captcha)) {
+		ask->captcha = strdup(json_string_value(captcha));
+		USH_ASSERT(ask->captcha != NULL);
 	}
+	see(ask, who);
+	/* Who has no telephone of their own is registered nowhere. */
+	if ((who->verified & USH_VERIFIED_PHONE) == 0) {
+		join_known(ask);
+		return;
+	}
+	entry->pending++;
+	ush_db_run(entry->core->db, USH_DB_READ, fan_job, fan_done, ask);
 }
 
 /* ---- place and exchange ---- */
@@ -356,7 +396,7 @@ static void placed(struct ask *ask, const struct ush_reply *reply)
 		put_waiting(object, reply);
 	if (reply->status == USH_STATUS_ROOM_PHASE)
 		json_object_set_new(
-			object, "phase", json_string(ush_entry_phase_name(reply->detail)));
+			object, "phase", json_string(ush_room_phase_name(reply->detail)));
 	ush_http_answer_json(ask->request, 200, object);
 }
 

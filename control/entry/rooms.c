@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "entry/internal.h"
+#include "entry/lobby.h"
+#include "entry/schedule.h"
 
 #define SECOND_US INT64_C(1000000)
 /* Served while usherd does not answer. */
@@ -35,6 +36,24 @@ struct entry_waiter {
 
 /* ---- answers ---- */
 
+/* What is known of a room that is not open yet: published before anybody may join. */
+static json_t *coming(const struct entry_room *room)
+{
+	const struct entry_plan *plan = entry_schedule_coming(room->entry->schedule, room->event);
+	char opens[32], closes[32] = "";
+
+	if (plan == NULL)
+		return NULL;
+	entry_time_text(plan->opens_us, opens);
+	if (plan->closes_us != 0)
+		entry_time_text(plan->closes_us, closes);
+	return json_pack("{s:s, s:s?, s:o, s:{s:s%, s:I}}", "opens_at", opens, "closes_at",
+		closes[0] != '\0' ? closes : NULL, "seed_hash",
+		ush_hex_json(plan->open.seed_hash, sizeof(plan->open.seed_hash)), "beacon",
+		"source", (const char *)plan->open.source, (size_t)plan->open.source_bytes, "round",
+		(json_int_t)plan->open.round);
+}
+
 static void answer_status(struct entry_room *room, struct ush_http_request *request)
 {
 	int64_t now_us = ush_core_now_us();
@@ -51,8 +70,9 @@ static void answer_status(struct entry_room *room, struct ush_http_request *requ
 	}
 	ush_http_set(request, "Cache-Control", "public, max-age=1");
 	if (room->status == USH_STATUS_NO_ROOM)
-		ush_http_problem(request, 404, "no_room", NULL,
-			"event %u has no waiting room: hold seats without one", room->event);
+		ush_http_problem(request, 404, "no_room", coming(room),
+			"event %u has no waiting room now: hold seats without one, or come at opens_at",
+			room->event);
 	else
 		ush_http_problem(request, 404, "unknown_event", NULL, "there is no event %u here",
 			room->event);
@@ -75,17 +95,18 @@ static void answer_waiters(struct entry_room *room)
 
 /* ---- asking ---- */
 
-static void build(struct entry_room *room, const struct ush_entry_view *view, int64_t now_us)
+static void build(struct entry_room *room, const struct ush_room_view *view, int64_t now_us)
 {
 	struct ush_entry *entry = room->entry;
 	struct ush_entry_needs needs = {.captcha_provider = entry->captcha_provider,
 		.captcha_site_key = entry->captcha_site_key,
 		.work_bits = entry->work_bits,
-		.work_salt = ush_work_salt(&entry->work_key, (uint64_t)now_us)};
+		.work_salt = ush_work_salt(&entry->work_key, (uint64_t)now_us),
+		.closes_us = room->closes_us};
 	char *text;
 
 	if (room->text != NULL && room->salt == needs.work_salt &&
-		ush_entry_view_same(&room->view, view))
+		ush_room_view_same(&room->view, view))
 		return;
 	text = ush_entry_status_text(view, &needs, view->sequence);
 	if (text == NULL)
@@ -145,13 +166,18 @@ static void shown(void *context, int result, const struct ush_reply *reply, size
 {
 	struct entry_room *room = context;
 	int64_t now_us = ush_core_now_us();
-	struct ush_entry_view view;
+	struct ush_room_view view;
 
 	if (!entry_call_over(room->entry))
 		return;
 	room->asking = false;
 	if (result == 0 && reply->status == USH_STATUS_OK &&
-		ush_entry_view_read(reply, bytes, &view)) {
+		ush_room_view_read(reply, bytes, &view)) {
+		if (!room->closes_known || memcmp(view.opened.seed_hash, room->closes_of,
+						   sizeof(room->closes_of)) != 0) {
+			entry_closes_ask(room, view.opened.seed_hash);
+			return;
+		}
 		/* Of two answers the one with the higher sequence is newer. */
 		if (room->status != USH_STATUS_OK || view.sequence >= room->view.sequence)
 			build(room, &view, now_us);
@@ -182,6 +208,12 @@ void entry_room_ask(struct entry_room *room)
 	room->asking = true;
 	room->entry->pending++;
 	ush_link_call(room->entry->core->link, &request, -1, ENTRY_CALL_MS, shown, room);
+}
+
+bool entry_room_is_fresh(const struct entry_room *room)
+{
+	return room->fresh_us != 0 && ush_core_now_us() - room->fresh_us <= STALE_US &&
+	       room->status == USH_STATUS_OK;
 }
 
 struct entry_room *entry_room_of(struct ush_entry *entry, uint32_t event)
@@ -254,7 +286,7 @@ void entry_rooms_tick(struct ush_entry *entry)
 			entry_room_ask(room);
 			asked++;
 		}
-		if (room->status == USH_STATUS_OK || room->had || room->asking ||
+		if (room->status == USH_STATUS_OK || room->had || room->asking || room->loading ||
 			room->waiters != NULL || now_us - room->asked_us < FORGET_US) {
 			at = &room->next;
 			continue;
@@ -262,6 +294,7 @@ void entry_rooms_tick(struct ush_entry *entry)
 		*at = room->next;
 		entry->by_event[room->event] = NULL;
 		entry->room_count--;
+		entry_lobby_release(room->lobby);
 		free(room->text);
 		free(room);
 	}
@@ -274,6 +307,7 @@ void entry_rooms_close(struct ush_entry *entry)
 
 		entry->rooms = room->next;
 		USH_ASSERT(room->waiters == NULL);
+		entry_lobby_release(room->lobby);
 		free(room->text);
 		free(room);
 	}

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "entry/jwt.h"
 #include "entry/status.h"
@@ -13,112 +14,6 @@
 /* Tier, key id, number, tag. */
 #define TICKET_BYTES 18u
 static_assert(TICKET_BYTES / 3 * 4 == USH_ENTRY_TICKET_CHARS, "a ticket's text");
-
-#define CASE(name, number) \
-	case number: \
-		return #name;
-
-const char *ush_entry_phase_name(uint32_t phase)
-{
-	switch (phase) {
-		USH_ROOM_PHASE_EACH(CASE)
-	default:
-		return "UNKNOWN";
-	}
-}
-
-const char *ush_entry_limit_name(uint32_t limit)
-{
-	switch (limit) {
-		USH_ROOM_LIMIT_EACH(CASE)
-	default:
-		return "UNKNOWN";
-	}
-}
-
-const char *ush_entry_event_status_name(uint32_t status)
-{
-	switch (status) {
-		USH_EVENT_STATUS_EACH(CASE)
-	default:
-		return "UNKNOWN";
-	}
-}
-
-/* ---- reading ---- */
-
-bool ush_entry_view_read(const void *reply, size_t bytes, struct ush_entry_view *view)
-{
-	const uint8_t *from = reply;
-	struct ush_reply head;
-	uint32_t found = 0;
-	size_t at = sizeof(head);
-
-	memset(view, 0, sizeof(*view));
-	if (bytes < sizeof(head))
-		return false;
-	memcpy(&head, from, sizeof(head));
-	view->event = head.event;
-	view->sequence = head.sequence;
-	while (at + sizeof(struct ush_extension_header) <= bytes) {
-		struct ush_extension_header header;
-		const uint8_t *body = from + at + sizeof(header);
-
-		memcpy(&header, from + at, sizeof(header));
-		if (header.size < sizeof(header) || header.size > bytes - at)
-			return false;
-		if (header.type == USH_EXTENSION_ROOM &&
-			header.size == sizeof(header) + sizeof(view->status)) {
-			memcpy(&view->status, body, sizeof(view->status));
-			found |= 1;
-		} else if (header.type == USH_EXTENSION_ROOM_OPEN &&
-			   header.size == sizeof(header) + sizeof(view->opened)) {
-			memcpy(&view->opened, body, sizeof(view->opened));
-			found |= 2;
-		} else if (header.type == USH_EXTENSION_ROOM_DRAW &&
-			   header.size == sizeof(header) + sizeof(view->drawn)) {
-			memcpy(&view->drawn, body, sizeof(view->drawn));
-		}
-		at += header.size;
-	}
-	view->opened.source[sizeof(view->opened.source) - 1] = '\0';
-	return found == 3 && view->drawn.beacon_bytes <= sizeof(view->drawn.beacon);
-}
-
-bool ush_entry_view_same(const struct ush_entry_view *a, const struct ush_entry_view *b)
-{
-	return a->event == b->event && memcmp(&a->status, &b->status, sizeof(a->status)) == 0 &&
-	       memcmp(&a->opened, &b->opened, sizeof(a->opened)) == 0 &&
-	       memcmp(&a->drawn, &b->drawn, sizeof(a->drawn)) == 0;
-}
-
-/* ---- writing ---- */
-
-static json_t *hex_of(const uint8_t *bytes, size_t count)
-{
-	static const char digits[] = "0123456789abcdef";
-	char text[2 * 64];
-
-	USH_ASSERT(count <= 64);
-	for (size_t i = 0; i < count; i++) {
-		text[2 * i] = digits[bytes[i] >> 4];
-		text[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	return json_stringn(text, 2 * count);
-}
-
-static json_t *beacon_of(const struct ush_entry_view *view)
-{
-	json_t *beacon = json_object();
-
-	/* A source that is no UTF-8 is left out. */
-	json_object_set_new(beacon, "source", json_string((const char *)view->opened.source));
-	json_object_set_new(beacon, "round", json_integer((json_int_t)view->opened.round));
-	if (view->drawn.beacon_bytes != 0)
-		json_object_set_new(
-			beacon, "value", hex_of(view->drawn.beacon, view->drawn.beacon_bytes));
-	return beacon;
-}
 
 static json_t *needs_of(const struct ush_entry_needs *needs)
 {
@@ -135,36 +30,29 @@ static json_t *needs_of(const struct ush_entry_needs *needs)
 	return object;
 }
 
-char *ush_entry_status_text(
-	const struct ush_entry_view *view, const struct ush_entry_needs *needs, uint64_t version)
+/* RFC 3339 in UTC; null: 0. */
+static json_t *time_of(int64_t us)
 {
-	const struct ush_room_status *s = &view->status;
-	json_t *tiers = json_array(), *object;
+	time_t second = (time_t)(us / 1000000);
+	struct tm parts;
+	char text[32];
+
+	if (us == 0 || gmtime_r(&second, &parts) == NULL)
+		return json_null();
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+	return json_string(text);
+}
+
+char *ush_entry_status_text(
+	const struct ush_room_view *view, const struct ush_entry_needs *needs, uint64_t version)
+{
+	json_t *object = ush_room_view_json(view, version);
 	char *text;
 
-	for (uint32_t i = 0; i < USH_ROOM_TIER_COUNT; i++)
-		json_array_append_new(tiers, json_integer(s->counts[i]));
-	object = json_pack("{s:s, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, "
-			   "s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
-		"format", "usher-room-1", "event", (json_int_t)view->event, "version",
-		(json_int_t)version, "phase", ush_entry_phase_name(s->phase), "event_status",
-		ush_entry_event_status_name(s->event_status), "serving", (json_int_t)s->serving,
-		"end", (json_int_t)s->end, "exchanged", (json_int_t)s->exchanged, "rate",
-		(json_int_t)s->rate, "wait_ms", (json_int_t)(s->wait_ns / 1000000), "limit",
-		ush_entry_limit_name(s->limit), "paused", s->paused != 0, "sold_out",
-		s->event_status == USH_EVENT_STATUS_SOLD_OUT, "seats_free",
-		(json_int_t)s->seats_free, "wait_list", (json_int_t)s->waiting, "after_lobby",
-		(json_int_t)s->counts[USH_ROOM_TIER_COUNT], "tiers", tiers, "seed_hash",
-		hex_of(view->opened.seed_hash, sizeof(view->opened.seed_hash)), "beacon",
-		beacon_of(view), "join", needs_of(needs));
 	if (object == NULL)
 		return NULL;
-	if (view->drawn.beacon_bytes != 0) {
-		json_object_set_new(
-			object, "seed", hex_of(view->drawn.seed, sizeof(view->drawn.seed)));
-		json_object_set_new(
-			object, "root", hex_of(view->drawn.root, sizeof(view->drawn.root)));
-	}
+	json_object_set_new(object, "closes_at", time_of(needs->closes_us));
+	json_object_set_new(object, "join", needs_of(needs));
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	return text;

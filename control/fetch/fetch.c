@@ -3,6 +3,8 @@
  * A call is a curl handle with a copy of its request. The event loop tells curl of sockets and of
  * its one timer; what curl then says is done is taken out and called back.
  *
+ * Certificates are checked, with the host's name (curl's default), also where TLS is only tried.
+ *
  * Failure modes: what did not get a byte of a request out is -USH_ENOENT, whatever the reason; all
  * else that ends without an answer is -USH_EUNKNOWN. A POST opens its own connection: curl repeats
  * a request by itself when a connection that it kept turns out to be dead, and a POST is repeated
@@ -69,7 +71,7 @@ static void judge(struct call *call, CURLcode code)
 	curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(call->curl, CURLINFO_REQUEST_SIZE, &request_bytes);
 	curl_easy_getinfo(call->curl, CURLINFO_SIZE_UPLOAD_T, &upload_bytes);
-	if (code == CURLE_OK || (call->mail && status >= 400)) {
+	if (code == CURLE_OK || (call->mail && status >= 400 && code != CURLE_USE_SSL_FAILED)) {
 		call->result.result = 0;
 		call->result.status = (uint32_t)status;
 	} else if (call->mail ? upload_bytes == 0 && call->sent_at == 0 : request_bytes == 0) {
@@ -256,20 +258,30 @@ static struct curl_slist *add_text(struct curl_slist *list, const char *text)
 	return list;
 }
 
-static bool is_loopback(const char *url)
+bool ush_fetch_is_here(const char *url)
 {
 	const char *host = strstr(url, "://");
+	size_t bytes;
 
-	return host != NULL &&
-	       (strncmp(host, "://127.", 7) == 0 || strncmp(host, "://[::1]", 8) == 0 ||
-		       strncmp(host, "://localhost", 12) == 0);
+	if (host == NULL)
+		return false;
+	host += 3;
+	/* A name that only begins like ours is somebody else's. */
+	bytes = host[0] == '[' ? strcspn(host, "]/") + 1 : strcspn(host, ":/?#@");
+	if (memchr(host, '@', strcspn(host, "/?#")) != NULL)
+		return false;
+	if (host[bytes] != '\0' && strchr(":/?#", host[bytes]) == NULL)
+		return false;
+	return (bytes == 5 && strncmp(host, "[::1]", 5) == 0) ||
+	       (bytes == 9 && strncmp(host, "localhost", 9) == 0) ||
+	       (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == bytes);
 }
 
 static void set_mail(struct call *call, const struct ush_fetch_request *request)
 {
 	/* A password goes in the clear to this machine only. */
-	long tls = request->user != NULL && !is_loopback(request->url) ? CURLUSESSL_ALL
-								       : CURLUSESSL_TRY;
+	bool secret = request->user != NULL && !ush_fetch_is_here(request->url);
+	long tls = secret || request->require_tls ? CURLUSESSL_ALL : CURLUSESSL_TRY;
 
 	call->mail = true;
 	for (const char *const *to = request->mail_to; to != NULL && *to != NULL; to++)
@@ -328,6 +340,12 @@ static void set_common(struct call *call, const struct ush_fetch_request *reques
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, call);
 	curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+	if (request->ca != NULL) {
+		struct curl_blob blob = {
+			(void *)(uintptr_t)request->ca, strlen(request->ca), CURL_BLOB_COPY};
+
+		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+	}
 	if (request->user != NULL) {
 		curl_easy_setopt(curl, CURLOPT_USERNAME, request->user);
 		curl_easy_setopt(

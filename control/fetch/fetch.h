@@ -39,6 +39,8 @@ struct ush_fetch_request {
 	const char *password;
 	const char *mail_from; /* SMTP only; the recipients end with NULL */
 	const char *const *mail_to;
+	bool require_tls;        /* SMTP only: nothing is sent without STARTTLS or smtps */
+	const char *ca;          /* certificates in PEM to trust; NULL: the system's */
 	uint32_t timeout_ms;     /* of the whole */
 	size_t answer_bytes_max; /* beyond: result -USH_EUNKNOWN */
 	/* Refuse addresses that are not public (loopback, private, link-local), after name
@@ -47,6 +49,8 @@ struct ush_fetch_request {
 };
 
 int ush_fetch_open(struct ush_fetch **fetch, struct event_base *base, struct ush_message *message);
+/* ret: whether a URL's host is this machine: 127.*, [::1], localhost. */
+bool ush_fetch_is_here(const char *url);
 /* Copies the request. */
 void ush_fetch_start(struct ush_fetch *fetch, const struct ush_fetch_request *request,
 	ush_fetch_done *done, void *context);

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/event.h>
-
 #include "hooks/internal.h"
 
 /* ret: true for http://127.0.0.1 and http://localhost, with any port. */
@@ -51,12 +49,13 @@ int ush_hooks_open(
 	/* Released by close. */
 	made->under_way = 1;
 	ret = read_settings(made, message);
-	if (ret == 0 && !core->read_only)
-		ret = hooks_send_open(made, message);
 	if (ret != 0) {
 		ush_hooks_close(made);
 		return ret;
 	}
+	hooks_keep_open();
+	if (!core->read_only)
+		hooks_send_open(made);
 	hooks_routes_open(made);
 	*hooks = made;
 	return 0;
@@ -74,8 +73,7 @@ void ush_hooks_close(struct ush_hooks *hooks)
 	if (hooks == NULL)
 		return;
 	hooks->closed = true;
-	if (hooks->timer != NULL)
-		event_free(hooks->timer);
-	hooks->timer = NULL;
+	if (hooks->sender != NULL)
+		ush_sender_close(hooks->sender);
 	hooks_release(hooks);
 }

@@ -14,6 +14,7 @@
 #include "hooks/hooks.h"
 #include "http/server.h"
 #include "people/people.h"
+#include "sender/sender.h"
 
 #define HOOKS_SECOND_US 1000000ll
 #define HOOKS_HOUR_US (3600 * HOOKS_SECOND_US)
@@ -33,15 +34,25 @@
 
 struct ush_hooks {
 	const struct ush_core *core;
-	struct event *timer;
+	struct ush_sender *sender; /* NULL: a read replica */
 	bool allow_private;
-	uint32_t under_way; /* jobs and deliveries, and 1 until it is closed */
-	uint32_t sending;
-	bool looking;
-	bool look_again;
-	bool closed; /* freed when nothing is under way any more */
-	int64_t dropped_us;
+	bool closed;        /* freed when nothing is under way any more */
+	uint32_t under_way; /* requests, the sender, and 1 until it is closed */
+	int64_t swept_us;   /* of the sender's jobs: when endpoints without an owner were looked for
+			     */
 };
+
+/* Why an endpoint is told nothing. */
+#define HOOKS_FAILING "failing" /* three days without a success */
+#define HOOKS_OWNER "owner"     /* who made it no longer is what they were */
+
+/* SQL: true if who made the endpoint of the row still is the promoter, or an operator, that they
+ * were. (Of endpoints of operators that were made before this was kept, the account is 0.) */
+#define HOOKS_HAS_OWNER \
+	"(hooks_endpoints.account = 0 OR " USH_PEOPLE_SQL_IS("hooks_endpoints.account", \
+		"(CASE WHEN hooks_endpoints.promoter = 0 THEN 3 ELSE 2 END)", \
+		"hooks_endpoints.promoter") ")"
+static_assert(USH_ROLE_PROMOTER == 2 && USH_ROLE_OPERATOR == 3, "roles in SQL");
 
 /* ret: the bit of a kind of change; 0: none that is told. */
 uint32_t hooks_kind_bit(const char *kind);
@@ -51,13 +62,12 @@ const char *hooks_kind_name(uint32_t i);
 /* Frees the module once it is closed and nothing is under way. */
 void hooks_release(struct ush_hooks *hooks);
 void hooks_routes_open(struct ush_hooks *hooks);
+/* What is kept about a promoter: tells people/. */
+void hooks_keep_open(void);
 
 /* ---- the sender ---- */
 
-/* Frees what a process that died had taken, and begins. */
-int hooks_send_open(struct ush_hooks *hooks, struct ush_message *message);
-/* Looks for what is to be sent now. */
-void hooks_look(struct ush_hooks *hooks);
+void hooks_send_open(struct ush_hooks *hooks);
 
 /* A delivery that was taken: of one endpoint, there is one at most. */
 struct hooks_item {
@@ -71,6 +81,7 @@ struct hooks_item {
 	int64_t turn;   /* replays so far: what was taken before one does not move the cursor */
 	int64_t failures;
 	int64_t failing_us;
+	int64_t lease; /* the sender's turn in which it was taken */
 	/* The change. */
 	int64_t number;
 	int64_t sequence;
@@ -81,15 +92,10 @@ struct hooks_item {
 	char *data; /* malloced */
 };
 
-/* Takes what is due, first in line. */
-struct hooks_take {
-	int64_t now_us;
-	uint32_t most;
-	uint32_t count; /* from here: results */
-	struct hooks_item items[HOOKS_BATCH];
-	bool more; /* there may be more now */
-};
-int hooks_take_job(struct ush_db_conn *conn, void *take);
+/* Within a write job: takes what is due, first in line, up to take->most of HOOKS_BATCH. Disables
+ * endpoints whose owner is none any more. */
+int hooks_take(struct ush_db_conn *conn, struct ush_hooks *hooks, struct ush_sender_take *take,
+	struct hooks_item items[HOOKS_BATCH], uint32_t *count);
 
 /* Notes what came of one. */
 struct hooks_end {
@@ -100,10 +106,8 @@ struct hooks_end {
 	int64_t due_us; /* of the next attempt */
 	bool give_up;
 };
-int hooks_end_job(struct ush_db_conn *conn, void *end);
-/* context: int64_t *before_us. */
-int hooks_drop_job(struct ush_db_conn *conn, void *context);
-int hooks_start_job(struct ush_db_conn *conn, void *context);
+int hooks_end(struct ush_db_conn *conn, const struct hooks_end *end);
+int hooks_drop(struct ush_db_conn *conn, int64_t before_us);
 
 /* ---- what is sent ---- */
 
@@ -113,8 +117,5 @@ char *hooks_body(const struct hooks_item *item);
 /* out: "t=...,v1=...", and once more by `previous` unless that is "". */
 void hooks_sign(const char *secret, const char *previous, int64_t now_s, const char *body,
 	char out[HOOKS_SIGNATURE_BYTES]);
-/* ret: how long to wait after so many failures: from a second, doubling up to an hour, a quarter
- * more or less by `chance`. */
-int64_t hooks_back_off(int64_t failures, uint64_t chance);
 
 #endif /* USH_HOOKS_INTERNAL_H */

@@ -174,9 +174,10 @@ static int make_job(struct ush_db_conn *conn, struct task *task)
 	ush_db_exec(conn,
 		"INSERT INTO hooks_endpoints(hook, promoter, url, secret, previous,"
 		" previous_until_us, kinds, number, turn, failures, failing_us, due_us, leased,"
-		" disabled_us, made_us) VALUES(?, ?, ?, ?, '', 0, ?, ?, 0, 0, 0, 0, 0, 0, ?)",
-		"tittiii", task->hook, task->promoter, task->url, task->secret, task->kinds, newest,
-		task->now_us);
+		" disabled_us, made_us, account)"
+		" VALUES(?, ?, ?, ?, '', 0, ?, ?, 0, 0, 0, 0, 0, 0, ?, ?)",
+		"tittiiii", task->hook, task->promoter, task->url, task->secret, task->kinds,
+		newest, task->now_us, (int64_t)task->who.user);
 	ush_people_audit(conn, &task->who, "hook.make", task->hook, "");
 	task->status = 201;
 	task->answer = json_pack("{ss ss ss so sI}", "hook", task->hook, "secret", task->secret,
@@ -264,7 +265,7 @@ static int list_job(struct ush_db_conn *conn, struct task *task)
 	json_t *items = json_array();
 	struct ush_db_rows *rows = ush_db_query(conn,
 		"SELECT hook, url, kinds, number, failures, failing_us, due_us, disabled_us, made_us,"
-		" promoter, previous_until_us FROM hooks_endpoints"
+		" promoter, previous_until_us, reason FROM hooks_endpoints"
 		" WHERE (? = 0 OR promoter = ?) AND hook > ? ORDER BY hook LIMIT ?",
 		"iiti", task->promoter, task->promoter, task->hook, (int64_t)PAGE);
 	char last[HOOKS_NAME_BYTES] = "";
@@ -274,10 +275,11 @@ static int list_job(struct ush_db_conn *conn, struct task *task)
 
 		snprintf(last, sizeof(last), "%s", ush_db_text(rows, 0));
 		json_array_append_new(items,
-			json_pack("{ss ss so sI ss sI so so so sI sI so}", "hook", last, "url",
+			json_pack("{ss ss so sI ss ss* sI so so so sI sI so}", "hook", last, "url",
 				ush_db_text(rows, 1), "kinds", kinds_of(ush_db_int(rows, 2)),
 				"number", (json_int_t)ush_db_int(rows, 3), "state",
-				disabled_us != 0 ? "disabled" : "active", "failures",
+				disabled_us != 0 ? "disabled" : "active", "reason",
+				disabled_us != 0 ? ush_db_text(rows, 11) : NULL, "failures",
 				(json_int_t)ush_db_int(rows, 4), "failing_us",
 				time_or_null(ush_db_int(rows, 5)), "due_us",
 				time_or_null(ush_db_int(rows, 6)), "disabled_us",
@@ -384,11 +386,16 @@ static void on_deliveries(struct ush_http_request *request, void *context)
 
 static int replay_job(struct ush_db_conn *conn, struct task *task)
 {
-	int64_t newest = 0;
+	int64_t newest = 0, owners = 0;
 	char text[48];
 
 	if (!is_theirs(conn, task))
 		return 0;
+	ush_db_get(conn, "SELECT COUNT(*) FROM hooks_endpoints WHERE hook = ? AND " HOOKS_HAS_OWNER,
+		"t", task->hook, "i", &owners);
+	if (owners == 0)
+		return task_refuse(task, 409, "hook_owner",
+			"Who made this endpoint no longer has the role for it: make another.");
 	ush_db_get(conn, "SELECT COALESCE(MAX(number), 0) FROM changes", "", "i", &newest);
 	if (task->number > newest + 1)
 		return task_refuse(
@@ -396,7 +403,7 @@ static int replay_job(struct ush_db_conn *conn, struct task *task)
 	/* What is under way stays alone: its end does not move the cursor, as `turn` is another. */
 	ush_db_exec(conn,
 		"UPDATE hooks_endpoints SET number = ?, turn = turn + 1, failures = 0,"
-		" failing_us = 0, due_us = 0, disabled_us = 0 WHERE hook = ?",
+		" failing_us = 0, due_us = 0, disabled_us = 0, reason = '' WHERE hook = ?",
 		"it", task->number - 1, task->hook);
 	snprintf(text, sizeof(text), "from %" PRId64, task->number);
 	ush_people_audit(conn, &task->who, "hook.replay", task->hook, text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is sent, how it is signed, and how long a failure waits. */
+/* What is sent, and how it is signed. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,15 +70,4 @@ void hooks_sign(const char *secret, const char *previous, int64_t now_s, const c
 	if (previous[0] != '\0')
 		add_mac(out, HOOKS_SIGNATURE_BYTES, previous, text);
 	free(text);
-}
-
-int64_t hooks_back_off(int64_t failures, uint64_t chance)
-{
-	int64_t wait_us = HOOKS_SECOND_US;
-
-	for (int64_t i = 1; i < failures && wait_us < HOOKS_HOUR_US; i++)
-		wait_us *= 2;
-	if (wait_us > HOOKS_HOUR_US)
-		wait_us = HOOKS_HOUR_US;
-	return wait_us - wait_us / 4 + (int64_t)(chance % (uint64_t)(wait_us / 2 + 1));
 }

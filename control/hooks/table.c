@@ -14,6 +14,8 @@
 
 /* Changes that are passed over in one job, for each endpoint. */
 #define SCAN_MAX 500
+/* So often it is looked whether endpoints still have an owner. */
+#define SWEEP_US (2 * HOOKS_SECOND_US)
 
 const struct ush_db_step ush_hooks_schema[] = {
 	{"hooks", 1,
@@ -31,11 +33,19 @@ const struct ush_db_step ush_hooks_schema[] = {
 		" PRIMARY KEY(hook, number)) STRICT;"
 		"CREATE INDEX hooks_deliveries_tried ON hooks_deliveries(tried_us);",
 		NULL},
+	/* A promoter's number is that of its account. */
+	{"hooks", 2,
+		"ALTER TABLE hooks_endpoints ADD COLUMN account INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE hooks_endpoints ADD COLUMN reason TEXT NOT NULL DEFAULT '';"
+		"UPDATE hooks_endpoints SET account = promoter;"
+		"UPDATE hooks_endpoints SET reason = 'failing' WHERE disabled_us <> 0;",
+		NULL},
 	{NULL, 0, NULL, NULL},
 };
 
-static const char *const kinds[] = {
-	"order.sold", "order.refunded", "order.transferred", "order.cancelled", "event.status"};
+/* Their bits are in the tables: new ones go behind. */
+static const char *const kinds[] = {"order.sold", "order.refunded", "order.transferred",
+	"order.cancelled", "event.status", "event.sold_out", "event.available"};
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
 const char *hooks_kind_name(uint32_t i)
@@ -116,43 +126,74 @@ static bool find_change(
 	return false;
 }
 
-int hooks_take_job(struct ush_db_conn *conn, void *context)
+/* Endpoints whose owner is none any more are told nothing, and it is said why. */
+static void disable_orphans(struct ush_db_conn *conn, int64_t now_us)
 {
-	struct hooks_take *take = context;
+	char hooks[HOOKS_BATCH][HOOKS_NAME_BYTES];
+	uint32_t count = 0;
+	struct ush_db_rows *rows = ush_db_query(conn,
+		"SELECT hook FROM hooks_endpoints WHERE disabled_us = 0 AND NOT " HOOKS_HAS_OWNER
+		" ORDER BY hook LIMIT ?",
+		"i", (int64_t)HOOKS_BATCH);
+
+	while (count < HOOKS_BATCH && ush_db_next(rows))
+		copy(hooks[count++], HOOKS_NAME_BYTES, ush_db_text(rows, 0));
+	ush_db_end(rows);
+	for (uint32_t i = 0; i < count; i++) {
+		ush_db_exec(conn,
+			"UPDATE hooks_endpoints SET disabled_us = ?, reason = ?, turn = turn + 1"
+			" WHERE hook = ?",
+			"itt", now_us, HOOKS_OWNER, hooks[i]);
+		ush_people_audit(conn, NULL, "hook.disable", hooks[i],
+			"who made it no longer has the role for it");
+		ush_core_log(USH_CORE_WARN, "hooks", "an endpoint is disabled", "hook", hooks[i],
+			"reason", HOOKS_OWNER, NULL);
+	}
+}
+
+int hooks_take(struct ush_db_conn *conn, struct ush_hooks *hooks, struct ush_sender_take *take,
+	struct hooks_item items[HOOKS_BATCH], uint32_t *taken)
+{
 	struct ush_db_rows *rows;
 	uint32_t count = 0;
 
-	/* It may run again. */
-	for (uint32_t i = 0; i < take->count; i++)
-		free(take->items[i].data);
-	take->count = 0;
-	take->more = false;
+	*taken = 0;
+	if (take->fresh)
+		ush_db_exec(conn, "UPDATE hooks_endpoints SET leased = 0 WHERE leased <> 0", "");
+	if (take->now_us - hooks->swept_us >= SWEEP_US || take->now_us < hooks->swept_us) {
+		hooks->swept_us = take->now_us;
+		disable_orphans(conn, take->now_us);
+	}
+	/* The owner is looked at here as well: from the commit of its demotion on nothing is taken.
+	 */
 	rows = ush_db_query(conn,
 		"SELECT hook, url, secret, previous, previous_until_us, promoter, kinds, number, turn,"
 		" failures, failing_us FROM hooks_endpoints WHERE disabled_us = 0 AND leased = 0"
 		" AND due_us <= ? AND number < (SELECT COALESCE(MAX(number), 0) FROM changes)"
-		" ORDER BY number LIMIT ?",
+		" AND " HOOKS_HAS_OWNER " ORDER BY number LIMIT ?",
 		"ii", take->now_us, (int64_t)take->most);
 	while (count < take->most && ush_db_next(rows))
-		read_endpoint(rows, take->now_us, &take->items[count++]);
+		read_endpoint(rows, take->now_us, &items[count++]);
 	ush_db_end(rows);
 	for (uint32_t i = 0; i < count; i++) {
-		struct hooks_item item = take->items[i];
+		struct hooks_item item = items[i];
 		uint32_t looked_at;
 		int64_t last;
 		bool found = find_change(conn, &item, &last, &looked_at);
 
 		item.cursor = last;
+		item.lease = take->turn;
 		/* None: it was replayed or dropped meanwhile; another look will see. */
 		if (ush_db_exec(conn,
 			    "UPDATE hooks_endpoints SET number = ?, leased = ?"
 			    " WHERE hook = ? AND turn = ? AND leased = 0",
-			    "iiti", last, (int64_t)found, item.hook, item.turn) != 1) {
+			    "iiti", last, found ? item.lease : (int64_t)0, item.hook,
+			    item.turn) != 1) {
 			free(item.data);
 			continue;
 		}
 		if (found)
-			take->items[take->count++] = item;
+			items[(*taken)++] = item;
 		else if (looked_at == SCAN_MAX)
 			take->more = true;
 	}
@@ -162,15 +203,15 @@ int hooks_take_job(struct ush_db_conn *conn, void *context)
 
 /* ---- noting ---- */
 
-int hooks_end_job(struct ush_db_conn *conn, void *context)
+int hooks_end(struct ush_db_conn *conn, const struct hooks_end *end)
 {
-	const struct hooks_end *end = context;
 	const struct hooks_item *item = &end->item;
 	int64_t rows;
 
-	/* Gone meanwhile: nothing is kept of it. */
-	rows = ush_db_exec(
-		conn, "UPDATE hooks_endpoints SET leased = 0 WHERE hook = ?", "t", item->hook);
+	/* Gone meanwhile: nothing is kept of it. Of a turn that is over: another sender has it. */
+	rows = ush_db_exec(conn,
+		"UPDATE hooks_endpoints SET leased = 0 WHERE hook = ? AND leased = ?", "ti",
+		item->hook, item->lease);
 	if (rows < 1)
 		return rows < 0 ? (int)rows : ush_db_error(conn, NULL);
 	if (end->good)
@@ -181,9 +222,10 @@ int hooks_end_job(struct ush_db_conn *conn, void *context)
 	else
 		ush_db_exec(conn,
 			"UPDATE hooks_endpoints SET failures = ?, failing_us = ?, due_us = ?,"
-			" disabled_us = ? WHERE hook = ? AND turn = ?",
-			"iiiiti", item->failures, item->failing_us, end->due_us,
-			end->give_up ? end->now_us : (int64_t)0, item->hook, item->turn);
+			" disabled_us = ?, reason = ? WHERE hook = ? AND turn = ?",
+			"iiiitti", item->failures, item->failing_us, end->due_us,
+			end->give_up ? end->now_us : (int64_t)0, end->give_up ? HOOKS_FAILING : "",
+			item->hook, item->turn);
 	ush_db_exec(conn,
 		"INSERT INTO hooks_deliveries(hook, number, kind, status, attempts, tried_us, due_us,"
 		" done_us) VALUES(?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT(hook, number) DO UPDATE SET"
@@ -196,17 +238,11 @@ int hooks_end_job(struct ush_db_conn *conn, void *context)
 	return ush_db_error(conn, NULL);
 }
 
-int hooks_drop_job(struct ush_db_conn *conn, void *context)
+int hooks_drop(struct ush_db_conn *conn, int64_t before_us)
 {
-	const int64_t *before_us = context;
-
-	ush_db_exec(conn, "DELETE FROM hooks_deliveries WHERE tried_us < ?", "i", *before_us);
-	return ush_db_error(conn, NULL);
-}
-
-int hooks_start_job(struct ush_db_conn *conn, void *context)
-{
-	(void)context;
-	ush_db_exec(conn, "UPDATE hooks_endpoints SET leased = 0 WHERE leased = 1", "");
+	ush_db_exec(conn, "DELETE FROM hooks_deliveries WHERE tried_us < ?", "i", before_us);
+	/* Nobody but an operator can see to those. */
+	ush_db_exec(conn, "DELETE FROM hooks_endpoints WHERE reason = ? AND disabled_us < ?", "ti",
+		HOOKS_OWNER, before_us);
 	return ush_db_error(conn, NULL);
 }

@@ -137,13 +137,10 @@ static void take_request(struct http_connection *connection)
 /* Behind the head of a request with a body. */
 static void begin_body(struct http_connection *connection)
 {
-	struct evbuffer_ptr at;
-
 	connection->head_bytes = evbuffer_get_length(connection->raw);
 	set_phase(connection, HTTP_BODY, connection->server->config.body_ms);
-	/* The framing has looked at it: nothing else that has this word is let through. */
-	at = evbuffer_search(connection->raw, "100-continue", 12, NULL);
-	if (at.pos >= 0)
+	/* Only who asked for it knows that it is no answer. */
+	if (connection->framing.expects)
 		evbuffer_add_printf(
 			bufferevent_get_output(connection->io), "HTTP/1.1 100 Continue\r\n\r\n");
 }

@@ -15,6 +15,7 @@
 #define USH_HTTP_COUNTER_EACH(X) \
 	X(accepted, "connections taken") \
 	X(too_many, "connections closed at once: there were connections_max") \
+	X(accept_pauses, "no connections taken for 100 ms: no descriptor was free") \
 	X(handshakes_failed, "TLS handshakes that failed, or connections that broke") \
 	X(heads_late, "heads that were not complete after head_ms") \
 	X(bodies_late, "bodies that were not complete after body_ms") \

@@ -86,6 +86,7 @@ static void begin(struct ush_http_framing *f)
 	f->has_length = false;
 	f->has_encoding = false;
 	f->has_host = false;
+	f->expects = false;
 }
 
 void ush_http_framing_init(struct ush_http_framing *f, const struct ush_http_limits *limits)
@@ -257,7 +258,8 @@ static enum ush_http_refusal end_value(struct ush_http_framing *f)
 		f->has_encoding = true;
 		return USH_HTTP_FINE;
 	case EXPECT:
-		return value_is(f, "100-continue") ? USH_HTTP_FINE : USH_HTTP_EXPECT;
+		f->expects = value_is(f, "100-continue");
+		return f->expects ? USH_HTTP_FINE : USH_HTTP_EXPECT;
 	default:
 		return USH_HTTP_FINE;
 	}

@@ -66,6 +66,7 @@ struct ush_http_framing {
 	bool has_length;
 	bool has_encoding;
 	bool has_host;
+	bool expects;   /* 100 Continue before the body */
 	uint32_t which; /* the header under way */
 	char name[USH_HTTP_NAME_BYTES];
 	char value[USH_HTTP_VALUE_BYTES];

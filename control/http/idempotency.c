@@ -11,16 +11,20 @@
  *
  * A key without an answer whose process has died belongs to nobody. Its next request runs the
  * handler again: what a handler does under a key must be safe to repeat (ush_http_key_number is
- * there for that). With SQLite there is one process and it is taken over at once; with PostgreSQL
- * another process may be alive, and it is taken over after TAKE_OVER_US.
+ * there for that). Of the process that had our state directory before us we know that it has died:
+ * we have its lock, and its keys are taken over at once. Another process on the same database may
+ * be alive: its keys are taken over after TAKE_OVER_US.
  *
  * Keys are forgotten after a day, FORGET_ROWS at a time.
  */
 #include "http/idempotency.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 #include <openssl/rand.h>
@@ -30,6 +34,7 @@
 #define FORGET_ROWS 500
 #define FORGET_S 60
 #define PRINT_BYTES 32u
+#define LIFE_BYTES 33u
 
 const struct ush_db_step ush_http_schema[] = {
 	{"http", 1,
@@ -47,7 +52,9 @@ struct ush_idempotency {
 	struct ush_db *db;
 	struct event *timer;
 	int64_t take_over_us;
-	char life[33];
+	char life[LIFE_BYTES];
+	char dead[LIFE_BYTES]; /* who was here before; "": not known */
+	int lock;
 	bool forgetting;
 	int64_t forgotten;
 };
@@ -131,8 +138,9 @@ static bool read_row(struct ush_db_conn *conn, struct look *look, bool *stale)
 		keep_body(look, body, bytes);
 	} else {
 		look->found = FOUND_RUNNING;
-		*stale = strcmp(ush_db_text(rows, 1), look->own->life) != 0 &&
-			 look->now_us - ush_db_int(rows, 2) >= look->own->take_over_us;
+		*stale = strcmp(ush_db_text(rows, 1), look->own->dead) == 0 ||
+			 (strcmp(ush_db_text(rows, 1), look->own->life) != 0 &&
+				 look->now_us - ush_db_int(rows, 2) >= look->own->take_over_us);
 	}
 	ush_db_end(rows);
 	return true;
@@ -256,6 +264,13 @@ static int forget_job(struct ush_db_conn *conn, void *context)
 	return ush_db_error(conn, NULL);
 }
 
+int ush_http_keys_forget(struct ush_db_conn *conn, const char *account)
+{
+	int64_t rows = ush_db_exec(conn, "DELETE FROM http_keys WHERE account = ?", "t", account);
+
+	return rows < 0 ? (int)rows : 0;
+}
+
 static void wait(struct ush_idempotency *own, int seconds)
 {
 	const struct timeval time = {.tv_sec = seconds};
@@ -282,6 +297,27 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	ush_db_run(own->db, USH_DB_WRITE, forget_job, forget_done, own);
 }
 
+/* Learns whose keys nobody works on any more, and leaves word of us for the next. */
+static void take_lock(struct ush_idempotency *own, const char *folder)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/http-keys", folder);
+	own->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (own->lock < 0)
+		return;
+	/* Another process of this folder lives. */
+	if (flock(own->lock, LOCK_EX | LOCK_NB) != 0) {
+		close(own->lock);
+		own->lock = -1;
+		return;
+	}
+	if (pread(own->lock, own->dead, LIFE_BYTES - 1, 0) != LIFE_BYTES - 1)
+		own->dead[0] = '\0';
+	if (pwrite(own->lock, own->life, LIFE_BYTES - 1, 0) != LIFE_BYTES - 1)
+		ush_core_log(USH_CORE_WARN, "http", "cannot write whose keys they are", NULL);
+}
+
 int ush_idempotency_open(struct ush_idempotency **idempotency, const struct ush_core *core,
 	struct ush_message *message)
 {
@@ -295,7 +331,12 @@ int ush_idempotency_open(struct ush_idempotency **idempotency, const struct ush_
 	for (uint32_t i = 0; i < sizeof(random); i++)
 		snprintf(own->life + 2 * i, 3, "%02x", random[i]);
 	own->db = core->db;
-	own->take_over_us = ush_db_is_postgres(core->db) ? TAKE_OVER_US : 0;
+	own->lock = -1;
+	if (core->state_dir != NULL)
+		take_lock(own, core->state_dir);
+	/* Without a folder, SQLite is ours alone. */
+	own->take_over_us =
+		core->state_dir != NULL || ush_db_is_postgres(core->db) ? TAKE_OVER_US : 0;
 	own->timer = evtimer_new(core->base, on_timer, own);
 	USH_ASSERT(own->timer != NULL);
 	wait(own, 1);
@@ -307,5 +348,7 @@ int ush_idempotency_open(struct ush_idempotency **idempotency, const struct ush_
 void ush_idempotency_close(struct ush_idempotency *own)
 {
 	event_free(own->timer);
+	if (own->lock >= 0)
+		close(own->lock);
 	free(own);
 }

@@ -21,5 +21,8 @@ int ush_idempotency_open(struct ush_idempotency **idempotency, const struct ush_
 	struct ush_message *message);
 /* After the database was closed: nothing calls back any more. */
 void ush_idempotency_close(struct ush_idempotency *idempotency);
+/* Within a write job: forgets the account's keys and the answers kept under them. ret: 0 or
+ * negative. */
+int ush_http_keys_forget(struct ush_db_conn *conn, const char *account);
 
 #endif /* USH_HTTP_IDEMPOTENCY_H */

@@ -49,9 +49,11 @@ struct ush_http_server {
 	struct ush_http_config config;
 	char *texts[USH_HTTP_TEXTS]; /* what config points to */
 	struct evconnlistener *listener;
+	struct event *listen_again; /* after a pause */
 	struct ssl_ctx_st *tls;
 	uint16_t port;
 	bool draining;
+	bool ended; /* modules are closing: no filter and no handler runs any more */
 	struct http_route *routes;
 	uint32_t route_count;
 	struct http_filter filters[USH_HTTP_FILTERS_MAX];

@@ -36,6 +36,7 @@ static const struct {
 	{"scope", "The API key may not do this"},
 	{"sign_in", "Nobody is signed in"},
 	/* tickets */
+	{"last_key", "Nothing else could sign"},
 	{"ticket_not_found", "There is no such ticket"},
 	/* orders */
 	{"bad_codes", "Presale codes cannot be made like this"},
@@ -76,6 +77,7 @@ static const struct {
 	{"import_errors", "The import has faults"},
 	/* hooks */
 	{"hook_limit", "As many webhooks as may be"},
+	{"hook_owner", "The endpoint has no owner any more"},
 	/* entry */
 	{"access_wanted", "The event has a waiting room"},
 	{"bad_join", "A part of the join makes no sense"},
@@ -84,12 +86,16 @@ static const struct {
 	{"bad_ticket_text", "That is no queue ticket"},
 	{"captcha_wanted", "A CAPTCHA is asked for"},
 	{"event_over", "The event is over"},
+	{"no_draw", "There is no draw"},
+	{"no_plan", "Nothing is planned"},
 	{"no_room", "The event has no waiting room"},
+	{"planned", "It opens by itself, or was opened"},
 	{"not_called", "The ticket's turn has not come"},
 	{"room_full", "The waiting room is full"},
 	{"seed_mismatch", "The seed is not the one that was published"},
 	{"unknown_event", "There is no such event"},
 	{"work_wanted", "A proof of work is asked for"},
+	{"too_early", "Not before the time that was published"},
 	{"wrong_phase", "The waiting room is in another phase"},
 	/* payments */
 	{"card_number", "Card data is not taken"},

@@ -381,6 +381,15 @@ const char *ush_http_query(const struct ush_http_request *request, const char *n
 	return NULL;
 }
 
+const char *ush_http_query_at(
+	const struct ush_http_request *request, uint32_t at, const char **name)
+{
+	if (at >= request->query_count)
+		return NULL;
+	*name = request->query_pairs[at].name;
+	return request->query_pairs[at].value;
+}
+
 const char *ush_http_header(const struct ush_http_request *request, const char *name)
 {
 	for (uint32_t i = 0; i < request->header_count; i++)

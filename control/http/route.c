@@ -269,19 +269,18 @@ static void fingerprint_of(const struct ush_http_request *request, uint8_t print
 	EVP_MD_CTX_free(context);
 }
 
-static uint64_t key_number_of(const struct ush_http_request *request)
+static uint64_t key_number_of(const struct ush_http_request *request, const uint8_t print[32])
 {
-	const struct ush_http_route *route = request->route->route;
-	char text[600];
-	uint8_t print[32];
+	char text[400];
+	uint8_t digest[32];
 	uint64_t number;
-	int bytes = snprintf(
-		text, sizeof(text), "%s\n%s\n%s", request->account, route->path, request->key);
+	int bytes = snprintf(text, sizeof(text), "%s\n%s\n", request->account, request->key);
 
-	USH_ASSERT(bytes > 0);
-	USH_ASSERT(EVP_Digest(text, ush_min64((uint64_t)bytes, sizeof(text) - 1), print, NULL,
-			   EVP_sha256(), NULL) == 1);
-	memcpy(&number, print, sizeof(number));
+	USH_ASSERT(bytes > 0 && (size_t)bytes + 32 <= sizeof(text));
+	/* Of the whole request: a key is forgotten after a day, and may then be another's. */
+	memcpy(text + bytes, print, 32);
+	USH_ASSERT(EVP_Digest(text, (size_t)bytes + 32, digest, NULL, EVP_sha256(), NULL) == 1);
+	memcpy(&number, digest, sizeof(number));
 	return number;
 }
 
@@ -305,8 +304,20 @@ uint64_t ush_http_key_number(const struct ush_http_request *request)
 	return request->key_number;
 }
 
+/* A lookup that was under way at the end comes back when its module, or the handler's, has closed.
+ * The answer goes to nobody; it says that nothing was done, so that the key is free again. */
+static bool is_too_late(struct ush_http_request *request)
+{
+	if (!request->server->ended)
+		return false;
+	ush_http_problem(request, 503, "not_ready", NULL, "We are going down; try again.");
+	return true;
+}
+
 static void run_handler(struct ush_http_request *request)
 {
+	if (is_too_late(request))
+		return;
 	request->route->route->handle(request, request->route->context);
 }
 
@@ -323,12 +334,12 @@ static void look_up_key(struct ush_http_request *request)
 		return;
 	}
 	snprintf(request->key, sizeof(request->key), "%s", key);
-	request->key_number = key_number_of(request);
+	fingerprint_of(request, print);
+	request->key_number = key_number_of(request, print);
 	if (!server->has_keys) {
 		run_handler(request);
 		return;
 	}
-	fingerprint_of(request, print);
 	server->keys.begin(server->keys.context, request, request->account, request->key, print);
 }
 
@@ -350,6 +361,8 @@ void ush_http_filter_resume(struct ush_http_request *request)
 {
 	const struct ush_http_server *server = request->server;
 
+	if (is_too_late(request))
+		return;
 	while (request->filter_next < server->filter_count) {
 		const struct http_filter *next = &server->filters[request->filter_next++];
 

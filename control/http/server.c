@@ -12,6 +12,7 @@
 #include "http/internal.h"
 
 #define BACKLOG 1024
+#define ACCEPT_PAUSE_MS 100 /* guess */
 
 void ush_http_config_init(struct ush_http_config *config)
 {
@@ -36,6 +37,27 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	(void)listener;
 	(void)bytes;
 	ush_http_listen(context, fd, address);
+}
+
+/* Without a descriptor the next try would fail at once, and the one after it, for ever. */
+static void on_accept_error(struct evconnlistener *listener, void *context)
+{
+	static const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+	struct ush_http_server *server = context;
+
+	evconnlistener_disable(listener);
+	server->counters.accept_pauses++;
+	event_add(server->listen_again, &pause);
+}
+
+static void on_listen_again(evutil_socket_t fd, short what, void *context)
+{
+	const struct ush_http_server *server = context;
+
+	(void)fd;
+	(void)what;
+	if (!server->draining)
+		evconnlistener_enable(server->listener);
 }
 
 static bool read_address(const struct ush_http_config *config, struct sockaddr_storage *address)
@@ -78,6 +100,7 @@ static int start_listening(struct ush_http_server *server, struct ush_message *m
 			config->port, strerror(EVUTIL_SOCKET_ERROR()));
 		return -USH_ESYSTEM;
 	}
+	evconnlistener_set_error_cb(server->listener, on_accept_error);
 	if (getsockname(evconnlistener_get_fd(server->listener), (struct sockaddr *)&address,
 		    &bytes) != 0) {
 		ush_message_set(message, "http: getsockname failed");
@@ -141,7 +164,9 @@ int ush_http_server_open(struct ush_http_server **server_out, const struct ush_h
 	server->base = base;
 	server->config = *config;
 	server->reaper = event_new(base, -1, 0, on_reap, server);
+	server->listen_again = evtimer_new(base, on_listen_again, server);
 	USH_ASSERT(server->reaper != NULL);
+	USH_ASSERT(server->listen_again != NULL);
 	server->config.address = keep_text(server, 0, config->address);
 	server->config.certificate = keep_text(server, 1, config->certificate);
 	server->config.key = keep_text(server, 2, config->key);
@@ -191,6 +216,7 @@ uint32_t ush_http_server_busy(const struct ush_http_server *server)
 void ush_http_server_end(struct ush_http_server *server)
 {
 	server->draining = true;
+	server->ended = true;
 	while (server->connections != NULL)
 		ush_http_connection_free(server->connections);
 }
@@ -203,6 +229,7 @@ void ush_http_server_close(struct ush_http_server *server)
 		ush_http_request_free(server->requests);
 	ush_http_requests_reap(server);
 	event_free(server->reaper);
+	event_free(server->listen_again);
 	if (server->listener != NULL)
 		evconnlistener_free(server->listener);
 	if (server->tls != NULL)

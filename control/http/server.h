@@ -62,8 +62,9 @@ uint16_t ush_http_server_port(const struct ush_http_server *server);
 void ush_http_server_drain(struct ush_http_server *server);
 /* ret: requests under way and streams open. */
 uint32_t ush_http_server_busy(const struct ush_http_server *server);
-/* Closes all connections; requests may still be answered, to nobody. Streams' `closed` are called:
- * while the modules that opened them are still there. */
+/* Closes all connections; requests may still be answered, to nobody, but no filter and no handler
+ * runs any more. Streams' `closed` are called: while the modules that opened them are still there.
+ */
 void ush_http_server_end(struct ush_http_server *server);
 /* After the modules: drops what was never answered. */
 void ush_http_server_close(struct ush_http_server *server);
@@ -130,8 +131,9 @@ void ush_http_keys_set(struct ush_http_server *server, const struct ush_http_key
 void ush_http_key_new(struct ush_http_request *request);      /* runs the handler */
 void ush_http_key_running(struct ush_http_request *request);  /* 409 */
 void ush_http_key_mismatch(struct ush_http_request *request); /* 422 */
-/* ret: a number of account, route and Idempotency-Key, the same for each repeat: for request ids
- * that must be the same when a handler runs again after a crash. 0: the request has no key. */
+/* ret: a number of account, Idempotency-Key and the request as a repeat has it (method, path,
+ * query, body), the same for each repeat: for request ids that must be the same when a handler runs
+ * again after a crash. 0: the request has no key. */
 uint64_t ush_http_key_number(const struct ush_http_request *request);
 void ush_http_key_replay(struct ush_http_request *request, uint32_t status, const char *type,
 	const void *body, size_t bytes);
@@ -150,6 +152,9 @@ bool ush_http_param_number(
 	struct ush_http_request *request, const char *name, uint64_t most, uint64_t *value);
 /* Of the query string, percent-decoded; the first of that name. */
 const char *ush_http_query(const struct ush_http_request *request, const char *name);
+/* ret: the value of the query string's pair `at`, from 0, and *name; NULL: there are no more. */
+const char *ush_http_query_at(
+	const struct ush_http_request *request, uint32_t at, const char **name);
 const char *ush_http_header(const struct ush_http_request *request, const char *name);
 const char *ush_http_cookie(const struct ush_http_request *request, const char *name);
 const void *ush_http_body(const struct ush_http_request *request, size_t *bytes);

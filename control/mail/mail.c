@@ -2,15 +2,14 @@
 /*
  * The sender: take what is due, hand it to the relay, note what came of it.
  *
- * A mail is taken with a lease, so a process that was killed leaves it to the next one. When the
- * relay's answer is lost (time out, kill -9 between its "250" and our note) the mail is sent again:
- * at least once, with the same Message-ID, by which many mailboxes fold the copies. Nothing is
- * sent twice otherwise.
+ * A mail is taken for a turn (sender/), so a process that was killed leaves it to the next one.
+ * When the relay's answer is lost (time out, kill -9 between its "250" and our note) the mail is
+ * sent again: at least once, with the same Message-ID, by which many mailboxes fold the copies.
+ * Nothing is sent twice otherwise.
  *
  * 5xx ends a mail, unless it says that we are not let in (that is ours to mend); everything else
  * waits, from [mail] retry_ms doubling up to an hour, and is given up after [mail] give_up_h.
  */
-#include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,147 +18,52 @@
 #include "fetch/fetch.h"
 #include "mail/mime.h"
 #include "mail/outbox.h"
+#include "sender/sender.h"
 
 #define SECOND_US 1000000ll
 #define HOUR_US (3600 * SECOND_US)
-#define LOOK_MAX_US (60 * SECOND_US)
-#define RETRY_MAX_US HOUR_US
 #define ANSWER_BYTES_MAX 65536u
+#define CA_BYTES_MAX 1048576u
 
 struct ush_mail {
-	int64_t drop_before; /* what the job of drop_old is given: first */
 	const struct ush_core *core;
-	struct event *timer;
-	const char *relay; /* NULL: nothing is sent */
+	struct ush_sender *sender; /* NULL: nothing is sent */
+	const char *relay;
 	const char *from;
 	const char *from_name;
 	const char *user;
 	char *password;
+	char *ca; /* certificates to trust; NULL: the system's */
+	bool require_tls;
 	uint32_t timeout_ms;
 	int64_t retry_us;
 	int64_t give_up_us;
 	int64_t keep_us;
-	int64_t dropped_us; /* when old rows were last dropped */
-	uint32_t under_way; /* mails taken and not noted yet, and jobs */
-	uint32_t taken;
-	bool looking;
-	bool look_again;
-	bool closed; /* freed when nothing is under way any more */
 };
 
 /* A mail that was taken. */
 struct sending {
-	struct ush_outbox_end end; /* what its job is given: first */
-	struct ush_mail *mail;
 	struct ush_outbox_item item;
-	struct event *again; /* notes it once more, if the database could not */
-};
-
-struct looking {
-	struct ush_outbox_claim claim; /* what its job is given: first */
+	struct ush_outbox_end end;
 	struct ush_mail *mail;
+	struct ush_sender_delivery *delivery;
 };
-static_assert(offsetof(struct ush_mail, drop_before) == 0 && offsetof(struct sending, end) == 0 &&
-		      offsetof(struct looking, claim) == 0,
-	"a job and its end are given one pointer");
-
-static void look(struct ush_mail *mail);
-
-static void release(struct ush_mail *mail)
-{
-	mail->under_way--;
-	if (!mail->closed || mail->under_way > 0)
-		return;
-	if (mail->password != NULL)
-		explicit_bzero(mail->password, strlen(mail->password));
-	free(mail->password);
-	free(mail);
-}
-
-static void arm(struct ush_mail *mail, int64_t wait_us)
-{
-	struct timeval wait;
-
-	if (wait_us < 0)
-		wait_us = 0;
-	if (wait_us > LOOK_MAX_US)
-		wait_us = LOOK_MAX_US;
-	wait.tv_sec = wait_us / SECOND_US;
-	wait.tv_usec = wait_us % SECOND_US;
-	event_add(mail->timer, &wait);
-}
 
 /* ---- what came of a mail ---- */
 
-static void sending_free(struct sending *sending)
+static int end_mail(struct ush_db_conn *conn, void *item)
 {
-	struct ush_mail *mail = sending->mail;
+	const struct sending *sending = item;
 
-	if (sending->again != NULL)
-		event_free(sending->again);
-	ush_outbox_item_free(&sending->item);
-	free(sending);
-	mail->taken--;
-	release(mail);
+	return ush_outbox_end(conn, &sending->item, &sending->end);
 }
 
-static void note(struct sending *sending);
-
-static void note_again(evutil_socket_t fd, short what, void *context)
-{
-	(void)fd;
-	(void)what;
-	note(context);
-}
-
-static void noted(void *context, int result)
-{
-	static const struct timeval second = {1, 0};
-	struct sending *sending = context;
-	struct ush_mail *mail = sending->mail;
-
-	/* Forgotten, it would be sent again: so it is noted until it is. The job may be repeated.
-	 */
-	if (result != 0 && !mail->closed) {
-		ush_core_log(USH_CORE_ERROR, "mail", "cannot note what came of a mail", "error",
-			ush_error_text(result), NULL);
-		if (sending->again == NULL)
-			sending->again = evtimer_new(mail->core->base, note_again, sending);
-		USH_ASSERT(sending->again != NULL);
-		event_add(sending->again, &second);
-		return;
-	}
-	/* Closed, this frees the mail. */
-	if (mail->closed) {
-		sending_free(sending);
-		return;
-	}
-	sending_free(sending);
-	look(mail);
-}
-
-static void note(struct sending *sending)
-{
-	if (sending->mail->closed)
-		sending_free(sending);
-	else
-		ush_db_run(sending->mail->core->db, USH_DB_WRITE, ush_outbox_end_job, noted,
-			&sending->end);
-}
-
-/* ret: how long to wait after so many attempts: doubling, and a quarter more or less by the key, so
- * that not all come back at once. */
 static int64_t back_off(const struct ush_mail *mail, const struct ush_outbox_item *item)
 {
 	static const struct ush_key key = {0x7265747279, 0x6d61696c};
 	uint64_t chance = ush_siphash(&key, item->key, strlen(item->key)) + item->attempts;
-	int64_t wait_us = mail->retry_us;
 
-	for (uint32_t i = 1; i < item->attempts && wait_us < RETRY_MAX_US; i++)
-		wait_us *= 2;
-	if (wait_us > RETRY_MAX_US)
-		wait_us = RETRY_MAX_US;
-	return wait_us - wait_us / 4 + (int64_t)(ush_mix64(chance) % (uint64_t)(wait_us / 2 + 1));
+	return ush_sender_back_off(mail->retry_us, item->attempts, ush_mix64(chance));
 }
 
 /* Statuses that say that we, not the mail, are refused (RFC 4954, 4952). */
@@ -173,6 +77,7 @@ static void sent(void *context, const struct ush_fetch_result *result)
 	struct sending *sending = context;
 	struct ush_mail *mail = sending->mail;
 	struct ush_outbox_end *end = &sending->end;
+	bool closed = ush_sender_is_closed(mail->sender);
 	char status[16], attempts[16];
 
 	end->now_us = ush_core_now_us();
@@ -184,14 +89,15 @@ static void sent(void *context, const struct ush_fetch_result *result)
 	else
 		end->state = USH_OUTBOX_WAITS;
 	end->due_us = end->now_us + back_off(mail, &sending->item);
-	if (end->state != USH_OUTBOX_SENT && !mail->closed) {
+	if (end->state != USH_OUTBOX_SENT && !closed) {
 		snprintf(status, sizeof(status), "%" PRIu32, result->status);
 		snprintf(attempts, sizeof(attempts), "%" PRIu32, sending->item.attempts);
 		ush_core_log(USH_CORE_WARN, "mail",
 			end->state == USH_OUTBOX_WAITS ? "not sent yet" : "refused by the relay",
-			"mail", sending->item.key, "status", status, "attempts", attempts, NULL);
+			"mail", sending->item.key, "status", status, "attempts", attempts, "why",
+			result->error != NULL ? result->error : "", NULL);
 	}
-	note(sending);
+	ush_sender_sent(sending->delivery);
 }
 
 /* Unique, and the same whenever this mail is sent. */
@@ -209,9 +115,10 @@ static void make_id(
 		strrchr(mail->from, '@'));
 }
 
-static void start(struct sending *sending)
+static void start_mail(struct ush_sender_delivery *delivery, void *item, void *context)
 {
-	struct ush_mail *mail = sending->mail;
+	struct ush_mail *mail = context;
+	struct sending *sending = item;
 	char id[96];
 	struct ush_mime_head head = {.from = mail->from,
 		.from_name = mail->from_name,
@@ -226,12 +133,16 @@ static void start(struct sending *sending)
 		.password = mail->password,
 		.mail_from = mail->from,
 		.mail_to = to,
+		.require_tls = mail->require_tls,
+		.ca = mail->ca,
 		.timeout_ms = mail->timeout_ms,
 		.answer_bytes_max = ANSWER_BYTES_MAX};
 	char *text, *whole;
 	size_t bytes;
 	int result;
 
+	sending->mail = mail;
+	sending->delivery = delivery;
 	make_id(mail, &sending->item, id, sizeof(id));
 	result = ush_mime_head(&head, &text, &bytes);
 	whole = result == 0 ? malloc(bytes + sending->item.bytes + 1) : NULL;
@@ -255,100 +166,66 @@ static void start(struct sending *sending)
 
 /* ---- looking into the outbox ---- */
 
-static void dropped(void *context, int result)
+static int take_mails(
+	struct ush_db_conn *conn, struct ush_sender_take *take, void *items, void *context)
 {
-	/* What could not be dropped now is in an hour. */
-	(void)result;
-	release(context);
-}
-
-static void drop_old(struct ush_mail *mail, int64_t now_us)
-{
-	if (now_us - mail->dropped_us < HOUR_US)
-		return;
-	mail->dropped_us = now_us;
-	mail->drop_before = now_us - mail->keep_us;
-	mail->under_way++;
-	ush_db_run(mail->core->db, USH_DB_WRITE, ush_outbox_drop_job, dropped, mail);
-}
-
-static void send_all(struct ush_mail *mail, struct ush_outbox_claim *claim)
-{
-	for (uint32_t i = 0; i < claim->count; i++) {
-		struct sending *sending = calloc(1, sizeof(*sending));
-
-		USH_ASSERT(sending != NULL);
-		sending->mail = mail;
-		sending->item = claim->items[i];
-		sending->end.key = sending->item.key;
-		mail->under_way++;
-		mail->taken++;
-		start(sending);
-	}
-}
-
-static void looked(void *context, int result)
-{
-	struct looking *looking = context;
-	struct ush_mail *mail = looking->mail;
-	struct ush_outbox_claim *claim = &looking->claim;
+	const struct ush_mail *mail = context;
+	struct sending *sendings = items;
+	struct ush_outbox_claim claim = {.now_us = take->now_us,
+		/* They go one after the other, so the last one may wait for all before it. */
+		.lease_us =
+			(int64_t)mail->timeout_ms * 1000 * (USH_OUTBOX_BATCH + 1) + 60 * SECOND_US,
+		.give_up_us = take->now_us - mail->give_up_us,
+		.turn = take->turn,
+		.fresh = take->fresh,
+		.most = take->most};
 	char count[24];
+	int result = ush_outbox_claim(conn, &claim);
 
-	mail->looking = false;
-	if (mail->closed || result != 0) {
-		for (uint32_t i = 0; i < claim->count; i++)
-			ush_outbox_item_free(&claim->items[i]);
-		claim->count = 0;
+	for (uint32_t i = 0; i < claim.count; i++)
+		sendings[take->count++].item = claim.items[i];
+	take->next_us = claim.next_us;
+	if (result == 0 && claim.given_up > 0) {
+		snprintf(count, sizeof(count), "%" PRId64, claim.given_up);
+		ush_core_log(USH_CORE_ERROR, "mail", "given up", "count", count, NULL);
 	}
-	if (!mail->closed) {
-		if (result == 0 && claim->given_up > 0) {
-			snprintf(count, sizeof(count), "%" PRId64, claim->given_up);
-			ush_core_log(USH_CORE_ERROR, "mail", "given up", "count", count, NULL);
-		}
-		arm(mail, result != 0           ? SECOND_US
-			  : claim->next_us == 0 ? LOOK_MAX_US
-						: claim->next_us - claim->now_us);
-		send_all(mail, claim);
-		drop_old(mail, claim->now_us);
-		/* A full batch: there may be more; the mails under way look again as they end. */
-		if (mail->look_again)
-			look(mail);
-	}
-	free(looking);
-	release(mail);
+	return result;
 }
 
-static void look(struct ush_mail *mail)
+static int drop_mails(struct ush_db_conn *conn, int64_t now_us, void *context)
 {
-	struct looking *looking;
+	const struct ush_mail *mail = context;
 
-	mail->look_again = mail->looking;
-	if (mail->looking || mail->taken >= USH_OUTBOX_BATCH)
-		return;
-	looking = calloc(1, sizeof(*looking));
-	USH_ASSERT(looking != NULL);
-	looking->mail = mail;
-	looking->claim.now_us = ush_core_now_us();
-	/* They go one after the other, so the last one may wait for all before it. */
-	looking->claim.lease_us =
-		(int64_t)mail->timeout_ms * 1000 * (USH_OUTBOX_BATCH + 1) + 60 * SECOND_US;
-	looking->claim.give_up_us = looking->claim.now_us - mail->give_up_us;
-	looking->claim.most = USH_OUTBOX_BATCH - mail->taken;
-	mail->looking = true;
-	mail->under_way++;
-	ush_db_run(mail->core->db, USH_DB_WRITE, ush_outbox_claim_job, looked, looking);
+	return ush_outbox_drop(conn, now_us - mail->keep_us);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *context)
+static void clear_mail(void *item)
+{
+	struct sending *sending = item;
+
+	ush_outbox_item_free(&sending->item);
+}
+
+static void mail_free(void *context)
 {
 	struct ush_mail *mail = context;
 
-	(void)fd;
-	(void)what;
-	/* So that it goes on if nothing comes of looking. */
-	arm(mail, LOOK_MAX_US);
-	look(mail);
+	if (mail->password != NULL)
+		explicit_bzero(mail->password, strlen(mail->password));
+	free(mail->password);
+	free(mail->ca);
+	free(mail);
 }
+
+static const struct ush_sender_kind kind = {.name = "mail",
+	.most = USH_OUTBOX_BATCH,
+	.item_bytes = sizeof(struct sending),
+	.take = take_mails,
+	.start = start_mail,
+	.end = end_mail,
+	.drop = drop_mails,
+	.clear = clear_mail,
+	.closed = mail_free};
 
 /* For those who are not given it. */
 static struct ush_mail *opened;
@@ -357,8 +234,8 @@ void ush_mail_wake(struct ush_mail *mail)
 {
 	if (mail == NULL)
 		mail = opened;
-	if (mail != NULL && mail->relay != NULL && !mail->core->read_only)
-		look(mail);
+	if (mail != NULL && mail->sender != NULL)
+		ush_sender_look(mail->sender);
 }
 
 /* ---- life ---- */
@@ -379,6 +256,46 @@ static bool number(const struct ush_core *core, const char *key, uint64_t otherw
 	ush_message_set(message, "mail.%s is a number from %" PRIu64 " to %" PRIu64 ", not '%s'",
 		key, low, high, text);
 	return false;
+}
+
+/* ret: the text of the file (malloced), or NULL with a message. */
+static char *read_file(const char *path, struct ush_message *message)
+{
+	FILE *file = fopen(path, "re");
+	char *text = calloc(1, CA_BYTES_MAX + 1);
+	size_t bytes = 0;
+
+	USH_ASSERT(text != NULL);
+	if (file != NULL) {
+		bytes = fread(text, 1, CA_BYTES_MAX, file);
+		fclose(file);
+	}
+	if (bytes > 0 && bytes < CA_BYTES_MAX && strstr(text, "-----BEGIN CERTIFICATE-----"))
+		return text;
+	ush_message_set(message, "mail.ca_file: %s has no certificates in PEM", path);
+	free(text);
+	return NULL;
+}
+
+/* Mail to another machine goes through TLS unless it is said otherwise. */
+static int read_tls(struct ush_mail *mail, const struct ush_core *core, struct ush_message *message)
+{
+	const char *require = core->setting(core, "mail", "require_tls");
+	const char *ca = core->setting(core, "mail", "ca_file");
+
+	mail->require_tls =
+		require != NULL ? strcmp(require, "yes") == 0 : !ush_fetch_is_here(mail->relay);
+	if (require != NULL && !mail->require_tls && strcmp(require, "no") != 0) {
+		ush_message_set(message, "mail.require_tls is yes or no, not '%s'", require);
+		return -USH_EINVAL;
+	}
+	if (!mail->require_tls && mail->user != NULL && !ush_fetch_is_here(mail->relay))
+		ush_core_log(USH_CORE_WARN, "mail",
+			"require_tls=no does not count: the relay is given a password", NULL);
+	if (ca == NULL)
+		return 0;
+	mail->ca = read_file(ca, message);
+	return mail->ca == NULL ? -USH_EINVAL : 0;
 }
 
 static int read_settings(
@@ -411,32 +328,29 @@ static int read_settings(
 		ush_message_set(message, "mail.from is an address such as tickets@shop.example");
 		return -USH_EINVAL;
 	}
+	if (read_tls(mail, core, message) != 0)
+		return -USH_EINVAL;
 	if (mail->user == NULL)
 		return 0;
 	mail->password = core->secret(core, "mail", "password_file", &bytes, message);
-	return mail->password == NULL ? -USH_EACCES : 0;
+	if (mail->password == NULL)
+		return -USH_EACCES;
+	/* Editors end a file with a line break. */
+	mail->password[strcspn(mail->password, "\r\n")] = '\0';
+	return 0;
 }
 
 int ush_mail_open(struct ush_mail **mail, const struct ush_core *core, struct ush_message *message)
 {
 	struct ush_mail *made = calloc(1, sizeof(*made));
-	int64_t now_us = ush_core_now_us();
 	int result;
 
 	if (made == NULL)
 		return -USH_ENOMEM;
 	made->core = core;
-	/* Released by close. */
-	made->under_way = 1;
 	result = read_settings(made, core, message);
 	if (result == 0 && !core->read_only && made->relay != NULL) {
-		result = ush_db_run_now(core->db, USH_DB_WRITE, ush_outbox_start_job, &now_us);
-		if (result != 0)
-			ush_message_set(message, "the outbox: %s", ush_error_text(result));
-		made->timer = evtimer_new(core->base, on_timer, made);
-		USH_ASSERT(made->timer != NULL);
-		if (result == 0)
-			arm(made, 0);
+		made->sender = ush_sender_open(core, &kind, made);
 	} else if (result == 0 && !core->read_only) {
 		ush_core_log(
 			USH_CORE_WARN, "mail", "no mail.relay: mail waits in the outbox", NULL);
@@ -455,8 +369,8 @@ void ush_mail_close(struct ush_mail *mail)
 		return;
 	if (opened == mail)
 		opened = NULL;
-	mail->closed = true;
-	if (mail->timer != NULL)
-		event_free(mail->timer);
-	release(mail);
+	if (mail->sender != NULL)
+		ush_sender_close(mail->sender);
+	else
+		mail_free(mail);
 }

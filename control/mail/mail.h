@@ -34,6 +34,11 @@ struct ush_mail_part {
  */
 int ush_mail_put(struct ush_db_conn *conn, const char *key, const char *to, const char *subject,
 	const char *text, const char *html, const struct ush_mail_part *parts, uint32_t part_count);
+/* Within a job: calls `tell` for each mail to that address that waits to be sent. ret: 0 or
+ * negative. */
+int ush_mail_waiting(struct ush_db_conn *conn, const char *to,
+	void (*tell)(void *context, const char *subject, int64_t made_us, int64_t attempts),
+	void *context);
 /* Within a write job: forgets all mail to that address, sent or not. ret: 0 or negative. */
 int ush_mail_forget(struct ush_db_conn *conn, const char *to);
 /* Looks into the outbox now; call it after such a job is done. mail: NULL: the one that is open.

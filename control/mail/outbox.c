@@ -42,6 +42,20 @@ int ush_mail_put(struct ush_db_conn *conn, const char *key, const char *to, cons
 	return rows < 0 ? (int)rows : rows == 0;
 }
 
+int ush_mail_waiting(struct ush_db_conn *conn, const char *to,
+	void (*tell)(void *context, const char *subject, int64_t made_us, int64_t attempts),
+	void *context)
+{
+	struct ush_db_rows *rows = ush_db_query(conn,
+		"SELECT subject, made_us, attempts FROM mail_outbox WHERE recipient = ?"
+		" ORDER BY made_us",
+		"t", to);
+
+	while (ush_db_next(rows))
+		tell(context, ush_db_text(rows, 0), ush_db_int(rows, 1), ush_db_int(rows, 2));
+	return ush_db_error(conn, NULL);
+}
+
 int ush_mail_forget(struct ush_db_conn *conn, const char *to)
 {
 	int64_t rows = ush_db_exec(conn, "DELETE FROM mail_outbox WHERE recipient = ?", "t", to);
@@ -87,16 +101,15 @@ static void read_item(struct ush_db_rows *rows, struct ush_outbox_item *item)
 	item->attempts = (uint32_t)ush_db_int(rows, 5) + 1;
 }
 
-int ush_outbox_claim_job(struct ush_db_conn *conn, void *context)
+int ush_outbox_claim(struct ush_db_conn *conn, struct ush_outbox_claim *claim)
 {
-	struct ush_outbox_claim *claim = context;
 	struct ush_db_rows *rows;
 
-	/* It may run again. */
-	for (uint32_t i = 0; i < claim->count; i++)
-		ush_outbox_item_free(&claim->items[i]);
-	claim->count = 0;
-	claim->next_us = 0;
+	if (claim->fresh)
+		ush_db_exec(conn,
+			"UPDATE mail_outbox SET leased = 0, due_us = ? WHERE leased <> 0 AND"
+			" state = 0",
+			"i", claim->now_us);
 	claim->given_up = ush_db_exec(conn,
 		"UPDATE mail_outbox SET state = 3, done_us = ?, recipient = '', subject = '',"
 		" body = ? WHERE state = 0 AND leased = 0 AND made_us < ?",
@@ -108,48 +121,39 @@ int ush_outbox_claim_job(struct ush_db_conn *conn, void *context)
 	while (claim->count < claim->most && ush_db_next(rows))
 		read_item(rows, &claim->items[claim->count++]);
 	ush_db_end(rows);
-	for (uint32_t i = 0; i < claim->count; i++)
+	for (uint32_t i = 0; i < claim->count; i++) {
+		claim->items[i].turn = claim->turn;
 		ush_db_exec(conn,
-			"UPDATE mail_outbox SET leased = 1, due_us = ?, attempts = ? WHERE key = ?",
-			"iit", claim->now_us + claim->lease_us, (int64_t)claim->items[i].attempts,
-			claim->items[i].key);
+			"UPDATE mail_outbox SET leased = ?, due_us = ?, attempts = ? WHERE key = ?",
+			"iiit", claim->turn, claim->now_us + claim->lease_us,
+			(int64_t)claim->items[i].attempts, claim->items[i].key);
+	}
 	ush_db_get(conn, "SELECT COALESCE(MIN(due_us), 0) FROM mail_outbox WHERE state = 0", "",
 		"i", &claim->next_us);
 	return ush_db_error(conn, NULL);
 }
 
-int ush_outbox_end_job(struct ush_db_conn *conn, void *context)
+int ush_outbox_end(struct ush_db_conn *conn, const struct ush_outbox_item *item,
+	const struct ush_outbox_end *end)
 {
-	const struct ush_outbox_end *end = context;
-
+	/* Of a turn that is over, another sender has it now. But what was sent was sent. */
 	if (end->state == USH_OUTBOX_WAITS)
 		ush_db_exec(conn,
 			"UPDATE mail_outbox SET leased = 0, status = ?, due_us = ?"
-			" WHERE key = ? AND state = 0",
-			"iit", (int64_t)end->status, end->due_us, end->key);
+			" WHERE key = ? AND state = 0 AND leased = ?",
+			"iiti", (int64_t)end->status, end->due_us, item->key, item->turn);
 	else
 		ush_db_exec(conn,
 			"UPDATE mail_outbox SET leased = 0, state = ?, status = ?, done_us = ?,"
 			" recipient = '', subject = '', body = ? WHERE key = ?",
 			"iiibt", (int64_t)end->state, (int64_t)end->status, end->now_us, "",
-			(size_t)0, end->key);
+			(size_t)0, item->key);
 	return ush_db_error(conn, NULL);
 }
 
-int ush_outbox_start_job(struct ush_db_conn *conn, void *context)
+int ush_outbox_drop(struct ush_db_conn *conn, int64_t before_us)
 {
-	const int64_t *now_us = context;
-
-	ush_db_exec(conn, "UPDATE mail_outbox SET leased = 0, due_us = ? WHERE leased = 1", "i",
-		*now_us);
-	return ush_db_error(conn, NULL);
-}
-
-int ush_outbox_drop_job(struct ush_db_conn *conn, void *context)
-{
-	const int64_t *before_us = context;
-
 	ush_db_exec(
-		conn, "DELETE FROM mail_outbox WHERE state <> 0 AND done_us < ?", "i", *before_us);
+		conn, "DELETE FROM mail_outbox WHERE state <> 0 AND done_us < ?", "i", before_us);
 	return ush_db_error(conn, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the sender asks of the outbox's table, as jobs.
+ * What the sender asks of the outbox's table, within its jobs.
  *
  * Owns:  the table mail_outbox.
  * Reads: nothing.
@@ -29,6 +29,7 @@ struct ush_outbox_item {
 	size_t bytes;
 	int64_t made_us;
 	uint32_t attempts; /* this one counts */
+	int64_t turn;      /* of the sender that took it */
 };
 void ush_outbox_item_free(struct ush_outbox_item *item);
 
@@ -37,27 +38,27 @@ struct ush_outbox_claim {
 	int64_t now_us;
 	int64_t lease_us;
 	int64_t give_up_us; /* older ones are given up */
+	int64_t turn;       /* of the sender */
+	bool fresh;         /* it has just begun: what others have taken is free */
 	uint32_t most;
 	uint32_t count; /* from here: results */
 	struct ush_outbox_item items[USH_OUTBOX_BATCH];
 	int64_t next_us; /* when the next one is due; 0: none waits */
 	int64_t given_up;
 };
-int ush_outbox_claim_job(struct ush_db_conn *conn, void *claim);
+int ush_outbox_claim(struct ush_db_conn *conn, struct ush_outbox_claim *claim);
 
 /* Notes what came of one. */
 struct ush_outbox_end {
-	const char *key;
 	enum ush_outbox_state state;
 	uint32_t status;
 	int64_t now_us;
 	int64_t due_us; /* if it waits on */
 };
-int ush_outbox_end_job(struct ush_db_conn *conn, void *end);
+int ush_outbox_end(struct ush_db_conn *conn, const struct ush_outbox_item *item,
+	const struct ush_outbox_end *end);
 
-/* Frees what a process that died had taken. context: int64_t *now_us. */
-int ush_outbox_start_job(struct ush_db_conn *conn, void *context);
-/* Drops what is over since before *context. */
-int ush_outbox_drop_job(struct ush_db_conn *conn, void *context);
+/* Drops what is over since before. */
+int ush_outbox_drop(struct ush_db_conn *conn, int64_t before_us);
 
 #endif /* USH_MAIL_OUTBOX_H */

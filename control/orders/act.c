@@ -8,6 +8,7 @@
  * request may be sent again.
  */
 #include "orders/act.h"
+#include "orders/store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,9 +19,6 @@
 #define CALL_MS 1500u
 #define MODEL_MS 1000u
 #define TRIES_MAX 12u
-/* The first request id of a user and event: seconds since 2026, so that a database that was lost
- * does not use ids again. */
-#define EPOCH_S 1767225600ll
 
 struct act *act_new(struct ush_orders *orders, struct ush_http_request *request, uint64_t user,
 	uint32_t event, uint8_t op)
@@ -29,6 +27,7 @@ struct act *act_new(struct ush_orders *orders, struct ush_http_request *request,
 
 	USH_ASSERT(act != NULL);
 	act->orders = orders;
+	orders->acts++;
 	act->request = request;
 	act->user = user;
 	act->event = event;
@@ -43,7 +42,12 @@ struct act *act_new(struct ush_orders *orders, struct ush_http_request *request,
 
 void act_free(struct act *act)
 {
+	struct ush_orders *orders = act->orders;
+
+	free(act->own);
 	free(act);
+	orders->acts--;
+	orders_let_go(orders);
 }
 
 bool act_extend(struct act *act, uint8_t type, uint32_t value, const void *body, uint32_t bytes)
@@ -199,35 +203,6 @@ static const struct refusal {
 	{USH_STATUS_RATE, 429, 1, "busy", "too many requests"},
 };
 
-/* A code that was counted for nothing is given back. */
-static int code_back(struct ush_db_conn *conn, void *context)
-{
-	const struct act *act = context;
-
-	ush_db_exec(conn, "UPDATE orders_codes SET uses = uses - 1 WHERE code = ? AND uses > 0",
-		"t", act->code);
-	return 0;
-}
-
-static void code_back_done(void *context, int result)
-{
-	struct act *act = context;
-
-	(void)result;
-	act->orders->jobs--;
-	act_free(act);
-}
-
-static void act_end(struct act *act, bool used)
-{
-	if (!act->code_taken || used) {
-		act_free(act);
-		return;
-	}
-	act->orders->jobs++;
-	ush_db_run(act->orders->core.db, USH_DB_WRITE, code_back, code_back_done, act);
-}
-
 static void set_retry(struct ush_http_request *request, uint32_t seconds)
 {
 	char text[12];
@@ -236,8 +211,9 @@ static void set_retry(struct ush_http_request *request, uint32_t seconds)
 	ush_http_set(request, "Retry-After", text);
 }
 
-void act_refuse(struct act *act, const struct ush_reply *reply)
+static void refuse_now(struct act *act)
 {
+	const struct ush_reply *reply = &act->reply;
 	const struct refusal *found = NULL;
 	json_t *more = NULL;
 
@@ -250,7 +226,7 @@ void act_refuse(struct act *act, const struct ush_reply *reply)
 			USH_CORE_ERROR, "orders", "an answer of usherd that is not expected", NULL);
 		ush_http_problem(act->request, 500, "internal", NULL,
 			"the seats' server answered what we do not understand");
-		act_end(act, false);
+		act_free(act);
 		return;
 	}
 	if (reply->status == USH_STATUS_COOL_DOWN)
@@ -264,7 +240,59 @@ void act_refuse(struct act *act, const struct ush_reply *reply)
 	else if (reply->status == USH_STATUS_WRONG_STATE)
 		more = json_pack("{ss}", "state", act_state_name(reply->state));
 	ush_http_problem(act->request, found->http, found->code, more, "%s", found->detail);
-	act_end(act, false);
+	act_free(act);
+}
+
+static void gone_now(struct act *act)
+{
+	set_retry(act->request, 1);
+	ush_http_problem(act->request, 503, "seats_unavailable", NULL,
+		"the seats' server did not answer; send the same request again");
+	act_free(act);
+}
+
+static int code_back(struct ush_db_conn *conn, void *context)
+{
+	const struct act *act = context;
+
+	ush_db_exec(conn, "UPDATE orders_codes SET uses = uses - 1 WHERE code = ? AND uses > 0",
+		"t", act->code);
+	/* A request that is stored is one that was counted: the same key counts anew. */
+	ush_db_exec(conn,
+		"DELETE FROM orders_requests WHERE \"user\" = ? AND event = ? AND request_key = ?",
+		"iit", (int64_t)act->user, (int64_t)act->event, act->key);
+	return ush_db_error(conn, NULL);
+}
+
+static void code_back_done(void *context, int result)
+{
+	struct act *act = context;
+
+	if (result != 0)
+		ush_core_log(USH_CORE_ERROR, "orders", "a presale code's use is not given back",
+			"error", ush_error_text(result), NULL);
+	act->orders->jobs--;
+	if (act->gone)
+		gone_now(act);
+	else
+		refuse_now(act);
+}
+
+/* A code that was counted for nothing is given back before the refusal is told: who tries again at
+ * once has it. */
+static void give_code_back(struct act *act)
+{
+	act->orders->jobs++;
+	ush_db_run(act->orders->core.db, USH_DB_WRITE, code_back, code_back_done, act);
+}
+
+void act_refuse(struct act *act, const struct ush_reply *reply)
+{
+	act->reply = *reply;
+	if (act->code_counted)
+		give_code_back(act);
+	else
+		refuse_now(act);
 }
 
 /* ---- the hold as the model has it ---------------------------------------------------------- */
@@ -292,7 +320,7 @@ static void hold_done(void *context, int result)
 				"deadline", act_time_json((int64_t)(act->reply.deadline_ns / 1000)),
 				"amount", (json_int_t)act->reply.amount, "sequence",
 				act_number_json(act->reply.sequence)));
-	act_end(act, true);
+	act_free(act);
 }
 
 static void model_there(void *context, int result)
@@ -312,6 +340,69 @@ void act_answer_hold(struct act *act, uint32_t status, uint64_t hold, const stru
 	ush_orders_wait(act->orders, reply->sequence, MODEL_MS, model_there, act);
 }
 
+/* The code of a hold: from here the hold's end gives it back (store.c). */
+static int use_job(struct ush_db_conn *conn, void *context)
+{
+	const struct act *act = context;
+	int64_t state = 0;
+
+	ush_db_exec(conn,
+		"INSERT INTO orders_code_uses (hold, code, made_us) VALUES (?, ?, ?) ON CONFLICT (hold) DO NOTHING",
+		"iti", (int64_t)act->hold, act->code, ush_core_now_us());
+	ush_db_get(conn, "SELECT state FROM orders_holds WHERE hold = ?", "i", (int64_t)act->hold,
+		"i", &state);
+	/* It has ended already. (Of a repeat, the use was given back then.) */
+	if (state == USH_HOLD_STATE_RELEASED || state == USH_HOLD_STATE_EXPIRED) {
+		if (!act->reused)
+			return store_code_back(conn, act->hold);
+		ush_db_exec(conn, "DELETE FROM orders_code_uses WHERE hold = ?", "i",
+			(int64_t)act->hold);
+	}
+	return ush_db_error(conn, NULL);
+}
+
+static void use_done(void *context, int result)
+{
+	struct act *act = context;
+
+	act->orders->jobs--;
+	if (result != 0) {
+		set_retry(act->request, 1);
+		ush_http_problem(act->request, 503, "not_ready", NULL,
+			"the database does not answer; send the same request again");
+		act_free(act);
+		return;
+	}
+	act_answer_hold(act, act->status, act->hold, &act->reply);
+}
+
+void act_answer_made(struct act *act, const struct ush_reply *reply)
+{
+	act->status = 201;
+	act->hold = reply->hold;
+	act->reply = *reply;
+	if (act->code[0] == '\0') {
+		act_answer_hold(act, 201, reply->hold, reply);
+		return;
+	}
+	act->orders->jobs++;
+	ush_db_run(act->orders->core.db, USH_DB_WRITE, use_job, use_done, act);
+}
+
+static void gone(void *context, int result)
+{
+	struct act *act = context;
+
+	(void)result;
+	ush_http_answer_empty(act->request, 204);
+	act_free(act);
+}
+
+void act_answer_gone(struct act *act, const struct ush_reply *reply)
+{
+	ush_orders_wait(act->orders, reply->sequence, MODEL_MS, gone, act);
+}
+
 /* ---- sending ------------------------------------------------------------------------------- */
 
 static void act_send(struct act *act);
@@ -329,19 +420,21 @@ static bool again(struct act *act)
 	uint32_t ms = act->tries < 8 ? 1u << act->tries : 250;
 	struct timeval wait = {.tv_usec = (suseconds_t)ms * 1000};
 
-	if (act->tries++ >= TRIES_MAX)
+	if (act->orders->closing || act->tries++ >= TRIES_MAX)
 		return false;
 	evtimer_assign(&act->timer, act->orders->core.base, send_again, act);
 	evtimer_add(&act->timer, &wait);
 	return true;
 }
 
+/* Whether usherd has made the hold is not known, unless it was never asked. */
 static void usherd_gone(struct act *act)
 {
-	set_retry(act->request, 1);
-	ush_http_problem(act->request, 503, "seats_unavailable", NULL,
-		"the seats' server did not answer; send the same request again");
-	act_end(act, true);
+	act->gone = true;
+	if (act->code_counted && !act->asked && !act->orders->closing)
+		give_code_back(act);
+	else
+		gone_now(act);
 }
 
 static void prepare(struct act *act);
@@ -350,6 +443,7 @@ static void call_done(void *context, int result, const struct ush_reply *reply, 
 {
 	struct act *act = context;
 
+	act->asked = act->asked || result != -USH_ENOENT;
 	if (result != 0) {
 		act->tries = act->tries < 6 ? 6 : act->tries;
 		if (!again(act))
@@ -377,7 +471,7 @@ static void act_send(struct act *act)
 /* The next id of a user and event; after a clash a thousand further. */
 static int next_id(struct ush_db_conn *conn, struct act *act)
 {
-	int64_t last = ush_core_now_us() / 1000000 - EPOCH_S;
+	int64_t last = ush_core_now_us() / 1000000 - STORE_EPOCH_S;
 	int found = ush_db_get(conn,
 		"SELECT last_id FROM orders_request_ids WHERE \"user\" = ? AND event = ?", "ii",
 		(int64_t)act->user, (int64_t)act->event, "i", &last);
@@ -408,7 +502,7 @@ static int use_code(struct ush_db_conn *conn, struct act *act)
 		    act->code, (int64_t)act->event, "i", &channel) != 1)
 		return -USH_EACCES;
 	act->channel = (uint32_t)channel;
-	if (act->reused)
+	if (act->reused || act->code_counted)
 		return 0;
 	rows = ush_db_exec(conn,
 		"UPDATE orders_codes SET uses = uses + 1 WHERE code = ? AND (uses_max = 0 OR uses < uses_max) AND starts_us <= ? AND (ends_us = 0 OR ends_us > ?)",
@@ -425,7 +519,8 @@ static int id_job(struct ush_db_conn *conn, void *context)
 	int64_t id = 0;
 	int found = 0, error = 0;
 
-	act->code_taken = false;
+	/* Counted once, also if the id has to be made anew. */
+	act->code_taken = act->code_counted;
 	act->reused = false;
 	if (act->bumps == 0)
 		found = ush_db_get(conn,
@@ -492,6 +587,7 @@ static void id_done(void *context, int result)
 		act_free(act);
 		return;
 	}
+	act->code_counted = act->code_taken;
 	act->message.head.request_id = act->request_id;
 	if (act->channel != 0 && act->bumps == 0) {
 		struct ush_request ask = {.magic = USH_REQUEST_MAGIC,

@@ -26,8 +26,11 @@ struct act {
 	/* SHA-256 of a presale code in hexadecimal, "": none. */
 	char code[65];
 	uint32_t channel;
-	bool reused; /* the request id was stored before */
-	bool code_taken;
+	bool reused;       /* the request id was stored before */
+	bool code_taken;   /* of the job at hand */
+	bool code_counted; /* the code's use is counted, durably, by this act */
+	bool asked;        /* usherd may have taken it */
+	bool gone;         /* and does not answer any more */
 	uint32_t request_id;
 	uint32_t tries;
 	uint32_t bumps;
@@ -45,7 +48,7 @@ struct act {
 	struct ush_orders_hold found;
 	int found_result;
 	struct ush_reply reply;
-	uint64_t number; /* of the caller */
+	void *own; /* of the caller: freed with the act, unless taken out */
 };
 
 /* ret: a new act with an empty message of an operation. */
@@ -62,6 +65,10 @@ void act_refuse(struct act *act, const struct ush_reply *reply);
 /* Waits until the model has the reply's sequence, and answers with the hold. */
 void act_answer_hold(
 	struct act *act, uint32_t status, uint64_t hold, const struct ush_reply *reply);
+/* The same for a hold that was just made: notes first which presale code it has. */
+void act_answer_made(struct act *act, const struct ush_reply *reply);
+/* Waits until the model has the reply's sequence, a second at most; then answers 204. */
+void act_answer_gone(struct act *act, const struct ush_reply *reply);
 void act_free(struct act *act);
 
 /* ---- JSON ---- */

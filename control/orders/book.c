@@ -77,6 +77,8 @@ int book_put_hold(struct book *book, const struct book_hold *hold)
 	*copy = *hold;
 	copy->dirty = false;
 	book_add(book, copy);
+	if (book->event[hold->event] != NULL)
+		book->event[hold->event]->held += book_unsold(hold);
 	return 0;
 }
 
@@ -129,6 +131,18 @@ uint32_t book_seats(const struct book_hold *hold)
 	for (uint32_t i = 0; i < hold->leg_count; i++)
 		seats += ush_popcount64(hold->leg[i].mask);
 	return seats;
+}
+
+uint32_t book_unsold(const struct book_hold *hold)
+{
+	return hold->state == USH_HOLD_STATE_HELD || hold->state == USH_HOLD_STATE_PAYING
+		       ? book_seats(hold)
+		       : 0;
+}
+
+bool book_sold_out(const struct book_event *event)
+{
+	return event->sold > 0 && event->free == 0 && event->held == 0;
 }
 
 int book_split(const struct book_event *event, const struct book_hold *hold,
@@ -331,6 +345,8 @@ void book_put_row(struct book *book, uint32_t event, uint32_t row, uint64_t free
 	if (event > USH_EVENT_ID_MAX || book->event[event] == NULL ||
 		row >= book->event[event]->row_count)
 		return;
+	book->event[event]->free +=
+		(int64_t)ush_popcount64(free) - ush_popcount64(book->event[event]->row[row].free);
 	book->event[event]->row[row] = (struct book_row){.free = free, .sequence = sequence};
 }
 

@@ -69,6 +69,8 @@ struct book_event {
 	uint32_t changes;
 	int64_t seat_count;
 	int64_t sold;
+	int64_t free; /* seats in row[].free */
+	int64_t held; /* seats of holds that are not over and not sold */
 	char currency[4];
 	struct book_terms terms; /* of new holds */
 	void *image;
@@ -214,6 +216,12 @@ void book_add(struct book *book, struct book_hold *hold);
 void book_remove(struct book *book, struct book_hold *hold);
 
 /* ---- seats and money ---- */
+
+/* ret: seats that the hold keeps from others and that are not sold. */
+uint32_t book_unsold(const struct book_hold *hold);
+/* ret: true if every seat on sale is sold, as usherd's status SOLD_OUT has it: none is free, and
+ * none in a hold that may still end unsold. */
+bool book_sold_out(const struct book_event *event);
 
 /* ret: the price of a seat by a list of the event; 0 if either is unknown. */
 int64_t book_seat_price(const struct book_event *event, uint32_t list, uint32_t row, uint32_t bit);

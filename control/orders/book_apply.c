@@ -450,7 +450,7 @@ static int apply_resume(const struct run *run)
 /* A record of a hold that there is already. */
 static int apply_held(const struct run *run)
 {
-	struct book_hold *hold;
+	struct book_hold *hold = NULL;
 	int error = find_hold(run, &hold);
 
 	if (error != 0)
@@ -693,6 +693,31 @@ static int apply_one(struct run *run)
 	}
 }
 
+static uint32_t unsold_of(const struct run *run)
+{
+	const struct book_hold *hold = book_find(run->book, run->r->hold);
+
+	return hold != NULL && hold->event == run->r->event ? book_unsold(hold) : 0;
+}
+
+/* Says when the last seat on sale was sold, and when that is no longer so. What was before is seen
+ * from the tables after a restart, so each change is told once. */
+static int apply_told(struct run *run)
+{
+	bool before = run->event != NULL && book_sold_out(run->event);
+	uint32_t unsold = unsold_of(run);
+	int error = apply_one(run);
+
+	if (error != 0 || run->event == NULL)
+		return error;
+	run->event->held += (int64_t)unsold_of(run) - unsold;
+	if (book_sold_out(run->event) == before)
+		return 0;
+	return book_note_change(run->book, before ? "event.available" : "event.sold_out", run->r, 0,
+		0, "{\"seats\":%" PRId64 ",\"sold\":%" PRId64 "}", run->event->seat_count,
+		run->event->sold);
+}
+
 int book_apply(struct book *book, const struct ush_record *records, uint32_t count,
 	uint64_t time_ns, struct ush_message *message)
 {
@@ -708,5 +733,5 @@ int book_apply(struct book *book, const struct ush_record *records, uint32_t cou
 	for (; run.count > 1 && records[run.count - 1].type == USH_RECORD_TYPE_KEEP; run.count--)
 		run.keep_count++;
 	run.keep = &records[run.count];
-	return apply_one(&run);
+	return apply_told(&run);
 }

@@ -96,6 +96,7 @@ int book_note_row(
 	struct book_row *at = &event->row[row];
 	struct book_out *out = &book->out;
 
+	event->free += (int64_t)ush_popcount64(free) - ush_popcount64(at->free);
 	at->free = free;
 	at->sequence = sequence;
 	if (at->dirty)

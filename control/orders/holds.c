@@ -113,7 +113,7 @@ static void made(struct act *act, const struct ush_reply *reply, size_t bytes)
 	if (reply->status != USH_STATUS_OK)
 		act_refuse(act, reply);
 	else
-		act_answer_hold(act, 201, reply->hold, reply);
+		act_answer_made(act, reply);
 }
 
 static void post_holds(struct ush_http_request *request, void *context)
@@ -291,9 +291,13 @@ static void patch_hold(struct ush_http_request *request, void *context)
 static void dropped(struct act *act, const struct ush_reply *reply, size_t bytes)
 {
 	(void)bytes;
+	/* Seats and a presale code are free when the answer is there. */
+	if (reply->status == USH_STATUS_OK) {
+		act_answer_gone(act, reply);
+		return;
+	}
 	/* What is over already was dropped, whoever did it. */
-	if (reply->status == USH_STATUS_OK || reply->status == USH_STATUS_NO_HOLD ||
-		reply->status == USH_STATUS_EXPIRED) {
+	if (reply->status == USH_STATUS_NO_HOLD || reply->status == USH_STATUS_EXPIRED) {
 		ush_http_answer_empty(act->request, 204);
 		act_free(act);
 		return;

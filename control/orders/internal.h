@@ -36,18 +36,23 @@ struct ush_orders {
 	struct ush_core core;
 	struct live *live;
 	struct live_http *live_http;
+	struct hints *hints;
 	struct follower *follower;
-	struct store_state state; /* of the tables */
-	struct store_batch *pending;
+	struct store_state state;    /* of the tables */
+	struct store_batch *pending; /* being written; after an error, to be written again */
+	struct store_batch *taken;   /* watchers know them, the tables come next */
+	uint32_t taken_count;        /* their rows of `changes` and of seats */
 	bool writing;
 	bool loading;
 	bool closing;
+	bool closed;
 	struct event wake;
 	struct event again; /* after an error */
 	struct event second;
 	int wake_fd;
 	uint32_t seconds;
 	uint32_t jobs;      /* under way, with this as context */
+	uint32_t acts;      /* the same; those at usherd end after us, when the link is closed */
 	int64_t checked_us; /* of the tables, as last written or read */
 	const char *reader;
 	struct {
@@ -76,6 +81,9 @@ void orders_routes_live(struct ush_orders *orders);
 /* What a person may export. */
 void orders_keep_open(void);
 void orders_live_close(struct ush_orders *orders);
+
+/* Frees it when it is closed and nobody has it as context any more. */
+void orders_let_go(struct ush_orders *orders);
 
 /* In a replica: how old what is answered may be, as a header; ret: false: it has answered 503. */
 bool orders_age(struct ush_orders *orders, struct ush_http_request *request);

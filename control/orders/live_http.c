@@ -44,6 +44,7 @@ struct plan {
 struct live_http {
 	struct ush_orders *orders;
 	struct event tick;
+	struct asked_plan *asked; /* being made */
 	struct plan plan[PLANS_MAX];
 	uint32_t plan_count;
 	uint64_t uses;
@@ -51,12 +52,21 @@ struct live_http {
 
 /* ---- plans --------------------------------------------------------------------------------- */
 
+struct plan_wait {
+	struct ush_http_request *request;
+	struct plan_wait *next;
+};
+
+/* A plan that is being made, once for all that ask for it meanwhile: that takes tens of
+ * milliseconds, and a crowd asks at once. */
 struct asked_plan {
 	struct live_http *http;
-	struct ush_http_request *request;
+	struct asked_plan *next;
+	struct plan_wait *waits;
+	char hash[65]; /* that was asked for; "": the plan that the event has */
 	struct plan plan;
-	bool by_hash;
 	bool found;
+	bool known; /* its hash is in the table */
 };
 
 static const struct plan *plan_find(
@@ -91,22 +101,22 @@ static void plan_keep(struct live_http *http, const struct plan *plan)
 	http->plan[at].used = ++http->uses;
 }
 
-static void plan_answer(struct asked_plan *asked, const struct plan *plan)
+static void plan_answer(struct ush_http_request *request, const struct plan *plan, bool by_hash)
 {
 	char where[100];
 
-	if (asked->by_hash) {
-		ush_http_set(
-			asked->request, "Cache-Control", "public, max-age=31536000, immutable");
-		ush_http_answer(asked->request, 200, "application/json", plan->text, plan->bytes);
+	if (by_hash) {
+		ush_http_set(request, "Cache-Control", "public, max-age=31536000, immutable");
+		ush_http_answer(request, 200, "application/json", plan->text, plan->bytes);
 		return;
 	}
 	snprintf(where, sizeof(where), "/v1/maps/%s", plan->hash);
-	ush_http_set(asked->request, "Location", where);
-	ush_http_set(asked->request, "Cache-Control", "public, max-age=10");
-	ush_http_answer_json(asked->request, 307, json_pack("{ss}", "map", where));
+	ush_http_set(request, "Location", where);
+	ush_http_set(request, "Cache-Control", "public, max-age=10");
+	ush_http_answer_json(request, 307, json_pack("{ss}", "map", where));
 }
 
+/* Makes the plan: no work for the connection that writes, for which orders and payments wait. */
 static int plan_job(struct ush_db_conn *conn, void *context)
 {
 	struct asked_plan *asked = context;
@@ -117,9 +127,9 @@ static int plan_job(struct ush_db_conn *conn, void *context)
 	void *image;
 	int error;
 
-	if (asked->by_hash) {
+	if (asked->hash[0] != '\0') {
 		int found = ush_db_get(conn, "SELECT event, digest FROM orders_maps WHERE hash = ?",
-			"t", plan->hash, "ii", &event, &digest);
+			"t", asked->hash, "ii", &event, &digest);
 
 		asked->found = found == 1;
 		if (found != 1)
@@ -141,46 +151,110 @@ static int plan_job(struct ush_db_conn *conn, void *context)
 			NULL);
 		return error;
 	}
-	if (!asked->by_hash && !asked->http->orders->core.read_only)
-		ush_db_exec(conn,
-			"INSERT INTO orders_maps (hash, event, digest) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
-			"tii", plan->hash, event, digest);
+	asked->known = ush_db_get(conn, "SELECT digest FROM orders_maps WHERE hash = ?", "t",
+			       plan->hash, "i", &digest) == 1;
 	return ush_db_error(conn, NULL);
+}
+
+static int plan_note_job(struct ush_db_conn *conn, void *context)
+{
+	const struct asked_plan *asked = context;
+
+	ush_db_exec(conn,
+		"INSERT INTO orders_maps (hash, event, digest) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
+		"tii", asked->plan.hash, (int64_t)asked->plan.event, (int64_t)asked->plan.digest);
+	return ush_db_error(conn, NULL);
+}
+
+static void plan_tell(struct asked_plan *asked, struct ush_http_request *request, int result)
+{
+	if (result != 0) {
+		ush_http_set(request, "Retry-After", "1");
+		ush_http_problem(
+			request, 503, "not_ready", NULL, "the plan cannot be read now; try again");
+	} else if (!asked->found) {
+		ush_http_problem(request, 404, "not_found", NULL, "there is no map of this hash");
+	} else {
+		plan_answer(request, plan_find(asked->http, asked->plan.hash, 0, 0),
+			asked->hash[0] != '\0');
+	}
+}
+
+/* Answers all, in the order in which they asked. */
+static void plan_end(struct asked_plan *asked, int result)
+{
+	struct asked_plan **at = &asked->http->asked;
+	struct plan_wait *wait, *next;
+
+	while (*at != asked)
+		at = &(*at)->next;
+	*at = asked->next;
+	if (result == 0 && asked->found && plan_find(asked->http, asked->plan.hash, 0, 0) == NULL)
+		plan_keep(asked->http, &asked->plan);
+	else
+		free(asked->plan.text);
+	for (wait = asked->waits; wait != NULL; wait = next) {
+		next = wait->next;
+		plan_tell(asked, wait->request, result);
+		free(wait);
+	}
+	free(asked);
+}
+
+static void plan_noted(void *context, int result)
+{
+	struct asked_plan *asked = context;
+
+	asked->http->orders->jobs--;
+	plan_end(asked, result);
 }
 
 static void plan_done(void *context, int result)
 {
 	struct asked_plan *asked = context;
+	struct ush_orders *orders = asked->http->orders;
 
-	asked->http->orders->jobs--;
-	if (result != 0) {
-		free(asked->plan.text);
-		ush_http_set(asked->request, "Retry-After", "1");
-		ush_http_problem(asked->request, 503, "not_ready", NULL,
-			"the plan cannot be read now; try again");
-	} else if (!asked->found) {
-		ush_http_problem(
-			asked->request, 404, "not_found", NULL, "there is no map of this hash");
-	} else {
-		if (plan_find(asked->http, asked->plan.hash, 0, 0) == NULL)
-			plan_keep(asked->http, &asked->plan);
-		else
-			free(asked->plan.text);
-		plan_answer(asked, plan_find(asked->http, asked->plan.hash, 0, 0));
+	/* Whoever is sent to the hash must find it, also after a restart, and at a replica. */
+	if (result == 0 && asked->found && !asked->known && !orders->core.read_only) {
+		ush_db_run(orders->core.db, USH_DB_WRITE, plan_note_job, plan_noted, asked);
+		return;
 	}
-	free(asked);
+	orders->jobs--;
+	plan_end(asked, result);
 }
 
-static void plan_ask(struct live_http *http, const struct asked_plan *what)
+static bool same_plan(const struct asked_plan *a, const struct asked_plan *b)
 {
-	struct asked_plan *asked = calloc(1, sizeof(*asked));
+	/* A job that looks for a hash fills in the rest meanwhile. */
+	return strcmp(a->hash, b->hash) == 0 &&
+	       (a->hash[0] != '\0' ||
+		       (a->plan.event == b->plan.event && a->plan.digest == b->plan.digest));
+}
 
+static void plan_ask(
+	struct live_http *http, const struct asked_plan *what, struct ush_http_request *request)
+{
+	struct plan_wait *wait = calloc(1, sizeof(*wait)), **last;
+	struct asked_plan *asked = http->asked;
+
+	USH_ASSERT(wait != NULL);
+	wait->request = request;
+	while (asked != NULL && !same_plan(asked, what))
+		asked = asked->next;
+	if (asked != NULL) {
+		for (last = &asked->waits; *last != NULL;)
+			last = &(*last)->next;
+		*last = wait;
+		return;
+	}
+	asked = calloc(1, sizeof(*asked));
 	USH_ASSERT(asked != NULL);
 	*asked = *what;
+	asked->waits = wait;
+	asked->next = http->asked;
+	http->asked = asked;
 	http->orders->jobs++;
-	ush_db_run(http->orders->core.db,
-		what->by_hash || http->orders->core.read_only ? USH_DB_READ : USH_DB_WRITE,
-		plan_job, plan_done, asked);
+	ush_db_run(http->orders->core.db, USH_DB_READ, plan_job, plan_done, asked);
 }
 
 /* ret: the event of a request; NULL: it has answered 404. */
@@ -202,34 +276,34 @@ static void get_event_map(struct ush_http_request *request, void *context)
 {
 	struct live_http *http = context;
 	const struct live_event *event = event_of(http, request);
-	struct asked_plan asked = {.http = http, .request = request};
+	struct asked_plan asked = {.http = http};
 	const struct plan *plan;
 
 	if (event == NULL)
 		return;
 	plan = plan_find(http, NULL, event->id, event->digest);
 	if (plan != NULL) {
-		plan_answer(&asked, plan);
+		plan_answer(request, plan, false);
 		return;
 	}
 	asked.plan.event = event->id;
 	asked.plan.digest = event->digest;
-	plan_ask(http, &asked);
+	plan_ask(http, &asked, request);
 }
 
 static void get_map(struct ush_http_request *request, void *context)
 {
 	struct live_http *http = context;
-	struct asked_plan asked = {.http = http, .request = request, .by_hash = true};
+	struct asked_plan asked = {.http = http};
 	const char *hash = ush_http_param(request, "hash");
 	const struct plan *plan = plan_find(http, hash, 0, 0);
 
 	if (plan != NULL) {
-		plan_answer(&asked, plan);
+		plan_answer(request, plan, true);
 		return;
 	}
-	snprintf(asked.plan.hash, sizeof(asked.plan.hash), "%s", hash);
-	plan_ask(http, &asked);
+	snprintf(asked.hash, sizeof(asked.hash), "%s", hash);
+	plan_ask(http, &asked, request);
 }
 
 /* ---- the snapshot -------------------------------------------------------------------------- */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The model on the event loop: load what the tables say, start the follower, write its batches one
- * transaction after another, tell who listens. A replica looks into the tables instead.
+ * The model on the event loop: load what the tables say, start the follower, show its batches to
+ * watchers at once, write them one transaction after another, tell who listens. A replica looks
+ * into the tables instead.
  *
  * Failure modes: a batch that could not be written is written again a second later, for the tables
  * know how far they are. When the follower ends, or the tables stand elsewhere, everything begins
  * again from what the tables say.
  */
-#include "orders/internal.h"
+#include "orders/hints.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,6 +19,11 @@
 
 #define REPLICA_MS 250
 #define PURGE_SECONDS 600u
+/* Of one transaction, so that those who wait for one are not kept by many. */
+#define WRITE_ROWS_MAX 5000u
+/* That wait for the tables, about 0.5 KiB each; then the follower stops until some are written;
+ * src: guess. */
+#define TAKEN_ROWS_MAX 200000u
 
 static void start_load(struct ush_orders *orders);
 static void write_more(struct ush_orders *orders);
@@ -112,18 +118,25 @@ static int write_job(struct ush_db_conn *conn, void *context)
 	return store_write(conn, orders->pending);
 }
 
+static void free_batches(struct store_batch **first)
+{
+	while (*first != NULL) {
+		struct store_batch *batch = *first;
+
+		*first = batch->next;
+		store_batch_free(batch);
+	}
+}
+
 static void begin_again(struct ush_orders *orders)
 {
 	if (orders->follower != NULL) {
 		follower_stop(orders->follower);
 		orders->follower = NULL;
 	}
-	while (orders->pending != NULL) {
-		struct store_batch *batch = orders->pending;
-
-		orders->pending = batch->next;
-		store_batch_free(batch);
-	}
+	free_batches(&orders->pending);
+	free_batches(&orders->taken);
+	orders->taken_count = 0;
 	if (!orders->closing && !orders->loading)
 		arm(&orders->again, 1000);
 }
@@ -203,18 +216,55 @@ static void ask_terms(struct ush_orders *orders, uint32_t event)
 	ush_db_run(orders->core.db, USH_DB_READ, terms_job, terms_done, ask);
 }
 
+static uint32_t rows_of(const struct store_batch *batch)
+{
+	return batch->out.change_count + batch->out.row_count;
+}
+
+/* What the follower has is shown to watchers without waiting for the tables. */
+static void take(struct ush_orders *orders)
+{
+	struct store_batch **last = &orders->taken;
+
+	if (orders->taken_count > TAKEN_ROWS_MAX)
+		return;
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = follower_take(orders->follower);
+	for (struct store_batch *at = *last; at != NULL; at = at->next) {
+		live_apply(orders->live, &at->out);
+		orders->taken_count += rows_of(at);
+	}
+}
+
+/* The first of what was taken, a transaction's worth, is to be written. */
+static void choose(struct ush_orders *orders)
+{
+	struct store_batch **last = &orders->pending;
+	uint32_t rows = 0;
+
+	while (orders->taken != NULL && rows < WRITE_ROWS_MAX) {
+		*last = orders->taken;
+		orders->taken = (*last)->next;
+		rows += rows_of(*last);
+		last = &(*last)->next;
+		*last = NULL;
+	}
+	orders->taken_count -= rows;
+}
+
 static void write_more(struct ush_orders *orders)
 {
 	struct ush_message message;
 	int error;
 
-	if (orders->writing || orders->follower == NULL)
+	if (orders->follower == NULL)
 		return;
-	if (orders->pending == NULL) {
-		orders->pending = follower_take(orders->follower);
-		for (struct store_batch *at = orders->pending; at != NULL; at = at->next)
-			live_apply(orders->live, &at->out);
-	}
+	take(orders);
+	if (orders->writing)
+		return;
+	if (orders->pending == NULL)
+		choose(orders);
 	if (orders->pending != NULL) {
 		orders->writing = true;
 		orders->jobs++;
@@ -380,14 +430,15 @@ static void tick_primary(struct ush_orders *orders)
 	event = follower_asks(orders->follower);
 	if (event != 0)
 		ask_terms(orders, event);
-	if (orders->writing || orders->pending != NULL)
+	hints_tick(orders);
+	if (orders->writing || orders->pending != NULL || orders->taken != NULL)
 		return;
 	tick = calloc(1, sizeof(*tick));
 	USH_ASSERT(tick != NULL);
 	*tick = (struct tick_job){.orders = orders,
 		.checked_us = follower_checked_us(orders->follower),
 		.now_us = ush_core_now_us(),
-		.purge = ++orders->seconds % PURGE_SECONDS == 0};
+		.purge = orders->seconds++ % PURGE_SECONDS == 0};
 	orders->jobs++;
 	ush_db_run(orders->core.db, USH_DB_WRITE, tick_work, tick_done, tick);
 }
@@ -470,10 +521,12 @@ int ush_orders_open(
 	orders->core = *core;
 	orders->reader = reader != NULL ? reader : "usher-control";
 	orders->live = live_open();
+	orders->hints = hints_open();
 	orders->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (orders->live == NULL || orders->wake_fd < 0) {
+	if (orders->live == NULL || orders->hints == NULL || orders->wake_fd < 0) {
 		ush_message_set(message, "orders: no memory or no descriptor");
 		live_close(orders->live);
+		hints_close(orders->hints);
 		free(orders);
 		return -USH_ENOMEM;
 	}
@@ -497,6 +550,12 @@ int ush_orders_open(
 	return 0;
 }
 
+void orders_let_go(struct ush_orders *orders)
+{
+	if (orders->closed && orders->acts == 0)
+		free(orders);
+}
+
 void ush_orders_close(struct ush_orders *orders)
 {
 	orders->closing = true;
@@ -515,5 +574,7 @@ void ush_orders_close(struct ush_orders *orders)
 	book_out_free(&orders->replica);
 	orders_live_close(orders);
 	live_close(orders->live);
-	free(orders);
+	hints_close(orders->hints);
+	orders->closed = true;
+	orders_let_go(orders);
 }

@@ -58,6 +58,8 @@ extern const struct ush_db_step ush_orders_schema[];
  *   waitlist.left   reason ("asked", "limit", "over")
  *   waitlist.offered    seats, amount, total, deadline_us (the hold is made by this)
  *   event.loaded, event.changed   seats, digest
+ *   event.sold_out, event.available   seats, sold: every seat on sale is sold (as usherd's
+ *                   SOLD_OUT: none is free or in a hold); that is no longer so. In turns.
  *   event.status    status ("draft", "on_sale", "paused", "completed", "cancelled")
  *   `seats` is a list of [row, bit]. More kinds may come: pass over those you do not know.
  * Whoever acts on changes (tickets, mail, hooks) keeps the number it has done in a table of its

@@ -14,6 +14,10 @@
 #include "journal/follow.h"
 #include "orders/book.h"
 
+/* The first request id of a user and event: seconds since 2026, so that a database that was lost,
+ * or has forgotten ids that are long past, does not use them again. */
+#define STORE_EPOCH_S 1767225600ll
+
 /* Where the tables stand. */
 struct store_state {
 	struct ush_follow_position position;
@@ -60,6 +64,8 @@ int store_load(struct ush_db_conn *conn, struct book *book, struct ush_message *
 int store_terms_read(struct ush_db_conn *conn, struct store_terms **terms, uint32_t *count);
 /* What changed after a sequence: events, and rows. out: was empty. */
 int store_since(struct ush_db_conn *conn, uint64_t sequence, struct book_out *out);
+/* Gives back the use of the presale code that a hold was made with, if it is counted. */
+int store_code_back(struct ush_db_conn *conn, uint64_t hold);
 /* Nothing more was in the journal at this time. */
 int store_checked(struct ush_db_conn *conn, int64_t now_us);
 /* Removes what need not be kept: unsold holds that ended a day ago, changes of 400 days ago. */

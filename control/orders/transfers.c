@@ -300,14 +300,14 @@ static void accepted_done(void *context, int result)
 
 static void given(struct act *act, const struct ush_reply *reply, size_t bytes)
 {
-	struct transfer *t = (struct transfer *)(uintptr_t)act->number;
+	struct transfer *t = act->own;
 
 	(void)bytes;
 	if (reply->status != USH_STATUS_OK) {
-		free(t);
 		act_refuse(act, reply);
 		return;
 	}
+	act->own = NULL;
 	t->orders->jobs++;
 	ush_db_run(t->orders->core.db, USH_DB_WRITE, accepted_job, accepted_done, t);
 	act_answer_hold(act, 200, act->message.head.hold, reply);
@@ -334,7 +334,7 @@ static void accept_found(void *context, int result)
 		act->message.head.hold = t->order;
 		act->message.head.section = (uint16_t)t->version;
 		act->message.head.arg = t->to;
-		act->number = (uint64_t)(uintptr_t)t;
+		act->own = t;
 		act->done = given;
 		act_start(act);
 		return;

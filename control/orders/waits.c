@@ -93,15 +93,15 @@ static void keep_done(void *context, int result)
 
 static void joined(struct act *act, const struct ush_reply *reply, size_t bytes)
 {
-	struct entry *entry = (struct entry *)(uintptr_t)act->number;
+	struct entry *entry = act->own;
 
 	(void)bytes;
 	if (reply->status != USH_STATUS_OK && reply->status != USH_STATUS_ON_LIST) {
-		free(entry);
 		act_refuse(act, reply);
 		return;
 	}
 	entry->reply = *reply;
+	act->own = NULL;
 	act_free(act);
 	entry->orders->jobs++;
 	ush_db_run(entry->orders->core.db, USH_DB_WRITE, keep_job, keep_done, entry);
@@ -148,7 +148,7 @@ static void post_waitlist(struct ush_http_request *request, void *context)
 	if (tier != NULL)
 		act->message.head.arg |= (uint64_t)entry->tier << 16 | 1ull << 24;
 	snprintf(act->key, sizeof(act->key), "wait:%s", key != NULL ? key : "");
-	act->number = (uint64_t)(uintptr_t)entry;
+	act->own = entry;
 	act->done = joined;
 	act_start(act);
 }
@@ -195,29 +195,28 @@ static void forget_done(void *context, int result)
 
 static void looked(struct act *act, const struct ush_reply *reply, size_t bytes)
 {
-	struct entry *entry = (struct entry *)(uintptr_t)act->number;
+	struct entry *entry = act->own;
 	bool over =
 		reply->status == USH_STATUS_NOT_ON_LIST || reply->status == USH_STATUS_NOT_ON_SALE;
 
 	(void)bytes;
 	if (over || (entry->leave && reply->status == USH_STATUS_OK)) {
+		act->own = NULL;
 		act_free(act);
 		entry->orders->jobs++;
 		ush_db_run(entry->orders->core.db, USH_DB_WRITE, forget_job, forget_done, entry);
 		return;
 	}
-	if (reply->status == USH_STATUS_OK)
+	if (reply->status == USH_STATUS_OK) {
 		ush_http_answer_json(act->request, 200, entry_json(entry, reply));
-	else if (reply->status == USH_STATUS_ON_LIST)
+	} else if (reply->status == USH_STATUS_ON_LIST) {
 		ush_http_problem(act->request, 409, "on_waitlist",
 			json_pack("{so}", "hold", act_number_json(reply->hold)),
 			"there is an offer: drop the hold to decline it");
-	else {
-		free(entry);
+	} else {
 		act_refuse(act, reply);
 		return;
 	}
-	free(entry);
 	act_free(act);
 }
 
@@ -242,7 +241,7 @@ static void entry_found(void *context, int result)
 	act->message.head.request_id = 1;
 	if (entry->leave)
 		snprintf(act->key, sizeof(act->key), "leave:%s", entry->name);
-	act->number = (uint64_t)(uintptr_t)entry;
+	act->own = entry;
 	act->done = looked;
 	act_start(act);
 }

@@ -75,7 +75,7 @@ static void on_ended(void *context, int result, const struct ush_reply *reply, s
 		event = USH_PAY_OVER;
 	else if (is_sold(reply))
 		event = USH_PAY_ENDED;
-	task_hear(task, event);
+	task_hear(task, (int)event);
 }
 
 static void on_late(void *context, int result, const struct ush_reply *reply, size_t reply_bytes)
@@ -96,7 +96,7 @@ static void on_late(void *context, int result, const struct ush_reply *reply, si
 	} else if (reply->status == USH_STATUS_WRONG_STATE) {
 		event = USH_PAY_OTHER;
 	}
-	task_hear(task, event);
+	task_hear(task, (int)event);
 }
 
 void task_ask(struct task *task, uint8_t op, uint32_t version, uint64_t arg, bool with_legs,
@@ -188,7 +188,29 @@ static void on_intent(void *context, const struct ush_provider_answer *answer)
 			task->dirty = true;
 		}
 	}
-	task_hear(task, event);
+	task_hear(task, (int)event);
+}
+
+/* There is no refund of all of it. If a dispute of it is lost there need be none. */
+static int lost_job(struct ush_db_conn *conn, void *context)
+{
+	struct task *task = context;
+	char dispute[64];
+	int got = rows_lost(conn, task->pay.id, dispute);
+
+	task->lost = got > 0;
+	return got < 0 ? got : 0;
+}
+
+static void on_lost(void *context, int result)
+{
+	struct task *task = context;
+
+	if (result == -USH_ESTOPPED)
+		return;
+	task_hear(task, result != 0  ? USH_PAY_UNKNOWN
+			: task->lost ? USH_PAY_LOST
+				     : USH_PAY_REFUND_NONE);
 }
 
 static void on_pay_refund(void *context, const struct ush_provider_answer *answer)
@@ -198,9 +220,13 @@ static void on_pay_refund(void *context, const struct ush_provider_answer *answe
 
 	answered(task);
 	keep_error(task->pay.error, answer, &task->dirty);
+	if (answer->verdict == USH_PROVIDER_OK && answer->refund[0] == '\0') {
+		ush_db_run(task->driver->config.db, USH_DB_READ, lost_job, on_lost, task);
+		return;
+	}
 	if (answer->verdict == USH_PROVIDER_OK)
-		event = answer->refund[0] != '\0' ? USH_PAY_REFUND_OK : USH_PAY_REFUND_NONE;
-	task_hear(task, event);
+		event = USH_PAY_REFUND_OK;
+	task_hear(task, (int)event);
 }
 
 static void create(struct task *task)
@@ -225,6 +251,13 @@ void task_act_pay(struct task *task, enum ush_pay_action action)
 	char key[KEY_BYTES], reference[64];
 
 	task_point(task->driver, "pay", ush_pay_step_name(pay->step), "asking");
+	if (task->pay.order.amount + task->pay.order.fee == 0 &&
+		(action == USH_PAY_DO_CREATE || action == USH_PAY_DO_REFUND ||
+			action == USH_PAY_DO_LOOK_REFUND)) {
+		task_hear(
+			task, action == USH_PAY_DO_CREATE ? USH_PAY_FREE : (int)USH_PAY_REFUND_OK);
+		return;
+	}
 	/* One refund a payment: the reference of the return of all of it. */
 	snprintf(reference, sizeof(reference), "return-%" PRId64, task->pay.id);
 	switch (action) {
@@ -272,6 +305,44 @@ void task_act_pay(struct task *task, enum ush_pay_action action)
 
 /* ---- refunds ---- */
 
+static int owner_job(struct ush_db_conn *conn, void *context)
+{
+	struct task *task = context;
+
+	task->owner = task->driver->config.owner(conn, task->back.hold, &task->as_of_us);
+	return ush_db_error(conn, NULL);
+}
+
+static void on_owner(void *context, int result)
+{
+	struct task *task = context;
+
+	if (result == -USH_ESTOPPED)
+		return;
+	if (result == 0 && task->owner != 0 && task->owner != task->back.user) {
+		task->back.user = task->owner;
+		task->gone_us = 0;
+		task->dirty = true;
+		task_hear(task, USH_BACK_BUSY);
+	} else if (result != 0 || task->as_of_us <= task->gone_us) {
+		/* A transfer that usherd knew of may not be in the read model yet. */
+		task_hear(task, USH_BACK_BUSY);
+	} else {
+		task_hear(task, USH_BACK_GONE);
+	}
+}
+
+/* usherd has no such hold of this user. It may have been transferred. */
+static void gone(struct task *task)
+{
+	if (task->gone_us == 0)
+		task->gone_us = rows_now_us();
+	if (task->back.follows && task->driver->config.owner != NULL)
+		ush_db_run(task->driver->config.db, USH_DB_READ, owner_job, on_owner, task);
+	else
+		task_hear(task, USH_BACK_GONE);
+}
+
 static void on_seen(void *context, int result, const struct ush_reply *reply, size_t reply_bytes)
 {
 	struct task *task = context;
@@ -280,6 +351,8 @@ static void on_seen(void *context, int result, const struct ush_reply *reply, si
 	answered(task);
 	if (is_later(result, reply)) {
 		task_hear(task, USH_BACK_UNKNOWN);
+	} else if (reply->status == USH_STATUS_NO_HOLD) {
+		gone(task);
 	} else if (reply->status != USH_STATUS_OK || reply->state == USH_HOLD_STATE_HELD) {
 		task_hear(task, USH_BACK_GONE);
 	} else if (reply->state != USH_HOLD_STATE_SOLD) {
@@ -288,6 +361,7 @@ static void on_seen(void *context, int result, const struct ush_reply *reply, si
 		task->back.version = reply->hold_version;
 		task->back.amount = (int64_t)reply->amount;
 		task->back.asked = 0;
+		task->gone_us = 0;
 		task->dirty = true;
 		task_hear(task, USH_BACK_SEEN);
 	}
@@ -317,10 +391,13 @@ static void on_back_begun(
 					reply->state == USH_HOLD_STATE_SOLD
 				? USH_BACK_GONE
 				: USH_BACK_CHANGED;
+	} else if (reply->status == USH_STATUS_NO_HOLD) {
+		gone(task);
+		return;
 	} else {
 		event = USH_BACK_GONE;
 	}
-	task_hear(task, event);
+	task_hear(task, (int)event);
 }
 
 static void on_back_ended(
@@ -335,7 +412,7 @@ static void on_back_ended(
 		event = USH_BACK_UNKNOWN;
 	else if (reply->status == USH_STATUS_OK)
 		event = USH_BACK_ENDED;
-	task_hear(task, event);
+	task_hear(task, (int)event);
 }
 
 static void on_refund(void *context, const struct ush_provider_answer *answer)
@@ -356,7 +433,7 @@ static void on_refund(void *context, const struct ush_provider_answer *answer)
 	} else if (answer->verdict == USH_PROVIDER_REFUSED) {
 		event = USH_BACK_MONEY_NO;
 	}
-	task_hear(task, event);
+	task_hear(task, (int)event);
 }
 
 void task_act_back(struct task *task, enum ush_back_action action)
@@ -367,6 +444,13 @@ void task_act_back(struct task *task, enum ush_back_action action)
 
 	task_point(task->driver, "back", ush_back_step_name(row->back.step), "asking");
 	snprintf(reference, sizeof(reference), "refund-%" PRId64, row->id);
+	if ((action == USH_BACK_DO_REFUND || action == USH_BACK_DO_LOOK_REFUND) &&
+		(row->amount + row->fee == 0 ||
+			strncmp(row->refund, USH_BACK_DISPUTE, strlen(USH_BACK_DISPUTE)) == 0)) {
+		/* Free seats; or the provider took the money when the dispute was lost. */
+		task_hear(task, USH_BACK_MONEY_OK);
+		return;
+	}
 	switch (action) {
 	case USH_BACK_DO_LOOK:
 		task_ask(task, USH_OP_QUERY_HOLD, 0, 0, false, on_seen);

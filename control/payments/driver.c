@@ -144,7 +144,7 @@ static void go_on(struct task *task)
 	tell(task);
 	if (is_over(task)) {
 		struct ush_driver *driver = task->driver;
-		bool fill = task->is_back || driver->cancelled;
+		bool fill = task->is_back || driver->cancelled || task->lost;
 
 		task_free(task);
 		if (fill)
@@ -161,13 +161,38 @@ static void go_on(struct task *task)
 
 static_assert((int)USH_PAY_DO_PAUSE == (int)USH_BACK_DO_PAUSE, "one pause");
 
+/* A refund that was read before it was over, and begun after, is over; it is as it was kept. */
+static int save_back(struct ush_db_conn *conn, struct task *task)
+{
+	int saved = task->back.back.step == USH_BACK_BEGIN
+			    ? rows_back_begin(conn, &task->back, &task->second)
+			    : rows_back_save(conn, &task->back);
+
+	if (saved == 0) {
+		task->second = false;
+		saved = rows_back_get(conn, task->back.id, &task->back);
+	}
+	return saved == 1 ? 0 : -USH_EIO;
+}
+
 static int save_job(struct ush_db_conn *conn, void *context)
 {
-	const struct task *task = context;
+	struct task *task = context;
+	char dispute[64];
+	int lost;
 
+	task->second = false;
+	task->lost = false;
 	if (task->is_back)
-		return rows_back_save(conn, &task->back) < 0 ? -USH_EIO : 0;
-	return rows_pay_save(conn, &task->pay) < 0 ? -USH_EIO : 0;
+		return save_back(conn, task);
+	if (rows_pay_save(conn, &task->pay) < 0)
+		return -USH_EIO;
+	if (task->pay.pay.step != USH_PAY_SOLD)
+		return 0;
+	/* A dispute that was lost before this had no seats to release. */
+	lost = rows_lost(conn, task->pay.id, dispute);
+	task->lost = lost > 0;
+	return lost > 0 ? rows_lost_dispute(conn, task->driver, dispute, task->pay.id) : lost;
 }
 
 static void on_saved(void *context, int result)
@@ -182,6 +207,12 @@ static void on_saved(void *context, int result)
 
 		evtimer_add(task->timer, &delay);
 		return;
+	}
+	if (task->second) {
+		/* One refund of a payment at a time: usherd would take two of the same seats for
+		 * one. */
+		task->back.back.step = USH_BACK_LOOK;
+		task->action = USH_BACK_DO_PAUSE;
 	}
 	task_point(task->driver, kind_of(task), step_of(task), "saved");
 	task->dirty = false;
@@ -220,7 +251,8 @@ void task_hear(struct task *task, int event)
 	if (!task->is_back && is_over(task))
 		task->pay.secret[0] = '\0';
 	task->busy = true;
-	if (task->action != USH_PAY_DO_PAUSE)
+	/* Asked again after a pause, it is still the same that is asked. */
+	if (task->is_back ? back.step != task->back.back.step : pay.step != task->pay.pay.step)
 		task->tries = 0;
 	if (task->dirty)
 		save(task);
@@ -231,9 +263,8 @@ void task_hear(struct task *task, int event)
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct task *task = context;
-	enum ush_pay_event event = USH_PAY_RESUME;
+	int event = USH_PAY_RESUME;
 	bool payer = task->pay.pay.step == USH_PAY_CREATE || task->pay.pay.step == USH_PAY_WAIT;
-	uint32_t tries = task->tries;
 
 	(void)fd;
 	(void)what;
@@ -243,7 +274,6 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	}
 	if (task->is_back) {
 		task_hear(task, USH_BACK_RESUME);
-		task->tries = tries;
 		return;
 	}
 	if (payer && rows_now_us() >= task->pay.pay_by_us)
@@ -386,6 +416,7 @@ uint32_t ush_driver_busy(const struct ush_driver *driver)
 struct begin {
 	struct ush_driver *driver;
 	struct ush_pay_row row;
+	uint64_t asker;
 	ush_driver_pay_done *done;
 	void *context;
 	bool found;
@@ -395,10 +426,13 @@ static int begin_job(struct ush_db_conn *conn, void *context)
 {
 	struct begin *begin = context;
 	int64_t id = 0, others = 0;
-	int got = ush_db_get(conn,
-		"SELECT id FROM payments_attempts WHERE hold = ? AND version = ?", "ii",
-		(int64_t)begin->row.order.hold, (int64_t)begin->row.order.version, "i", &id);
+	int got = rows_asked(conn, begin->asker, &id);
 
+	if (got == 0)
+		got = ush_db_get(conn,
+			"SELECT id FROM payments_attempts WHERE hold = ? AND version = ?", "ii",
+			(int64_t)begin->row.order.hold, (int64_t)begin->row.order.version, "i",
+			&id);
 	begin->found = got == 1;
 	if (got == 1)
 		return rows_pay_get(conn, id, &begin->row) == 1 ? 0 : -USH_EIO;
@@ -409,7 +443,9 @@ static int begin_job(struct ush_db_conn *conn, void *context)
 		return -USH_EIO;
 	if (others > 0)
 		return -USH_EBUSY;
-	return rows_pay_insert(conn, &begin->row) == 1 ? 0 : -USH_EIO;
+	if (rows_pay_insert(conn, &begin->row) != 1)
+		return -USH_EIO;
+	return rows_asks(conn, begin->asker, begin->row.id);
 }
 
 static void on_begin(void *context, int result)
@@ -439,7 +475,7 @@ static void on_begin(void *context, int result)
 	free(begin);
 }
 
-void ush_driver_begin(struct ush_driver *driver, const struct ush_pay_order *order,
+void ush_driver_begin(struct ush_driver *driver, const struct ush_pay_order *order, uint64_t asker,
 	ush_driver_pay_done *done, void *context)
 {
 	struct begin *begin = calloc(1, sizeof(*begin));
@@ -450,6 +486,7 @@ void ush_driver_begin(struct ush_driver *driver, const struct ush_pay_order *ord
 	begin->context = context;
 	begin->row.id = rows_new_id();
 	begin->row.order = *order;
+	begin->asker = asker;
 	begin->row.pay.step = USH_PAY_BEGIN;
 	begin->row.created_us = rows_now_us();
 	ush_db_run(driver->config.db, USH_DB_WRITE, begin_job, on_begin, begin);
@@ -501,6 +538,7 @@ struct hook {
 	void (*done)(void *context, int result);
 	void *context;
 	int64_t payment;
+	bool lost; /* a dispute */
 };
 
 static void keep_dispute(struct ush_db_conn *conn, const struct hook *hook)
@@ -521,9 +559,10 @@ static void keep_dispute(struct ush_db_conn *conn, const struct hook *hook)
 static int hook_job(struct ush_db_conn *conn, void *context)
 {
 	struct hook *hook = context;
-	int64_t seen = 0, now_us = rows_now_us();
+	int64_t seen = 0, lost = 0, now_us = rows_now_us();
 
 	hook->payment = 0;
+	hook->lost = false;
 	if (ush_db_get(conn, "SELECT COUNT(*) FROM payments_webhooks WHERE id = ?", "t",
 		    hook->webhook.id, "i", &seen) != 1)
 		return -USH_EIO;
@@ -537,8 +576,17 @@ static int hook_job(struct ush_db_conn *conn, void *context)
 		"tti", hook->webhook.id, hook->webhook.type, now_us);
 	ush_db_exec(conn, "DELETE FROM payments_webhooks WHERE received_us < ?", "i",
 		now_us - (int64_t)30 * 86400 * 1000000);
-	if (hook->webhook.dispute[0] != '\0')
-		keep_dispute(conn, hook);
+	if (hook->webhook.dispute[0] == '\0')
+		return ush_db_error(conn, NULL);
+	keep_dispute(conn, hook);
+	/* By what is kept: one that was won stays won, whatever comes later. */
+	if (ush_db_get(conn,
+		    "SELECT COUNT(*) FROM payments_disputes WHERE id = ? AND status = 'lost'", "t",
+		    hook->webhook.dispute, "i", &lost) != 1)
+		return -USH_EIO;
+	hook->lost = lost > 0 && hook->payment != 0;
+	if (hook->lost)
+		return rows_lost_dispute(conn, hook->driver, hook->webhook.dispute, hook->payment);
 	return ush_db_error(conn, NULL);
 }
 
@@ -553,6 +601,8 @@ static void on_hook(void *context, int result)
 		task->hint = true;
 		wake(task);
 	}
+	if (result == 0 && hook->lost)
+		task_fill(hook->driver);
 	hook->done(hook->context, result);
 	free(hook);
 }

@@ -28,8 +28,9 @@ struct ush_driver_config {
 	uint32_t poll_ms;     /* an intent whose payer is busy is looked at so often */
 	uint32_t back_off_ms; /* the first pause after an unknown outcome; doubled up to 64 times */
 	uint32_t refunds_max; /* under way at once */
-	/* Within a job: whose a hold is now, after transfers; 0: not known. NULL: the payer's. */
-	uint64_t (*owner)(struct ush_db_conn *conn, uint64_t hold);
+	/* Within a job: whose a hold is, after transfers; 0: not known. out: *as_of_us: every
+	 * transfer up to then is in it. NULL: the payer's. */
+	uint64_t (*owner)(struct ush_db_conn *conn, uint64_t hold, int64_t *as_of_us);
 	/* For tests: "NAME" or "NAME:N": stops itself (SIGSTOP) there, the Nth time. NULL: off. */
 	const char *stop_at;
 };
@@ -38,7 +39,7 @@ struct ush_driver_config {
 struct ush_pay_order {
 	uint64_t hold, user;
 	uint32_t event, version; /* of the hold that was priced */
-	int64_t amount;          /* minor units, what usherd says; not 0 */
+	int64_t amount;          /* minor units, what usherd says; 0: free seats */
 	int64_t fee;             /* on top of it, for the payer; not negative */
 	char currency[4];        /* lower case */
 	struct ush_leg legs[USH_LEG_COUNT_MAX];
@@ -64,6 +65,7 @@ struct ush_back_row {
 	int64_t amount, fee, created_us; /* both go back */
 	struct ush_leg legs[USH_LEG_COUNT_MAX];
 	uint32_t leg_count; /* 0: all */
+	bool follows;       /* of whom the order is, not of `user` and nobody else */
 	struct ush_back back;
 	char intent[64], refund[64], error[64];
 };
@@ -83,9 +85,9 @@ void ush_driver_abandon(struct ush_driver *driver);
 typedef void ush_driver_pay_done(void *context, int result, const struct ush_pay_row *row);
 typedef void ush_driver_back_done(void *context, int result, const struct ush_back_row *row);
 
-/* Begins a payment; the same hold and version again: the same payment. Calls back once the payer
- * can pay, or it is over. */
-void ush_driver_begin(struct ush_driver *driver, const struct ush_pay_order *order,
+/* Begins a payment; the same hold and version again, or the same asker (see ush_driver_refund): the
+ * same payment. Calls back once the payer can pay, or it is over. */
+void ush_driver_begin(struct ush_driver *driver, const struct ush_pay_order *order, uint64_t asker,
 	ush_driver_pay_done *done, void *context);
 void ush_driver_find(
 	struct ush_driver *driver, int64_t id, ush_driver_pay_done *done, void *context);
@@ -96,11 +98,14 @@ void ush_driver_webhook(struct ush_driver *driver, const struct ush_webhook *web
 	void (*done)(void *context, int result), void *context);
 
 /* Refunds seats of a sold hold, or all of it (leg_count 0). key: the same again is the same refund;
- * up to 60 bytes. user: the owner of the hold now. fee: what goes back of it with some of the seats
- * (of all of them: what is left of it). Calls back when it is over. done may be NULL. */
-void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t hold, uint64_t user,
-	const struct ush_leg *legs, uint32_t leg_count, int64_t fee, ush_driver_back_done *done,
-	void *context);
+ * up to 60 bytes. asker: a number of the request that asks, the same when it is repeated, whatever
+ * became of the hold meanwhile; kept for 30 days; 0: none. user: the owner of the hold now;
+ * follows: if it is transferred before usherd hears of the refund, its new owner's seats are given
+ * back; otherwise the refund fails. fee: what goes back of it with some of the seats (of all of
+ * them: what is left of it). Calls back when it is over. done may be NULL. */
+void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t asker, uint64_t hold,
+	uint64_t user, bool follows, const struct ush_leg *legs, uint32_t leg_count, int64_t fee,
+	ush_driver_back_done *done, void *context);
 /* Refunds everything that is sold of an event, whole; goes on after a restart. Calls back (row
  * NULL) when that is kept, not when it is over. */
 void ush_driver_refund_event(

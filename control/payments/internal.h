@@ -24,6 +24,8 @@ struct ush_payments {
 };
 
 extern const struct ush_http_route payments_routes[];
+/* What is kept about a person: tells people/. */
+void payments_keep_open(void);
 /* ret: true if there is a provider; otherwise it has answered 503. */
 bool payments_ready(struct ush_payments *payments, struct ush_http_request *request);
 

@@ -75,7 +75,7 @@ static size_t separator(const uint8_t *at, size_t bytes)
 	return 0;
 }
 
-bool ush_pan_found(const void *text, size_t bytes)
+bool ush_pan_found(const void *text, size_t bytes, uint32_t digits_max)
 {
 	const uint8_t *at = text, *end = at + bytes;
 	bool after_letter = false;
@@ -101,8 +101,8 @@ bool ush_pan_found(const void *text, size_t bytes)
 				break;
 			}
 		}
-		if (count >= DIGITS_MIN && count <= DIGITS_MAX && !after_letter &&
-			!(at < end && is_letter(*at)) && is_pan(digits, count))
+		if (count >= DIGITS_MIN && count <= DIGITS_MAX && count <= digits_max &&
+			!after_letter && !(at < end && is_letter(*at)) && is_pan(digits, count))
 			return true;
 		after_letter = false;
 	}

@@ -11,9 +11,13 @@
 
 #include "base/base.h"
 
-/* ret: true if there are 13 to 19 digits that begin as an issuer's numbers do, have the length that
- * goes with it, and pass Luhn's check; single spaces, dashes, dots and "%20" or "+" may part them.
- * Letters or digits next to them mean something else. cost: O(bytes). */
-bool ush_pan_found(const void *text, size_t bytes);
+/* The longest number there is; the longest that is usual. A hold's number is seldom so short. */
+#define USH_PAN_DIGITS 19u
+#define USH_PAN_DIGITS_USUAL 16u
+
+/* ret: true if there are 13 to digits_max digits that begin as an issuer's numbers do, have the
+ * length that goes with it, and pass Luhn's check; single spaces, dashes, dots and "%20" or "+" may
+ * part them. Letters or digits next to them mean something else. cost: O(bytes). */
+bool ush_pan_found(const void *text, size_t bytes, uint32_t digits_max);
 
 #endif /* USH_PAYMENTS_PAN_H */

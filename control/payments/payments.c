@@ -35,6 +35,51 @@ static int read_number(const struct ush_core *core, const char *key, uint32_t le
 	return 0;
 }
 
+/* The strings of what was parsed: digits can be written as escapes. */
+static bool is_card_in(const json_t *value)
+{
+	const char *name;
+	const json_t *one;
+	size_t i;
+
+	if (json_is_string(value))
+		return ush_pan_found(
+			json_string_value(value), json_string_length(value), USH_PAN_DIGITS);
+	json_array_foreach(value, i, one)
+	{
+		if (is_card_in(one))
+			return true;
+	}
+	json_object_foreach((json_t *)(uintptr_t)value, name, one)
+	{
+		if (ush_pan_found(name, strlen(name), USH_PAN_DIGITS) || is_card_in(one))
+			return true;
+	}
+	return false;
+}
+
+/* Of UUIDs of chance one in 64,000 has digits in a row that could be a card's. */
+static bool is_uuid(const char *key)
+{
+	return strlen(key) == 36 && strspn(key, "0123456789abcdefABCDEF-") == 36 && key[8] == '-' &&
+	       key[13] == '-' && key[18] == '-' && key[23] == '-';
+}
+
+/* Numbers of holds and payments of ours are in these, too: they are longer, or made so that they
+ * are no card's. */
+static bool is_card_beside_body(const struct ush_http_request *request)
+{
+	const char *key = ush_http_header(request, "Idempotency-Key"), *name, *value;
+
+	if (key != NULL && !is_uuid(key) && ush_pan_found(key, strlen(key), USH_PAN_DIGITS_USUAL))
+		return true;
+	for (uint32_t i = 0; (value = ush_http_query_at(request, i, &name)) != NULL; i++)
+		if (ush_pan_found(value, strlen(value), USH_PAN_DIGITS_USUAL) ||
+			ush_pan_found(name, strlen(name), USH_PAN_DIGITS_USUAL))
+			return true;
+	return false;
+}
+
 /* Before any handler, and before the log: what a card number was in is not looked at further. */
 static bool refuse_cards(struct ush_http_request *request, void *context)
 {
@@ -45,7 +90,10 @@ static bool refuse_cards(struct ush_http_request *request, void *context)
 	/* The provider's own webhooks have numbers of many kinds, and never a card's. */
 	if (strcmp(ush_http_path(request), "/v1/provider/webhooks") == 0)
 		return true;
-	if (!ush_pan_found(body, body != NULL ? bytes : 0))
+	if (!ush_pan_found(body, body != NULL ? bytes : 0, USH_PAN_DIGITS) &&
+		!(body != NULL && memchr(body, '\\', bytes) != NULL &&
+			is_card_in(ush_http_json(request))) &&
+		!is_card_beside_body(request))
 		return true;
 	ush_core_log(USH_CORE_WARN, "payments", "a card number was refused", "request",
 		ush_http_id(request), NULL);
@@ -63,10 +111,14 @@ bool payments_ready(struct ush_payments *payments, struct ush_http_request *requ
 	return false;
 }
 
-static uint64_t owner_of(struct ush_db_conn *conn, uint64_t hold)
+static uint64_t owner_of(struct ush_db_conn *conn, uint64_t hold, int64_t *as_of_us)
 {
 	struct ush_orders_hold found;
 
+	*as_of_us = 0;
+	if (ush_db_get(conn, "SELECT checked_us FROM orders_state WHERE id = 1", "", "i",
+		    as_of_us) < 0)
+		return 0;
 	return ush_orders_find(conn, hold, &found) == 1 ? found.user : 0;
 }
 
@@ -144,6 +196,7 @@ int ush_payments_open(
 		ush_payments_close(payments);
 		return ret;
 	}
+	payments_keep_open();
 	ush_http_filter_add(core->http, refuse_cards, payments);
 	ush_http_routes_add(core->http, payments_routes, payments);
 	*out = payments;
@@ -168,5 +221,6 @@ void ush_payments_close(struct ush_payments *payments)
 	forget(payments->secret_key);
 	forget(payments->webhook_secret);
 	forget(payments->previous_secret);
-	free(payments);
+	/* Jobs of requests come back while the database closes, after this: the memory stays for
+	 * them, as the driver's does. */
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The provider's lists are read to their end, page by page; then one job reads our tables in one
- * snapshot and compares. What is under way is counted and not judged.
+ * snapshot and compares: payments with the provider's books, and payments with the orders and their
+ * seats, which the read model has from usherd's journal. What is under way is counted and not
+ * judged.
  *
  * Failure modes: a page that does not come ends it without a report. What moves between the lists
  * and the snapshot is a payment under way, or a refund under way: neither is judged.
@@ -16,6 +18,8 @@
 
 #define INTENTS_MAX 1000000u /* guess: about 200 MB while it compares */
 #define FINDINGS_MAX 1000u
+/* A return that was refused so often, and is not disputed, will not be done by asking; guess. */
+#define RETURNS_MAX 5
 
 struct reconcile {
 	struct ush_db *db;
@@ -100,7 +104,7 @@ static void judge(struct reconcile *reconcile, struct ush_db_rows *rows, struct 
 	int64_t given_back = ush_db_int(rows, 5);
 	int64_t captured = step == USH_PAY_FAILED ? 0 : charge;
 
-	if (step == USH_PAY_RETURNED)
+	if (step == USH_PAY_RETURNED && ush_db_int(rows, 7) != USH_PAY_REASON_DISPUTED)
 		given_back = charge;
 	sums->captured += captured;
 	sums->refunded += given_back;
@@ -135,15 +139,92 @@ static void judge_strangers(struct reconcile *reconcile)
 	}
 }
 
+/* ---- payments against orders and their seats ---- */
+
+/* Of a payment by which an order came to be: its order's hold. */
+#define ORDER_OF "CASE WHEN a.late <> 0 THEN a.sold_hold ELSE a.hold END"
+
+/* What an order's seats say of a payment: `gone` in prices of seats, as given back here and there.
+ */
+static void judge_order(struct reconcile *reconcile, struct ush_db_rows *rows)
+{
+	const char *intent = ush_db_text(rows, 1);
+	int64_t payment = ush_db_int(rows, 0), hold = ush_db_int(rows, 2);
+	int64_t charge = ush_db_int(rows, 3), gone = ush_db_int(rows, 4);
+
+	if (ush_db_int(rows, 5) == 0)
+		find(reconcile, "seats_not_sold", payment, intent, hold, charge, 0);
+	else if (ush_db_int(rows, 6) != gone)
+		find(reconcile, "seats_refunds_differ", payment, intent, hold, gone,
+			ush_db_int(rows, 6));
+}
+
+/*
+ * The read model knows the seats as they were at orders_state.checked_us: what changed later, and
+ * what is being given back, is not judged. in/out: *sold: orders compared; *elsewhere: orders that
+ * no payment has to do with (sold by CONFIRM of a box office).
+ */
+static void compare_orders(
+	struct reconcile *reconcile, struct ush_db_conn *conn, int64_t *sold, int64_t *elsewhere)
+{
+	int64_t checked_us = 0;
+	struct ush_db_rows *rows;
+
+	if (ush_db_get(conn, "SELECT checked_us FROM orders_state WHERE id = 1", "", "i",
+		    &checked_us) != 1)
+		return;
+	rows = ush_db_query(conn,
+		"SELECT a.id, a.intent, " ORDER_OF ", a.amount + a.fee,"
+		" (SELECT CAST(COALESCE(SUM(r.amount), 0) AS BIGINT) FROM payments_refunds r"
+		"  WHERE r.payment = a.id AND r.step = 7),"
+		" (SELECT COUNT(*) FROM orders_holds h WHERE h.hold = " ORDER_OF
+		"  AND h.sold_us <> 0),"
+		" (SELECT CAST(COALESCE(SUM(i.price), 0) AS BIGINT) FROM orders_items i"
+		"  WHERE i.hold = " ORDER_OF " AND i.state = 2)"
+		" FROM payments_attempts a WHERE a.step = 10 AND a.changed_us < ?"
+		" AND NOT EXISTS (SELECT 1 FROM payments_refunds r WHERE r.payment = a.id"
+		"  AND (r.step < 7 OR r.changed_us >= ?))"
+		" AND NOT EXISTS (SELECT 1 FROM orders_items i WHERE i.hold = " ORDER_OF
+		"  AND i.state = 1)"
+		/* The id came back, and is a later hold's. */
+		" AND NOT EXISTS (SELECT 1 FROM orders_holds m WHERE m.hold = " ORDER_OF
+		"  AND m.made_us > a.changed_us)",
+		"ii", checked_us, checked_us);
+	while (ush_db_next(rows)) {
+		++*sold;
+		judge_order(reconcile, rows);
+	}
+	rows = ush_db_query(conn,
+		"SELECT h.hold, h.total,"
+		" (SELECT COUNT(*) FROM payments_attempts a WHERE a.hold IN (h.hold, h.late_for))"
+		" FROM orders_holds h WHERE h.sold_us <> 0 AND h.total > 0"
+		" AND NOT EXISTS (SELECT 1 FROM payments_attempts a"
+		"  WHERE a.hold IN (h.hold, h.late_for) AND (a.step <= 10))",
+		"");
+	while (ush_db_next(rows)) {
+		if (ush_db_int(rows, 2) == 0)
+			++*elsewhere;
+		else
+			find(reconcile, "sold_without_payment", 0, "", ush_db_int(rows, 0),
+				ush_db_int(rows, 1), 0);
+	}
+}
+
+/* ---- the report ---- */
+
 static int compare_job(struct ush_db_conn *conn, void *context)
 {
 	struct reconcile *reconcile = context;
 	struct sums sums = {0};
+	int64_t orders = 0, elsewhere = 0;
 	struct ush_db_rows *rows = ush_db_query(conn,
 		"SELECT a.id, a.intent, a.hold, a.step, a.amount + a.fee,"
 		" (SELECT CAST(COALESCE(SUM(r.amount + r.fee), 0) AS BIGINT) FROM payments_refunds r"
-		"  WHERE r.payment = a.id AND r.step = 7),"
-		" (SELECT COUNT(*) FROM payments_refunds r WHERE r.payment = a.id AND r.step < 7)"
+		"  WHERE r.payment = a.id AND r.step = 7 AND r.refund NOT LIKE '" USH_BACK_DISPUTE
+		"%'),"
+		" (SELECT COUNT(*) FROM payments_refunds r WHERE r.payment = a.id AND r.step < 7),"
+		" a.reason, a.n_refund, (SELECT COUNT(*) FROM payments_disputes d"
+		"  WHERE d.payment = a.id AND d.status NOT IN ('won', 'lost'))"
 		" FROM payments_attempts a",
 		"");
 
@@ -157,13 +238,20 @@ static int compare_job(struct ush_db_conn *conn, void *context)
 			sums.under_way++;
 			if (intent != NULL)
 				json_object_set_new(intent, "seen", json_true());
+			if (ush_db_int(rows, 3) == USH_PAY_RETURN &&
+				ush_db_int(rows, 8) >= RETURNS_MAX && ush_db_int(rows, 9) == 0)
+				find(reconcile, "return_refused", ush_db_int(rows, 0),
+					ush_db_text(rows, 1), ush_db_int(rows, 2),
+					ush_db_int(rows, 4), 0);
 		} else {
 			judge(reconcile, rows, &sums);
 		}
 	}
 	judge_strangers(reconcile);
-	reconcile->report = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "sound",
-		json_array_size(reconcile->findings) == 0, "intents",
+	compare_orders(reconcile, conn, &orders, &elsewhere);
+	reconcile->report = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "sound",
+		json_array_size(reconcile->findings) == 0, "orders", (json_int_t)orders,
+		"sold_elsewhere", (json_int_t)elsewhere, "intents",
 		(json_int_t)json_object_size(reconcile->intents), "payments",
 		(json_int_t)sums.payments, "under_way", (json_int_t)sums.under_way, "captured",
 		(json_int_t)sums.captured, "refunded", (json_int_t)sums.refunded, "findings",

@@ -14,8 +14,8 @@
 #include "db/db.h"
 #include "payments/provider.h"
 
-/* report: {sound, intents, payments, under_way, captured, refunded, findings: [{kind, payment,
- * intent, hold, ours, theirs}]}; the callee's. NULL: result says why. */
+/* report: {sound, orders, sold_elsewhere, intents, payments, under_way, captured, refunded,
+ * findings: [{kind, payment, intent, hold, ours, theirs}]}; the callee's. NULL: result says why. */
 typedef void ush_reconciled(void *context, int result, json_t *report);
 
 void ush_reconcile(

@@ -11,6 +11,7 @@
 
 #include <event2/event.h>
 
+#include "payments/internal.h"
 #include "payments/task.h"
 
 #define FETCH_MAX 64
@@ -23,6 +24,7 @@ struct ask {
 	ush_driver_back_done *done;
 	void *context;
 	uint32_t event;
+	uint64_t asker;
 };
 
 /* The payment that a hold was sold by. */
@@ -52,13 +54,15 @@ static int insert(struct ush_db_conn *conn, struct ush_back_row *row, const char
 	return rows_back_insert(conn, row, key) == 1 ? 0 : -USH_EIO;
 }
 
-static int refund_job(struct ush_db_conn *conn, void *context)
+/* What the same request began before, or a refund of the same key, or a new one. */
+static int find_or_insert(struct ush_db_conn *conn, struct ask *ask)
 {
-	struct ask *ask = context;
 	int64_t id = 0;
-	int got = ush_db_get(
-		conn, "SELECT id FROM payments_refunds WHERE key = ?", "t", ask->key, "i", &id);
+	int got = rows_asked(conn, ask->asker, &id);
 
+	if (got == 0)
+		got = ush_db_get(conn, "SELECT id FROM payments_refunds WHERE key = ?", "t",
+			ask->key, "i", &id);
 	if (got == 1)
 		return rows_back_get(conn, id, &ask->row) == 1 ? 0 : -USH_EIO;
 	if (got < 0)
@@ -67,6 +71,14 @@ static int refund_job(struct ush_db_conn *conn, void *context)
 	if (got != 1)
 		return got < 0 ? -USH_EIO : -USH_ENOENT;
 	return insert(conn, &ask->row, ask->key);
+}
+
+static int refund_job(struct ush_db_conn *conn, void *context)
+{
+	struct ask *ask = context;
+	int result = find_or_insert(conn, ask);
+
+	return result != 0 ? result : rows_asks(conn, ask->asker, ask->row.id);
 }
 
 /* by: when its row is durable. */
@@ -102,9 +114,9 @@ static void on_refund(void *context, int result)
 	free(ask);
 }
 
-void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t hold, uint64_t user,
-	const struct ush_leg *legs, uint32_t leg_count, int64_t fee, ush_driver_back_done *done,
-	void *context)
+void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t asker, uint64_t hold,
+	uint64_t user, bool follows, const struct ush_leg *legs, uint32_t leg_count, int64_t fee,
+	ush_driver_back_done *done, void *context)
 {
 	struct ask *ask = calloc(1, sizeof(*ask));
 
@@ -112,11 +124,13 @@ void ush_driver_refund(struct ush_driver *driver, const char *key, uint64_t hold
 	USH_ASSERT(leg_count <= USH_LEG_COUNT_MAX);
 	ask->driver = driver;
 	snprintf(ask->key, sizeof(ask->key), "%s", key);
+	ask->asker = asker;
 	ask->done = done;
 	ask->context = context;
 	ask->row.id = rows_new_id();
 	ask->row.hold = hold;
 	ask->row.user = user;
+	ask->row.follows = follows;
 	if (leg_count > 0)
 		memcpy(ask->row.legs, legs, leg_count * sizeof(legs[0]));
 	ask->row.leg_count = leg_count;
@@ -153,6 +167,59 @@ static int fetch_waiting(struct ush_db_conn *conn, struct fill *fill)
 	return 0;
 }
 
+/* A refund of all that a payment bought. */
+static int whole_of(struct ush_db_conn *conn, const struct ush_driver *driver, int64_t payment,
+	struct ush_back_row *row)
+{
+	struct ush_pay_row pay;
+	int64_t as_of_us;
+
+	if (rows_pay_get(conn, payment, &pay) != 1)
+		return -USH_EIO;
+	memset(row, 0, sizeof(*row));
+	row->id = rows_new_id();
+	row->payment = payment;
+	row->hold = pay.pay.late ? pay.sold_hold : pay.order.hold;
+	row->follows = true;
+	if (driver->config.owner != NULL)
+		row->user = driver->config.owner(conn, row->hold, &as_of_us);
+	if (row->user == 0)
+		row->user = pay.order.user;
+	row->back.step = USH_BACK_LOOK;
+	row->created_us = rows_now_us();
+	return 0;
+}
+
+int rows_lost_dispute(struct ush_db_conn *conn, const struct ush_driver *driver,
+	const char *dispute, int64_t payment)
+{
+	struct ush_back_row row;
+	char key[KEY_BYTES], refund[sizeof(row.refund)];
+	int64_t release = 0, id = 0;
+	int got = ush_db_get(conn,
+		"SELECT p.release FROM payments_attempts a JOIN payments_policies p ON"
+		" p.event = a.event WHERE a.id = ? AND a.step = 10",
+		"i", payment, "i", &release);
+
+	if (got <= 0 || release == 0)
+		return got < 0 ? -USH_EIO : 0;
+	snprintf(key, sizeof(key), "dispute-%.50s", dispute);
+	got = ush_db_get(conn, "SELECT id FROM payments_refunds WHERE key = ?", "t", key, "i", &id);
+	if (got != 0)
+		return got < 0 ? -USH_EIO : 0;
+	got = whole_of(conn, driver, payment, &row);
+	if (got == 0)
+		got = insert(conn, &row, key);
+	if (got != 0)
+		return got;
+	/* By this it is known that the money is gone already. */
+	snprintf(refund, sizeof(refund), USH_BACK_DISPUTE "%.50s", dispute);
+	return ush_db_exec(conn, "UPDATE payments_refunds SET refund = ? WHERE id = ?", "ti",
+		       refund, row.id) == 1
+		       ? 0
+		       : -USH_EIO;
+}
+
 /* What is sold of cancelled events becomes refunds, as far as there is room. */
 static int fetch_cancelled(struct ush_db_conn *conn, struct fill *fill)
 {
@@ -160,7 +227,8 @@ static int fetch_cancelled(struct ush_db_conn *conn, struct fill *fill)
 	struct ush_db_rows *rows = ush_db_query(conn,
 		"SELECT a.id FROM payments_cancelled c JOIN payments_attempts a ON a.event = c.event"
 		" AND a.step = 10 WHERE NOT EXISTS(SELECT 1 FROM payments_refunds r WHERE"
-		" r.payment = a.id AND (r.legs = '' OR r.step < 7)) LIMIT ?",
+		" r.payment = a.id AND (r.step < 7 OR (r.legs = '' AND (r.step = 7 OR r.key ="
+		" 'cancelled-' || a.id)))) LIMIT ?",
 		"i", (int64_t)(fill->room - fill->count));
 	uint32_t count = 0;
 
@@ -169,25 +237,12 @@ static int fetch_cancelled(struct ush_db_conn *conn, struct fill *fill)
 	ush_db_end(rows);
 	for (uint32_t i = 0; i < count; i++) {
 		struct ush_back_row *row = &fill->rows[fill->count];
-		struct ush_pay_row pay;
 		char key[KEY_BYTES];
-		int result;
+		int result = whole_of(conn, fill->driver, ids[i], row);
 
-		if (rows_pay_get(conn, ids[i], &pay) != 1)
-			return -USH_EIO;
-		memset(row, 0, sizeof(*row));
-		row->id = rows_new_id();
-		row->payment = ids[i];
-		row->hold = pay.pay.late ? pay.sold_hold : pay.order.hold;
-		row->user = fill->driver->config.owner != NULL
-				    ? fill->driver->config.owner(conn, row->hold)
-				    : pay.order.user;
-		if (row->user == 0)
-			row->user = pay.order.user;
-		row->back.step = USH_BACK_LOOK;
-		row->created_us = rows_now_us();
 		snprintf(key, sizeof(key), "cancelled-%" PRId64, ids[i]);
-		result = insert(conn, row, key);
+		if (result == 0)
+			result = insert(conn, row, key);
 		if (result != 0)
 			return result;
 		fill->count++;

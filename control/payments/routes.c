@@ -12,6 +12,7 @@
 #include "orders/orders.h"
 #include "payments/internal.h"
 #include "payments/reconcile.h"
+#include "payments/task.h"
 #include "people/people.h"
 
 #define BUYERS (1u << USH_ROLE_BUYER | 1u << USH_ROLE_SERVICE)
@@ -24,7 +25,9 @@ struct asked {
 	struct ush_http_request *request;
 	struct ush_orders_hold hold;
 	uint64_t number, user;
-	int64_t version; /* that the client named; -1: none */
+	uint64_t asker;     /* ush_http_key_number */
+	int64_t version;    /* that the client named; -1: none */
+	struct ush_who who; /* of an operator: for the audit log */
 	bool is_operator;
 	bool is_refund;
 	struct ush_orders_leg seats[USH_LEG_COUNT_MAX];
@@ -128,18 +131,61 @@ static int may_refund(struct ush_db_conn *conn, const struct asked *asked)
 static int hold_job(struct ush_db_conn *conn, void *context)
 {
 	struct asked *asked = context;
+	int64_t begun = 0;
 	int got = ush_orders_find(conn, asked->number, &asked->hold);
 
 	if (got < 0)
 		return -USH_EIO;
 	if (got == 0 || (asked->hold.user != asked->user && !asked->is_operator))
 		return -USH_ENOENT;
+	/* Asked again, perhaps by a buyer whose first answer was lost: what it began goes on,
+	 * though its seats may be gone from the order by now. */
+	if (asked->is_refund && rows_asked(conn, asked->asker, &begun) == 1)
+		return 0;
 	got = may_refund(conn, asked);
 	if (got != 0 || asked->seat_legs == 0)
 		return got;
 	got = ush_orders_price(
 		conn, asked->number, asked->seats, asked->seat_legs, &asked->price, &asked->fee);
 	return got == 0 || got == -USH_ENOENT ? got : -USH_EIO;
+}
+
+static void audit(struct ush_db_conn *conn, const struct asked *asked, const char *action,
+	const char *kind, const char *text)
+{
+	char object[40];
+
+	snprintf(object, sizeof(object), "%s %" PRIu64, kind, asked->number);
+	ush_people_audit(conn, &asked->who, action, object, text);
+}
+
+/* What an operator asks for is in the audit log before it is begun. */
+static int audited_refund_job(struct ush_db_conn *conn, void *context)
+{
+	struct asked *asked = context;
+	int64_t begun = 0;
+	int result;
+
+	asked->price = 0;
+	asked->fee = 0;
+	result = hold_job(conn, asked);
+	if (result != 0 || rows_asked(conn, asked->asker, &begun) == 1)
+		return result;
+	audit(conn, asked, "order.refund", "order",
+		asked->seat_legs > 0 ? "some seats" : "all of it");
+	return ush_db_error(conn, NULL);
+}
+
+static int audited_all_job(struct ush_db_conn *conn, void *context)
+{
+	audit(conn, context, "event.refund-all", "event", "");
+	return ush_db_error(conn, NULL);
+}
+
+static int audited_cancel_job(struct ush_db_conn *conn, void *context)
+{
+	audit(conn, context, "payment.cancel", "payment", "");
+	return ush_db_error(conn, NULL);
 }
 
 static void on_hold(void *context, int result)
@@ -166,13 +212,7 @@ static void on_hold(void *context, int result)
 		order.legs[i].row = hold->leg[i].row;
 		order.legs[i].mask = hold->leg[i].mask;
 	}
-	if (order.amount <= 0) {
-		ush_http_problem(asked->request, 409, "hold_state", NULL,
-			"There is nothing to pay for this hold.");
-		free(asked);
-		return;
-	}
-	ush_driver_begin(asked->payments->driver, &order, on_begun, asked);
+	ush_driver_begin(asked->payments->driver, &order, asked->asker, on_begun, asked);
 }
 
 static void post_payment(struct ush_http_request *request, void *context)
@@ -193,6 +233,7 @@ static void post_payment(struct ush_http_request *request, void *context)
 		return;
 	}
 	asked = new_asked(payments, request);
+	asked->asker = ush_http_key_number(request);
 	asked->number = number;
 	asked->user = who->user;
 	asked->version = version != NULL ? json_integer_value(version) : -1;
@@ -219,6 +260,16 @@ static void on_payment(void *context, int result, const struct ush_pay_row *row)
 	free(asked);
 }
 
+static void on_cancel_audited(void *context, int result)
+{
+	struct asked *asked = context;
+
+	if (result != 0)
+		failed(asked, result);
+	else
+		ush_driver_find(asked->payments->driver, (int64_t)asked->number, on_payment, asked);
+}
+
 static void find_payment(
 	struct ush_http_request *request, struct ush_payments *payments, bool cancel)
 {
@@ -233,7 +284,13 @@ static void find_payment(
 	asked->user = who->user;
 	asked->is_operator = who->role == USH_ROLE_OPERATOR;
 	asked->version = cancel ? 0 : -1;
-	ush_driver_find(payments->driver, (int64_t)number, on_payment, asked);
+	asked->number = number;
+	asked->who = *who;
+	if (cancel && asked->is_operator)
+		ush_db_run(payments->core->db, USH_DB_WRITE, audited_cancel_job, on_cancel_audited,
+			asked);
+	else
+		ush_driver_find(payments->driver, (int64_t)number, on_payment, asked);
 }
 
 static void get_payment(struct ush_http_request *request, void *context)
@@ -287,8 +344,9 @@ static void on_order(void *context, int result)
 	/* Version and seats make the same refund of the same order one, however it is asked. */
 	snprintf(key, sizeof(key), "order-%" PRIu64 "-%u-%08x", asked->number, asked->hold.version,
 		ush_crc32c(0, legs, sizeof(legs)));
-	ush_driver_refund(asked->payments->driver, key, asked->number, asked->hold.user, legs,
-		asked->seat_legs, asked->fee, on_refunded, asked);
+	ush_driver_refund(asked->payments->driver, key, asked->asker, asked->number,
+		asked->hold.user, asked->is_operator, legs, asked->seat_legs, asked->fee,
+		on_refunded, asked);
 }
 
 /* "seats": [[row, bit], ...] to legs. ret: false if it makes no sense. */
@@ -332,6 +390,7 @@ static void post_refund(struct ush_http_request *request, void *context)
 		return;
 	asked = new_asked(payments, request);
 	asked->is_refund = true;
+	asked->asker = ush_http_key_number(request);
 	asked->number = number;
 	asked->user = who->user;
 	asked->is_operator = who->role == USH_ROLE_OPERATOR;
@@ -341,7 +400,11 @@ static void post_refund(struct ush_http_request *request, void *context)
 		free(asked);
 		return;
 	}
-	ush_db_run(payments->core->db, USH_DB_READ, hold_job, on_order, asked);
+	asked->who = *who;
+	if (asked->is_operator)
+		ush_db_run(payments->core->db, USH_DB_WRITE, audited_refund_job, on_order, asked);
+	else
+		ush_db_run(payments->core->db, USH_DB_READ, hold_job, on_order, asked);
 }
 
 static void on_event_kept(void *context, int result, const struct ush_back_row *row)
@@ -357,16 +420,31 @@ static void on_event_kept(void *context, int result, const struct ush_back_row *
 	free(asked);
 }
 
+static void on_all_audited(void *context, int result)
+{
+	struct asked *asked = context;
+
+	if (result != 0)
+		failed(asked, result);
+	else
+		ush_driver_refund_event(
+			asked->payments->driver, (uint32_t)asked->number, on_event_kept, asked);
+}
+
 static void post_refund_all(struct ush_http_request *request, void *context)
 {
 	struct ush_payments *payments = context;
+	const struct ush_who *who = ush_who_must(request, OPERATORS);
+	struct asked *asked;
 	uint64_t event;
 
-	if (ush_who_must(request, OPERATORS) == NULL || !payments_ready(payments, request) ||
+	if (who == NULL || !payments_ready(payments, request) ||
 		!ush_http_param_number(request, "event", UINT16_MAX, &event))
 		return;
-	ush_driver_refund_event(
-		payments->driver, (uint32_t)event, on_event_kept, new_asked(payments, request));
+	asked = new_asked(payments, request);
+	asked->who = *who;
+	asked->number = event;
+	ush_db_run(payments->core->db, USH_DB_WRITE, audited_all_job, on_all_audited, asked);
 }
 
 /* ---- the provider's webhooks ---- */
@@ -453,6 +531,84 @@ static void get_disputes(struct ush_http_request *request, void *context)
 		new_asked(payments, request));
 }
 
+/* ---- what becomes of the seats when a dispute is lost ---- */
+
+struct policy {
+	struct ush_http_request *request;
+	struct ush_who who;
+	uint32_t event;
+	int64_t release; /* -1: only asked for */
+};
+
+static int policy_job(struct ush_db_conn *conn, void *context)
+{
+	struct policy *policy = context;
+	char object[24];
+
+	if (policy->release >= 0) {
+		ush_db_exec(conn,
+			"INSERT INTO payments_policies(event, release, changed_us) VALUES(?, ?, ?) ON"
+			" CONFLICT(event) DO UPDATE SET release = excluded.release,"
+			" changed_us = excluded.changed_us",
+			"iii", (int64_t)policy->event, policy->release, ush_core_now_us());
+		snprintf(object, sizeof(object), "event %u", policy->event);
+		ush_people_audit(conn, &policy->who, "disputes.policy", object,
+			policy->release != 0 ? "release" : "keep");
+		return ush_db_error(conn, NULL);
+	}
+	policy->release = 0;
+	return ush_db_get(conn, "SELECT release FROM payments_policies WHERE event = ?", "i",
+		       (int64_t)policy->event, "i", &policy->release) < 0
+		       ? -USH_EIO
+		       : 0;
+}
+
+static void on_policy(void *context, int result)
+{
+	struct policy *policy = context;
+
+	if (result == 0)
+		ush_http_answer_json(policy->request, 200,
+			json_pack("{s:o, s:s}", "event", number_text(policy->event), "lost",
+				policy->release != 0 ? "release" : "keep"));
+	else
+		ush_http_problem(policy->request, 503, "busy", NULL, "Ask again.");
+	free(policy);
+}
+
+static void ask_policy(
+	struct ush_http_request *request, struct ush_payments *payments, int64_t release)
+{
+	const struct ush_who *who = ush_who_must(request, OPERATORS);
+	struct policy *policy;
+	uint64_t event;
+
+	if (who == NULL || !ush_http_param_number(request, "event", UINT16_MAX, &event))
+		return;
+	policy = calloc(1, sizeof(*policy));
+	USH_ASSERT(policy != NULL);
+	*policy = (struct policy){
+		.request = request, .who = *who, .event = (uint32_t)event, .release = release};
+	ush_db_run(payments->core->db, release < 0 ? USH_DB_READ : USH_DB_WRITE, policy_job,
+		on_policy, policy);
+}
+
+static void get_policy(struct ush_http_request *request, void *context)
+{
+	ask_policy(request, context, -1);
+}
+
+static void post_policy(struct ush_http_request *request, void *context)
+{
+	const char *lost = json_string_value(json_object_get(ush_http_json(request), "lost"));
+
+	if (lost != NULL && (strcmp(lost, "keep") == 0 || strcmp(lost, "release") == 0))
+		ask_policy(request, context, strcmp(lost, "release") == 0);
+	else if (ush_who_must(request, OPERATORS) != NULL)
+		ush_http_problem(request, 400, "invalid", NULL,
+			"lost is keep or release: what becomes of the seats when a dispute is lost.");
+}
+
 /* ---- reconciliation ---- */
 
 static void on_reconciled(void *context, int result, json_t *report)
@@ -487,5 +643,7 @@ const struct ush_http_route payments_routes[] = {
 		USH_HTTP_NO_KEY | USH_HTTP_RAW | USH_HTTP_NO_CSRF, WEBHOOK_BYTES_MAX},
 	{"GET", "/v1/admin/reconciliation", get_reconciliation, 0, 0},
 	{"GET", "/v1/admin/disputes", get_disputes, 0, 0},
+	{"GET", "/v1/admin/events/{event}/dispute-policy", get_policy, 0, 0},
+	{"POST", "/v1/admin/events/{event}/dispute-policy", post_policy, 0, 0},
 	{.method = NULL},
 };

@@ -11,6 +11,7 @@
 
 #include <openssl/rand.h>
 
+#include "payments/pan.h"
 #include "payments/task.h"
 
 #define LEGS_BYTES 256
@@ -49,6 +50,33 @@ const struct ush_db_step ush_payments_schema[] = {
 			" intent TEXT NOT NULL, amount BIGINT NOT NULL, reason TEXT NOT NULL,"
 			" status TEXT NOT NULL, said_s BIGINT NOT NULL, created_us BIGINT NOT NULL,"
 			" changed_us BIGINT NOT NULL);"},
+	{.module = "payments",
+		.number = 2,
+		.sqlite = "CREATE INDEX payments_attempts_owner ON payments_attempts(owner);"
+			  "CREATE INDEX payments_refunds_owner ON payments_refunds(owner);"
+			  "CREATE INDEX payments_disputes_payment ON payments_disputes(payment);"},
+	{.module = "payments",
+		.number = 3,
+		.sqlite =
+			"CREATE TABLE payments_askers(asker BIGINT PRIMARY KEY, refund BIGINT NOT NULL,"
+			" created_us BIGINT NOT NULL);"
+			"CREATE INDEX payments_askers_created ON payments_askers(created_us);"},
+	/* What becomes of the seats when a dispute is lost; a row for each event that says so. */
+	{.module = "payments",
+		.number = 4,
+		.sqlite =
+			"CREATE TABLE payments_policies(event BIGINT PRIMARY KEY, release BIGINT NOT NULL,"
+			" changed_us BIGINT NOT NULL);"},
+	/* Whether a refund is of whom the order is now, or of whom it was when he asked. */
+	{.module = "payments",
+		.number = 5,
+		.sqlite =
+			"ALTER TABLE payments_refunds ADD COLUMN follows BIGINT NOT NULL DEFAULT 0;"
+			"UPDATE payments_refunds SET follows = 1 WHERE key NOT LIKE 'order-%';"},
+	/* What a request began: a payment or a refund. */
+	{.module = "payments",
+		.number = 6,
+		.sqlite = "ALTER TABLE payments_askers RENAME COLUMN refund TO begun;"},
 	{.module = NULL}};
 
 int64_t rows_now_us(void)
@@ -62,9 +90,15 @@ int64_t rows_now_us(void)
 int64_t rows_new_id(void)
 {
 	uint64_t id = 0;
+	char text[24];
 
-	USH_ASSERT(RAND_bytes((unsigned char *)&id, sizeof(id)) == 1);
-	return (int64_t)(id >> 12) | 1;
+	/* It will stand in requests, which are searched for card numbers. */
+	do {
+		USH_ASSERT(RAND_bytes((unsigned char *)&id, sizeof(id)) == 1);
+		id = id >> 12 | 1;
+		snprintf(text, sizeof(text), "%" PRIu64, id);
+	} while (ush_pan_found(text, strlen(text), USH_PAN_DIGITS));
+	return (int64_t)id;
 }
 
 /* "row:mask row:mask", masks hexadecimal. */
@@ -179,27 +213,84 @@ int rows_back_insert(struct ush_db_conn *conn, const struct ush_back_row *row, c
 	return (int)ush_db_exec(conn,
 		"INSERT INTO payments_refunds(id, key, payment, event, hold, owner, version,"
 		" begun_version, asked, amount, fee, legs, step, n_refund, intent, refund, error,"
-		" created_us, changed_us) VALUES(?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, ?, 0, ?, '', '', ?, ?)",
-		"itiiiiititii", row->id, key, row->payment, (int64_t)row->event, (int64_t)row->hold,
-		(int64_t)row->user, row->fee, legs, (int64_t)row->back.step, row->intent,
-		row->created_us, row->created_us);
+		" created_us, changed_us, follows)"
+		" VALUES(?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, ?, 0, ?, '', '', ?, ?, ?)",
+		"itiiiiititiii", row->id, key, row->payment, (int64_t)row->event,
+		(int64_t)row->hold, (int64_t)row->user, row->fee, legs, (int64_t)row->back.step,
+		row->intent, row->created_us, row->created_us, (int64_t)row->follows);
 }
 
 int rows_back_save(struct ush_db_conn *conn, const struct ush_back_row *row)
 {
 	return (int)ush_db_exec(conn,
-		"UPDATE payments_refunds SET version = ?, begun_version = ?, asked = ?, amount = ?,"
-		" step = ?, n_refund = ?, refund = ?, error = ?, changed_us = ? WHERE id = ?",
-		"iiiiiittii", (int64_t)row->version, (int64_t)row->begun_version,
-		(int64_t)row->asked, row->amount, (int64_t)row->back.step,
-		(int64_t)row->back.refund, row->refund, row->error, rows_now_us(), row->id);
+		"UPDATE payments_refunds SET owner = ?, version = ?, begun_version = ?, asked = ?,"
+		" amount = ?, step = ?, n_refund = ?, refund = ?, error = ?, changed_us = ?"
+		" WHERE id = ? AND step < 7",
+		"iiiiiiittii", (int64_t)row->user, (int64_t)row->version,
+		(int64_t)row->begun_version, (int64_t)row->asked, row->amount,
+		(int64_t)row->back.step, (int64_t)row->back.refund, row->refund, row->error,
+		rows_now_us(), row->id);
+}
+
+int rows_back_begin(struct ush_db_conn *conn, const struct ush_back_row *row, bool *second)
+{
+	struct ush_back_row looks = *row;
+	int64_t others = 0;
+
+	if (ush_db_get(conn,
+		    "SELECT COUNT(*) FROM payments_refunds WHERE payment = ? AND id <> ? AND"
+		    " step > 1 AND step < 7",
+		    "ii", row->payment, row->id, "i", &others) != 1)
+		return -USH_EIO;
+	*second = others > 0;
+	if (others > 0)
+		looks.back.step = USH_BACK_LOOK;
+	return rows_back_save(conn, &looks);
+}
+
+int rows_asked(struct ush_db_conn *conn, uint64_t asker, int64_t *id)
+{
+	if (asker == 0)
+		return 0;
+	return ush_db_get(conn, "SELECT begun FROM payments_askers WHERE asker = ?", "i",
+		(int64_t)asker, "i", id);
+}
+
+int rows_asks(struct ush_db_conn *conn, uint64_t asker, int64_t id)
+{
+	int64_t now_us = rows_now_us();
+
+	if (asker == 0)
+		return 0;
+	ush_db_exec(conn,
+		"INSERT INTO payments_askers(asker, begun, created_us) VALUES(?, ?, ?)"
+		" ON CONFLICT(asker) DO NOTHING",
+		"iii", (int64_t)asker, id, now_us);
+	ush_db_exec(conn, "DELETE FROM payments_askers WHERE created_us < ?", "i",
+		now_us - (int64_t)30 * 86400 * 1000000);
+	return ush_db_error(conn, NULL);
+}
+
+int rows_lost(struct ush_db_conn *conn, int64_t payment, char dispute[64])
+{
+	char *id = NULL;
+	int got = ush_db_get(conn,
+		"SELECT MIN(id) FROM payments_disputes WHERE payment = ? AND status = 'lost'", "i",
+		payment, "t", &id);
+
+	if (got == 1 && id != NULL)
+		copy(dispute, 64, id);
+	else if (got == 1)
+		got = 0;
+	free(id);
+	return got < 0 ? -USH_EIO : got;
 }
 
 int rows_back_get(struct ush_db_conn *conn, int64_t id, struct ush_back_row *row)
 {
 	struct ush_db_rows *rows = ush_db_query(conn,
 		"SELECT payment, event, hold, owner, version, begun_version, asked, amount, legs,"
-		" step, n_refund, intent, refund, error, created_us, fee FROM payments_refunds"
+		" step, n_refund, intent, refund, error, created_us, fee, follows FROM payments_refunds"
 		" WHERE id = ?",
 		"i", id);
 
@@ -223,6 +314,7 @@ int rows_back_get(struct ush_db_conn *conn, int64_t id, struct ush_back_row *row
 	copy(row->error, sizeof(row->error), ush_db_text(rows, 13));
 	row->created_us = ush_db_int(rows, 14);
 	row->fee = ush_db_int(rows, 15);
+	row->follows = ush_db_int(rows, 16) != 0;
 	ush_db_end(rows);
 	return 1;
 }

@@ -78,6 +78,8 @@ static enum ush_pay_action in_create(struct ush_pay *next, enum ush_pay_event ev
 	switch (event) {
 	case USH_PAY_OPEN:
 		return go(next, USH_PAY_WAIT);
+	case USH_PAY_FREE:
+		return go(next, USH_PAY_SELL);
 	case USH_PAY_REFUSED:
 		return fail(next, USH_PAY_REASON_PROVIDER);
 	case USH_PAY_TIME:
@@ -229,9 +231,15 @@ static enum ush_pay_action in_return(struct ush_pay *next, enum ush_pay_event ev
 	case USH_PAY_REFUND_OK:
 		return go(next, USH_PAY_RETURNED);
 	case USH_PAY_REPLAYED:
-	case USH_PAY_REFUSED:
 		next->refund++;
 		return USH_PAY_DO_LOOK_REFUND;
+	case USH_PAY_REFUSED:
+		/* Disputed, most likely: until that is over. */
+		next->refund++;
+		return USH_PAY_DO_PAUSE;
+	case USH_PAY_LOST:
+		next->reason = USH_PAY_REASON_DISPUTED;
+		return go(next, USH_PAY_RETURNED);
 	case USH_PAY_REFUND_NONE:
 		return USH_PAY_DO_REFUND;
 	case USH_PAY_UNKNOWN:
@@ -282,7 +290,7 @@ const char *ush_pay_step_name(uint8_t step)
 const char *ush_pay_reason_name(uint8_t reason)
 {
 	static const char *const names[] = {"none", "declined", "pay_by", "cancelled_by_buyer",
-		"hold_changed", "provider_refused", "seats_gone"};
+		"hold_changed", "provider_refused", "seats_gone", "disputed"};
 
 	return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";
 }

@@ -39,6 +39,7 @@ enum ush_pay_reason {
 	USH_PAY_REASON_REFUSED = 4,    /* usherd did not begin it: the hold changed or is over */
 	USH_PAY_REASON_PROVIDER = 5,   /* the provider does not take it */
 	USH_PAY_REASON_SEATS_GONE = 6, /* late, and the seats were not free */
+	USH_PAY_REASON_DISPUTED = 7,   /* the same, and a lost dispute took the money back */
 };
 
 /* What is heard. */
@@ -68,8 +69,10 @@ enum ush_pay_event {
 	USH_PAY_HINT = 18,   /* a webhook: look */
 	USH_PAY_TIME = 19,   /* pay-by is reached */
 	USH_PAY_CANCEL = 20, /* the buyer gives up */
+	USH_PAY_LOST = 21,   /* as REFUND_NONE, nor will there be one: a dispute of it is lost */
+	USH_PAY_FREE = 22,   /* it costs nothing: the provider has no part in it */
 };
-#define USH_PAY_EVENT_COUNT 21u
+#define USH_PAY_EVENT_COUNT 23u
 
 enum ush_pay_action {
 	USH_PAY_DO_NOTHING = 0, /* it is over */
@@ -146,6 +149,9 @@ enum ush_back_action {
 	USH_BACK_DO_LOOK_REFUND = 6,
 	USH_BACK_DO_END = 7,
 };
+
+/* What the id of a provider's refund begins with where a lost dispute stands for one. */
+#define USH_BACK_DISPUTE "dispute:"
 
 struct ush_back {
 	uint8_t step;

@@ -23,8 +23,14 @@ struct task {
 	bool busy;  /* something was asked or is being written; otherwise it pauses */
 	bool dirty; /* more than the saga's state changed */
 	bool hint, cancel;
-	uint32_t tries; /* unknown outcomes in a row */
-	int action;     /* once it is written */
+	/* What the job that wrote it found: another refund of the payment is under way; a dispute
+	 * of what is sold now is lost. */
+	bool second, lost;
+	uint64_t owner;   /* as it was found */
+	int64_t as_of_us; /* and when it was so, by the read model */
+	int64_t gone_us;  /* usherd said first that its user has no such hold; 0: it did not */
+	uint32_t tries;   /* unknown outcomes in a row */
+	int action;       /* once it is written */
 	ush_driver_pay_done *pay_done;
 	ush_driver_back_done *back_done;
 	void *context;
@@ -66,9 +72,24 @@ int rows_pay_save(struct ush_db_conn *conn, const struct ush_pay_row *row);
 /* ret: 1; 0: none. */
 int rows_pay_get(struct ush_db_conn *conn, int64_t id, struct ush_pay_row *row);
 int rows_back_insert(struct ush_db_conn *conn, const struct ush_back_row *row, const char *key);
+/* One that is over stays as it is. ret: 1; 0: it is over; negative. */
 int rows_back_save(struct ush_db_conn *conn, const struct ush_back_row *row);
 int rows_back_get(struct ush_db_conn *conn, int64_t id, struct ush_back_row *row);
-/* 52 random bits, not 0. */
+/* As rows_back_save, of one that is about to begin: unless another of the same payment has begun
+ * and is not over; then it is kept as one that looks. *second says so. */
+int rows_back_begin(struct ush_db_conn *conn, const struct ush_back_row *row, bool *second);
+/* The seats of a payment that is sold and whose dispute is lost are given back, if the event's
+ * policy says so: a refund without the provider, who has taken the money. ret: 0, negative. */
+int rows_lost_dispute(struct ush_db_conn *conn, const struct ush_driver *driver,
+	const char *dispute, int64_t payment);
+/* ret: 1: a dispute of the payment is lost, and its id is in dispute; 0; negative. */
+int rows_lost(struct ush_db_conn *conn, int64_t payment, char dispute[64]);
+/* in: asker: ush_http_key_number of a request. ret: 1: the payment or refund that it began before
+ * is *id; 0: none; negative. */
+int rows_asked(struct ush_db_conn *conn, uint64_t asker, int64_t *id);
+/* It began that; known for 30 days. ret: 0; negative. */
+int rows_asks(struct ush_db_conn *conn, uint64_t asker, int64_t id);
+/* 52 random bits, not 0, and no card number. */
 int64_t rows_new_id(void);
 int64_t rows_now_us(void);
 

@@ -29,7 +29,7 @@ struct people_keeper {
 
 struct ush_people {
 	const struct ush_core *core;
-	/* Of codes and CSRF tokens: state_dir/people.secret, made at the first start. */
+	/* Of codes: state_dir/people.secret, made at the first start. */
 	uint8_t secret[32];
 	bool is_https;
 	struct people_limit *limit;
@@ -100,6 +100,9 @@ bool people_task_text(struct people_task *task, const char *name, char *to, size
 /* out: 2 * PEOPLE_TOKEN_BYTES hexadecimal digits of chance. */
 void people_token(char text[2 * PEOPLE_TOKEN_BYTES + 1]);
 void people_sha256(const char *text, char hex[PEOPLE_HEX_BYTES]);
+/* Of a session's token, by itself: every usher-control on the database takes it, whatever its
+ * secret; who knows neither cookie nor page cannot make it. */
+void people_csrf(const char *token, char hex[PEOPLE_HEX_BYTES]);
 void people_hmac(const struct ush_people *people, const char *purpose, const char *text,
 	char hex[PEOPLE_HEX_BYTES]);
 /* In constant time for texts of one length. */

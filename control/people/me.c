@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/idempotency.h"
 #include "people/internal.h"
 #ifdef USH_PEOPLE_MAIL
 #include "mail/mail.h"
@@ -230,6 +231,33 @@ static int export_sessions(struct ush_db_conn *conn, struct people_task *task)
 	return ush_db_error(conn, NULL);
 }
 
+#ifdef USH_PEOPLE_MAIL
+static void tell_mail(void *context, const char *subject, int64_t made_us, int64_t attempts)
+{
+	json_array_append_new(
+		context, json_pack("{ss sI sI}", "subject", subject, "made_us", (json_int_t)made_us,
+				 "attempts", (json_int_t)attempts));
+}
+#endif
+
+/* What waits to be sent to them. A mail that was sent is not kept. */
+static int export_mail(struct ush_db_conn *conn, struct people_task *task)
+{
+	json_t *mails = json_array();
+	int ret = 0;
+#ifdef USH_PEOPLE_MAIL
+	char *mail = ush_people_mail_of(conn, task->who.who.user);
+
+	if (mail != NULL)
+		ret = ush_mail_waiting(conn, mail, tell_mail, mails);
+	free(mail);
+#else
+	(void)conn;
+#endif
+	json_object_set_new(task->answer, "mails_waiting", mails);
+	return ret;
+}
+
 static int export_job(struct ush_db_conn *conn, struct people_task *task)
 {
 	const struct ush_people *people = task->people;
@@ -237,6 +265,8 @@ static int export_job(struct ush_db_conn *conn, struct people_task *task)
 
 	if (ret == 0)
 		ret = export_sessions(conn, task);
+	if (ret == 0)
+		ret = export_mail(conn, task);
 	json_object_del(task->answer, "csrf");
 	for (uint32_t i = 0; i < people->keeper_count && ret == 0; i++) {
 		json_t *part = NULL;
@@ -298,7 +328,10 @@ static int delete_job(struct ush_db_conn *conn, struct people_task *task)
 		"UPDATE people_accounts SET mail = NULL, phone = NULL, name = '', verified = 0,"
 		" deleted_us = ? WHERE account = ?",
 		"ii", task->now_us, account);
+	/* Answers that were kept to be repeated may name them. */
+	ush_http_keys_forget(conn, task->who.who.account);
 	ush_people_audit(conn, &task->who.who, "account.delete", task->who.who.account, "");
+	ush_db_scrub(conn);
 	task->status = 204;
 	return 0;
 }

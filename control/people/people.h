@@ -21,6 +21,7 @@ enum ush_role {
 	USH_ROLE_PROMOTER = 2, /* its own events */
 	USH_ROLE_OPERATOR = 3, /* everything */
 	USH_ROLE_SERVICE = 4,  /* an API key of an integrator, with scopes */
+	USH_ROLE_SCHEDULE = 5, /* nobody: what was planned, in the audit log alone */
 };
 
 /* Who asks, as the filter found out. */
@@ -35,8 +36,7 @@ struct ush_who {
 };
 enum ush_verified {
 	USH_VERIFIED_MAIL = 1,
-	USH_VERIFIED_PHONE = 2,
-	USH_VERIFIED_FAN = 4
+	USH_VERIFIED_PHONE = 2
 };
 
 /* Opens, adds the filter and the routes. err: as ush_db_open. */
@@ -51,7 +51,7 @@ const struct ush_who *ush_who(const struct ush_http_request *request);
  * or 403 was answered. */
 const struct ush_who *ush_who_must(struct ush_http_request *request, uint32_t roles);
 
-/* ret: 1 if the user registered as a fan of the event with a verified telephone or mail; 0;
+/* ret: 1 if the user registered as a fan of the event, with a verified telephone; 0;
  * negative. Within a job. */
 int ush_people_is_fan(struct ush_db_conn *conn, uint64_t user, uint32_t event);
 
@@ -69,6 +69,13 @@ void ush_people_keeper(struct ush_people *people, const char *name,
  * account`. ret: 0 and *account; negative with a message. by: without the loop. */
 int ush_people_appoint(struct ush_db *db, const char *mail, enum ush_role role, uint64_t *account,
 	struct ush_message *message);
+
+/* SQL, made of texts of SQL: true while the account has that role (enum ush_role) and is the
+ * promoter of that number (0: of none). One that was demoted or deleted has not. */
+#define USH_PEOPLE_SQL_IS(of_account, of_role, of_promoter) \
+	"EXISTS (SELECT 1 FROM people_accounts WHERE people_accounts.account = " of_account \
+	" AND people_accounts.deleted_us = 0 AND people_accounts.role = " of_role \
+	" AND people_accounts.promoter = " of_promoter ")"
 
 /* Within a job: an e-mail address of a user (malloced) or NULL. For mail alone. */
 char *ush_people_mail_of(struct ush_db_conn *conn, uint64_t user);

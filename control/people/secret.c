@@ -36,6 +36,15 @@ void people_sha256(const char *text, char hex[PEOPLE_HEX_BYTES])
 	to_hex(digest, sizeof(digest), hex);
 }
 
+void people_csrf(const char *token, char hex[PEOPLE_HEX_BYTES])
+{
+	char text[sizeof("csrf\n") + 2 * PEOPLE_TOKEN_BYTES];
+
+	snprintf(text, sizeof(text), "csrf\n%s", token);
+	people_sha256(text, hex);
+	explicit_bzero(text, sizeof(text));
+}
+
 void people_hmac(const struct ush_people *people, const char *purpose, const char *text,
 	char hex[PEOPLE_HEX_BYTES])
 {

@@ -289,7 +289,7 @@ static int session_job(struct ush_db_conn *conn, struct people_task *task)
 	if (account < 0)
 		return (int)account;
 	people_sha256(task->more, hash);
-	people_hmac(task->people, "csrf", task->more, csrf);
+	people_csrf(task->more, csrf);
 	ush_db_exec(conn, "DELETE FROM people_sessions WHERE hash = ?", "t", task->who.session);
 	ush_db_exec(conn,
 		"INSERT INTO people_sessions(hash, account, created_us, seen_us, expires_us)"

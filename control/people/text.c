@@ -64,7 +64,7 @@ bool people_phone_is_good(const char *text)
 	       text[1 + digits] == '\0';
 }
 
-static const char *const roles[] = {"none", "buyer", "promoter", "operator", "service"};
+static const char *const roles[] = {"none", "buyer", "promoter", "operator", "service", "schedule"};
 
 const char *people_role_name(uint32_t role)
 {

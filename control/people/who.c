@@ -278,7 +278,7 @@ static bool on_request(struct ush_http_request *request, void *context)
 		return true;
 	task = people_task_new(people, request);
 	people_sha256(cookie, task->who.session);
-	people_hmac(people, "csrf", cookie, task->who.csrf);
+	people_csrf(cookie, task->who.csrf);
 	task->who.by_cookie = true;
 	task->then = session_known;
 	people_task_run(task, USH_DB_READ, session_job);
@@ -310,7 +310,7 @@ const struct ush_who *ush_who_must(struct ush_http_request *request, uint32_t ro
 	}
 	if ((roles & 1u << who->role) != 0)
 		return who;
-	ush_http_problem(request, 403, "forbidden", NULL, "A %s may not do this.",
+	ush_http_problem(request, 403, "forbidden", NULL, "The role %s may not do this.",
 		people_role_name(who->role));
 	return NULL;
 }

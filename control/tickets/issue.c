@@ -19,6 +19,9 @@
 #include "catalogue/catalogue.h"
 #include "catalogue/venue.h"
 #include "people/people.h"
+#include "tickets/offer_mail.h"
+#include "tickets/own_keys.h"
+#include "tickets/receipt.h"
 #include "tickets/revocations.h"
 #include "tickets/tickets.h"
 #include "tickets/ticket_mail.h"
@@ -36,6 +39,8 @@
 
 const struct ush_db_step ush_tickets_schema[] = {
 	{"tickets", 1, TABLES("INTEGER"), TABLES("BIGINT")},
+	{"tickets", 2, "CREATE INDEX tickets_seats_owner ON tickets_seats(owner);", NULL},
+	{"tickets", 3, OWN_KEYS_TABLE("INTEGER"), OWN_KEYS_TABLE("BIGINT")},
 	{0},
 };
 
@@ -87,6 +92,17 @@ int tickets_find(struct ush_db_conn *conn, uint32_t event, uint32_t row, uint32_
 	}
 	error = ush_db_error(conn, NULL);
 	return error != 0 ? error : found;
+}
+
+int tickets_sign_anew(struct ush_db_conn *conn, const struct ush_ticket_keys *keys, uint8_t retired)
+{
+	const struct ush_ticket_key *key = ush_ticket_key_now(keys, ush_core_now_us());
+
+	if (key == NULL)
+		return -USH_ENOENT;
+	ush_db_exec(conn, "UPDATE tickets_seats SET signing_key = ? WHERE signing_key = ?", "ii",
+		(int64_t)key->id, (int64_t)retired);
+	return ush_db_error(conn, NULL);
 }
 
 int tickets_code(const struct ush_ticket_keys *keys, const struct tickets_seat *seat,
@@ -231,8 +247,14 @@ static int take(struct ush_db_conn *conn, struct tickets_step *step, const struc
 	int ret = 0;
 
 	USH_ASSERT(key != NULL);
-	if (strcmp(change->kind, "order.refunded") == 0)
-		return each_seat(conn, change, key->id, false);
+	if (strcmp(change->kind, "order.refunded") == 0) {
+		ret = each_seat(conn, change, key->id, false);
+		return ret < 0 ? ret
+			       : tickets_refund_mail(conn, step, change->hold, change->number);
+	}
+	if (strcmp(change->kind, "waitlist.offered") == 0)
+		return tickets_offer_mail(conn, step, change->hold, change->user, change->event,
+			change->number, change->body);
 	if (strcmp(change->kind, "order.transferred") == 0)
 		ush_db_exec(conn,
 			"UPDATE tickets_seats SET serial = serial + 1, owner = ?, signing_key = ?,"

@@ -52,6 +52,9 @@ int tickets_find(struct ush_db_conn *conn, uint32_t event, uint32_t row, uint32_
  * in either way. */
 int tickets_event_of(struct ush_db_conn *conn, uint32_t event, struct tickets_event *out,
 	struct tickets_seat *seats, uint32_t count);
+/* Within a write job: what a retired key signed is signed with the key of now. ret: 0, negative. */
+int tickets_sign_anew(
+	struct ush_db_conn *conn, const struct ush_ticket_keys *keys, uint8_t retired);
 /* ret: 0 and the text of the QR code. */
 int tickets_code(const struct ush_ticket_keys *keys, const struct tickets_seat *seat,
 	char code[USH_TICKET_CODE_CHARS + 1]);
@@ -62,5 +65,8 @@ int tickets_revocations(
 void tickets_time(int64_t us, char text[32]);
 /* Escapes for HTML. */
 void tickets_html(const char *text, char *out, size_t bytes);
+
+/* What is kept about a person: tells people/. */
+void tickets_keep_open(void);
 
 #endif /* USH_TICKETS_ISSUE_H */

@@ -12,6 +12,7 @@
 #include "mail/mail.h"
 #include "people/people.h"
 #include "tickets/qr.h"
+#include "tickets/receipt.h"
 
 #define INLINE_MAX 16u /* QR codes in one mail; more are behind the link */
 #define TEXT_BYTES 65536u
@@ -121,6 +122,29 @@ static int add_ticket(struct letter *letter, const struct tickets_step *step,
 	return 0;
 }
 
+/* What it cost, for who paid: those to whom tickets are given are not told. */
+static void add_receipt(struct ush_db_conn *conn, struct letter *letter, uint64_t hold,
+	uint64_t user, const char *origin)
+{
+	struct tickets_receipt *receipt = malloc(sizeof(*receipt));
+	char total[TICKETS_MONEY_BYTES], fee[TICKETS_MONEY_BYTES];
+
+	USH_ASSERT(receipt != NULL);
+	if (tickets_receipt_of(conn, hold, INT64_MAX, receipt) == 1 && receipt->user == user) {
+		tickets_money(receipt->total, receipt->currency, total);
+		tickets_money(receipt->fee, receipt->currency, fee);
+		add(letter->text, &letter->text_at,
+			"\nTotal %s, fees of %s within. The receipt:\n%s/v1/orders/%" PRIu64
+			"/receipt.html\n",
+			total, fee, origin, hold);
+		add(letter->html, &letter->html_at,
+			"<p>Total %s, fees of %s within. <a href=\"%s/v1/orders/%" PRIu64
+			"/receipt.html\">The receipt</a></p>\n",
+			total, fee, origin, hold);
+	}
+	free(receipt);
+}
+
 static int put(struct ush_db_conn *conn, struct letter *letter, const struct tickets_event *event,
 	const char *to, int64_t change)
 {
@@ -166,6 +190,7 @@ int tickets_mail(struct ush_db_conn *conn, struct tickets_step *step, uint64_t h
 			"\nShow the codes at the gate, or print this:\n%s/v1/orders/%" PRIu64
 			"/tickets.html\n",
 			origin, hold);
+		add_receipt(conn, letter, hold, user, origin);
 		write_calendar(letter, &about, hold, origin);
 		if (ret == 0)
 			ret = put(conn, letter, &about, to, change);

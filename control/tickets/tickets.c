@@ -9,13 +9,14 @@
 #include <string.h>
 
 #include <event2/event.h>
-#include <openssl/rand.h>
 
 #include "http/server.h"
 #include "mail/mail.h"
 #include "people/people.h"
 #include "tickets/issue.h"
+#include "tickets/own_keys.h"
 #include "tickets/qr.h"
+#include "tickets/receipt.h"
 
 #define LOOK_MS 500
 #define BUYERS (1u << USH_ROLE_BUYER | 1u << USH_ROLE_OPERATOR)
@@ -28,6 +29,7 @@ struct ush_tickets {
 	char path[512];
 	struct ush_ticket_keys keys;
 	uint32_t under_way; /* jobs; the module itself */
+	bool is_signing;    /* the keys are those of the database's tickets */
 	bool stepping;
 	bool closed;
 };
@@ -73,7 +75,7 @@ static void step(struct ush_tickets *tickets)
 {
 	struct stepping *stepping;
 
-	if (tickets->stepping)
+	if (tickets->stepping || !tickets->is_signing)
 		return;
 	stepping = calloc(1, sizeof(*stepping));
 	USH_ASSERT(stepping != NULL);
@@ -107,6 +109,7 @@ struct asked {
 	struct tickets_seat *seats;
 	int count;
 	struct tickets_event about;
+	struct tickets_receipt *receipt;
 	char *text;
 };
 
@@ -128,6 +131,7 @@ static void asked_free(struct asked *asked)
 
 	free(asked->seats);
 	free(asked->text);
+	free(asked->receipt);
 	explicit_bzero(&asked->keys, sizeof(asked->keys));
 	free(asked);
 	release(tickets);
@@ -235,7 +239,17 @@ static void on_order(void *context, int result)
 	asked_free(asked);
 }
 
-static void start_order(struct ush_http_request *request, struct ush_tickets *tickets, bool is_page)
+/* ret: false: answered. */
+static bool has_keys(const struct ush_tickets *tickets, struct ush_http_request *request)
+{
+	if (!tickets->is_signing)
+		ush_http_problem(request, 503, "not_ready", NULL,
+			"This server has no keys of tickets: ask the one that sells them.");
+	return tickets->is_signing;
+}
+
+static void start_order(struct ush_http_request *request, struct ush_tickets *tickets, bool is_page,
+	ush_db_job *job, ush_db_done *done)
 {
 	const struct ush_who *who = ush_who_must(request, BUYERS);
 	struct asked *asked;
@@ -247,17 +261,75 @@ static void start_order(struct ush_http_request *request, struct ush_tickets *ti
 	asked->user = who->role == USH_ROLE_OPERATOR ? 0 : who->user;
 	asked->hold = hold;
 	asked->is_page = is_page;
-	ush_db_run(tickets->core->db, USH_DB_READ, order_job, on_order, asked);
+	ush_db_run(tickets->core->db, USH_DB_READ, job, done, asked);
 }
 
 static void get_list(struct ush_http_request *request, void *context)
 {
-	start_order(request, context, false);
+	if (has_keys(context, request))
+		start_order(request, context, false, order_job, on_order);
 }
 
 static void get_page(struct ush_http_request *request, void *context)
 {
-	start_order(request, context, true);
+	if (has_keys(context, request))
+		start_order(request, context, true, order_job, on_order);
+}
+
+/* ---- a receipt: of who paid, also when somebody else has the tickets ---- */
+
+static int receipt_job(struct ush_db_conn *conn, void *context)
+{
+	struct asked *asked = context;
+	int ret;
+
+	free(asked->receipt);
+	asked->receipt = malloc(sizeof(*asked->receipt));
+	USH_ASSERT(asked->receipt != NULL);
+	ret = tickets_receipt_of(conn, asked->hold, INT64_MAX, asked->receipt);
+	if (ret < 0)
+		return ret;
+	return ret == 0 || (asked->user != 0 && asked->receipt->user != asked->user) ? -USH_ENOENT
+										     : 0;
+}
+
+static void on_receipt(void *context, int result)
+{
+	struct asked *asked = context;
+	char *page;
+	size_t bytes;
+
+	if (result == -USH_ENOENT)
+		ush_http_problem(asked->request, 404, "order_not_found", NULL,
+			"You bought no such order; a new one is there a moment after its sale.");
+	if (result != 0 && result != -USH_ENOENT)
+		ush_http_problem(asked->request, 503, "busy", NULL, "Ask again.");
+	if (result == 0) {
+		ush_http_set(asked->request, "Cache-Control", "private, no-store");
+		if (asked->is_page) {
+			page = tickets_receipt_page(asked->receipt, &bytes);
+			ush_http_set(asked->request, "Content-Security-Policy",
+				"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors "
+				"'none'");
+			ush_http_answer(
+				asked->request, 200, "text/html; charset=utf-8", page, bytes);
+			free(page);
+		} else {
+			ush_http_answer_json(
+				asked->request, 200, tickets_receipt_json(asked->receipt));
+		}
+	}
+	asked_free(asked);
+}
+
+static void get_receipt(struct ush_http_request *request, void *context)
+{
+	start_order(request, context, false, receipt_job, on_receipt);
+}
+
+static void get_receipt_page(struct ush_http_request *request, void *context)
+{
+	start_order(request, context, true, receipt_job, on_receipt);
 }
 
 /* ---- one picture ---- */
@@ -331,7 +403,7 @@ static void get_picture(struct ush_http_request *request, void *context)
 	struct ush_ticket ticket;
 	struct asked *asked;
 
-	if (who == NULL)
+	if (who == NULL || !has_keys(tickets, request))
 		return;
 	if (!read_name(ush_http_param(request, "ticket"), &ticket)) {
 		ush_http_problem(request, 404, "ticket_not_found", NULL,
@@ -349,8 +421,11 @@ static void get_picture(struct ush_http_request *request, void *context)
 static void get_keys(struct ush_http_request *request, void *context)
 {
 	const struct ush_tickets *tickets = context;
-	char *text = ush_ticket_keys_text(&tickets->keys);
+	char *text;
 
+	if (!has_keys(tickets, request))
+		return;
+	text = ush_ticket_keys_text(&tickets->keys);
 	USH_ASSERT(text != NULL);
 	ush_http_set(request, "Cache-Control", "public, max-age=60");
 	ush_http_answer(request, 200, "application/json", text, strlen(text));
@@ -392,6 +467,8 @@ static void get_revocations(struct ush_http_request *request, void *context)
 		ush_http_problem(request, 422, "invalid", NULL, "event: want its number.");
 		return;
 	}
+	if (!has_keys(tickets, request))
+		return;
 	asked = asked_new(tickets, request);
 	asked->event = (uint32_t)event;
 	ush_db_run(tickets->core->db, USH_DB_READ, revocations_job, on_revocations, asked);
@@ -399,22 +476,66 @@ static void get_revocations(struct ush_http_request *request, void *context)
 
 /* ---- keys ---- */
 
-static int add_key(struct ush_tickets *tickets, int64_t from_us, struct ush_message *message)
-{
-	struct ush_ticket_keys keys = tickets->keys;
-	uint8_t seed[USH_TICKET_KEY_BYTES];
-	int id, ret;
+struct new_key {
+	struct ush_tickets *tickets;
+	struct ush_http_request *request;
+	struct ush_who who;
+	struct ush_ticket_keys keys;
+	json_int_t after_s;
+	int id;
+	bool retires;
+};
 
-	USH_ASSERT(RAND_bytes(seed, sizeof(seed)) == 1);
-	id = ush_ticket_key_add(&keys, seed, from_us);
-	explicit_bzero(seed, sizeof(seed));
-	if (id < 0)
-		return id;
-	ret = ush_ticket_keys_save(tickets->path, &keys, message);
+static int new_key_job(struct ush_db_conn *conn, void *context)
+{
+	struct new_key *new = context;
+	char number[8];
+	int ret = own_keys_note(conn, &new->keys);
+
+	if (ret == 0 && new->retires)
+		ret = tickets_sign_anew(conn, &new->keys, (uint8_t) new->id);
+	snprintf(number, sizeof(number), "%d", new->id);
 	if (ret == 0)
-		tickets->keys = keys;
-	explicit_bzero(&keys, sizeof(keys));
-	return ret < 0 ? ret : id;
+		ush_people_audit(conn, &new->who, "ticket-keys", number,
+			new->retires ? "retired" : "a new key");
+	return ret;
+}
+
+static void new_key_done(void *context, int result)
+{
+	struct new_key *new = context;
+
+	/* Another process made a key of this number at the same time: gates know that one. */
+	if (result == -USH_EEXIST) {
+		new->tickets->is_signing = false;
+		ush_core_log(USH_CORE_ERROR, "tickets",
+			"no tickets from here: the database has another key of this number; copy "
+			"ticket-keys.json from where it was made, and start again",
+			NULL);
+	}
+	if (result == 0 && new->retires)
+		ush_http_answer_json(new->request, 200, json_pack("{s:i}", "key", new->id));
+	else if (result == 0)
+		ush_http_answer_json(new->request, 201,
+			json_pack("{s:i, s:I}", "key", new->id, "signs_after_s", new->after_s));
+	else
+		ush_http_problem(
+			new->request, 503, "busy", NULL, "The key could not be noted. Ask again.");
+	release(new->tickets);
+	explicit_bzero(new, sizeof(*new));
+	free(new);
+}
+
+static struct new_key *note_keys(
+	struct ush_tickets *tickets, struct ush_http_request *request, const struct ush_who *who)
+{
+	struct new_key *new = calloc(1, sizeof(*new));
+
+	USH_ASSERT(new != NULL);
+	*new = (struct new_key){
+		.tickets = tickets, .request = request, .who = *who, .keys = tickets->keys};
+	tickets->under_way++;
+	return new;
 }
 
 /* A new key, which signs after `after_s`: gates must have fetched it by then. */
@@ -422,24 +543,61 @@ static void post_key(struct ush_http_request *request, void *context)
 {
 	struct ush_tickets *tickets = context;
 	const json_t *after = json_object_get(ush_http_json(request), "after_s");
+	const struct ush_who *who = ush_who_must(request, 1u << USH_ROLE_OPERATOR);
 	struct ush_message message;
 	json_int_t seconds = after != NULL ? json_integer_value(after) : 86400;
+	struct new_key *new;
 	int id;
 
-	if (ush_who_must(request, 1u << USH_ROLE_OPERATOR) == NULL)
+	if (who == NULL || !has_keys(tickets, request))
 		return;
 	if ((after != NULL && !json_is_integer(after)) || seconds < 0 || seconds > 30 * 86400) {
 		ush_http_problem(request, 422, "invalid", NULL, "after_s: want 0 to 2592000.");
 		return;
 	}
-	id = add_key(tickets, ush_core_now_us() + seconds * 1000000, &message);
+	id = own_keys_add(
+		tickets->path, &tickets->keys, ush_core_now_us() + seconds * 1000000, &message);
 	if (id < 0) {
 		ush_http_problem(request, 503, "busy", NULL, "The key could not be kept.");
 		return;
 	}
 	ush_core_log(USH_CORE_INFO, "tickets", "a new key", NULL);
-	ush_http_answer_json(
-		request, 201, json_pack("{s:i, s:I}", "key", id, "signs_after_s", seconds));
+	new = note_keys(tickets, request, who);
+	new->after_s = seconds;
+	new->id = id;
+	ush_db_run(tickets->core->db, USH_DB_WRITE, new_key_job, new_key_done, new);
+}
+
+/* A key that somebody else may have: from here gates refuse what it signed; tickets that are asked
+ * for again are signed with another. */
+static void post_retire(struct ush_http_request *request, void *context)
+{
+	struct ush_tickets *tickets = context;
+	const struct ush_who *who = ush_who_must(request, 1u << USH_ROLE_OPERATOR);
+	struct ush_message message;
+	struct new_key *old;
+	uint64_t id;
+	int ret;
+
+	if (who == NULL || !has_keys(tickets, request) ||
+		!ush_http_param_number(request, "key", UINT8_MAX, &id))
+		return;
+	ret = own_keys_retire(
+		tickets->path, &tickets->keys, (uint8_t)id, ush_core_now_us(), &message);
+	if (ret == -USH_ENOENT) {
+		ush_http_problem(request, 404, "not_found", NULL, "There is no such key.");
+	} else if (ret == -USH_EBUSY) {
+		ush_http_problem(request, 409, "last_key", NULL,
+			"No other key could sign now. Make one with after_s 0 first.");
+	} else if (ret != 0) {
+		ush_http_problem(request, 503, "busy", NULL, "The keys could not be kept.");
+	} else {
+		ush_core_log(USH_CORE_WARN, "tickets", "a key is retired", NULL);
+		old = note_keys(tickets, request, who);
+		old->retires = true;
+		old->id = (int)id;
+		ush_db_run(tickets->core->db, USH_DB_WRITE, new_key_job, new_key_done, old);
+	}
 }
 
 static int open_keys(struct ush_tickets *tickets, struct ush_message *message)
@@ -451,10 +609,11 @@ static int open_keys(struct ush_tickets *tickets, struct ush_message *message)
 		ush_message_set(message, "the state directory's name is too long");
 		return -USH_EINVAL;
 	}
-	ret = ush_ticket_keys_load(tickets->path, &tickets->keys, message);
-	if (ret != -USH_ENOENT)
-		return ret;
-	ret = add_key(tickets, 0, message);
+	ret = own_keys_open(tickets->core, tickets->path, &tickets->keys, message);
+	tickets->is_signing = ret == 1;
+	if (ret == 0)
+		ush_core_log(USH_CORE_WARN, "tickets", "no tickets from here", "why", message->text,
+			NULL);
 	return ret < 0 ? ret : 0;
 }
 
@@ -466,6 +625,8 @@ int ush_tickets_open(
 	static const struct ush_http_route routes[] = {
 		{"GET", "/v1/orders/{order}/tickets", get_list, 0, 0},
 		{"GET", "/v1/orders/{order}/tickets.html", get_page, 0, 0},
+		{"GET", "/v1/orders/{order}/receipt", get_receipt, 0, 0},
+		{"GET", "/v1/orders/{order}/receipt.html", get_receipt_page, 0, 0},
 		{"GET", "/v1/tickets/{ticket}.png", get_picture, 0, 0},
 		{"GET", "/v1/gate/keys", get_keys, 0, 0},
 		{"GET", "/v1/gate/revocations", get_revocations, 0, 0},
@@ -473,6 +634,7 @@ int ush_tickets_open(
 	};
 	static const struct ush_http_route writes[] = {
 		{"POST", "/v1/admin/ticket-keys", post_key, 0, 4096},
+		{"POST", "/v1/admin/ticket-keys/{key}/retire", post_retire, 0, 4096},
 		{0},
 	};
 	static const struct timeval every = {.tv_usec = LOOK_MS * 1000};
@@ -487,9 +649,11 @@ int ush_tickets_open(
 		release(tickets);
 		return ret;
 	}
+	tickets_keep_open();
 	ush_http_routes_add(core->http, routes, tickets);
-	if (!core->read_only) {
+	if (!core->read_only)
 		ush_http_routes_add(core->http, writes, tickets);
+	if (!core->read_only && tickets->is_signing) {
 		tickets->timer = event_new(core->base, -1, EV_PERSIST, on_timer, tickets);
 		USH_ASSERT(tickets->timer != NULL);
 		event_add(tickets->timer, &every);

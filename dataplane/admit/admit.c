@@ -341,7 +341,12 @@ USH_INLINE uint32_t digest(const struct ush_admitted *out)
 	static_assert(offsetof(struct ush_request, cookie) - offsetof(struct ush_request, hold) ==
 			      sizeof(words),
 		"three words");
-	memcpy(words, &r->hold, sizeof(words));
+	/* One by one: the request has just been stored, in larger pieces with other bounds. */
+	for (uint32_t i = 0; i < 3; i++) {
+		memcpy(&words[i], (const uint8_t *)&r->hold + i * sizeof(words[0]),
+			sizeof(words[0]));
+		__asm__("" : "+r"(words[i]));
+	}
 	crc = ush_crc32c_words(r->op, words, 3);
 	if (ush_unlikely(out->leg_count > 1))
 		crc = ush_crc32c(crc, out->legs, (out->leg_count - 1u) * sizeof(struct ush_leg));

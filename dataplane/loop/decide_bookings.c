@@ -117,9 +117,9 @@ static bool look(struct page *page, uint32_t index)
 		ush_user_unlock(user);
 		return false;
 	}
-	/* Past its deadline it is over, whether or not its record has been written yet. */
-	if (is_wanted(page, word) && (ush_hold_word_state(word) != USH_HOLD_STATE_HELD ||
-					     page->loop->now_ns < hold->deadline_ns))
+	/* Also past its deadline, until its record says so: another loop, whose turn began before
+	 * it, may still extend the hold. */
+	if (is_wanted(page, word))
 		put_hold(page, index, word);
 	ush_user_unlock(user);
 	return true;

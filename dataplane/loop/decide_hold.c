@@ -442,11 +442,15 @@ void decide_query_hold(
 	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);
 	decide_describe(engine, index, &reply);
 	reply.sequence = hold->sequence;
-	/* Past its deadline it is over, whether or not its record has been written yet. */
-	if (reply.state == USH_HOLD_STATE_HELD && loop->now_ns >= hold->deadline_ns) {
-		ush_admit_reply(&reply, &admitted->request, USH_STATUS_EXPIRED);
-		reply.state = USH_HOLD_STATE_EXPIRED;
-		reply.sequence = hold->sequence;
+	/* Past its deadline it is over, and whoever is told so may rely on it: the record is
+	 * written here. A loop whose turn began before the deadline could extend the hold
+	 * otherwise. */
+	if (ush_unlikely(reply.state == USH_HOLD_STATE_HELD && loop->now_ns >= hold->deadline_ns)) {
+		if (loop->room_kept)
+			decide_expire_and_answer(loop, packet, admitted, user, index);
+		else
+			decide_answer_unlocked(loop, packet, admitted, user, USH_STATUS_BUSY);
+		return;
 	}
 	ush_user_unlock(user);
 	loop_reply_after(loop, packet, &reply, reply.sequence);

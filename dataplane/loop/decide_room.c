@@ -262,6 +262,10 @@ static struct ush_queue *open_ticket(struct ush_loop *loop, struct ush_packet *p
 		return NULL;
 	}
 	phase = ush_queue_phase(queue);
+	/* A position is told at once, so the order it is of must be durable. */
+	if (phase == USH_ROOM_PHASE_SERVING &&
+		ush_unlikely(!ush_queue_order_is_kept(queue, ush_log_durable(&loop->engine->log))))
+		phase = USH_ROOM_PHASE_DRAW;
 	if (phase != USH_ROOM_PHASE_SERVING) {
 		loop_refuse(loop, packet, admitted, USH_STATUS_ROOM_PHASE, phase);
 		return NULL;

@@ -4,7 +4,8 @@
  * calls. These come to the loop of the event, which owns its room, with no batch under way.
  *
  * Failure modes: no room in the log: BUSY. A phase in which this cannot be: ROOM_PHASE. A draw
- * whose tables were not made: MISMATCH, its seed is wrong, or RETRY, another is being made.
+ * whose tables were not made: MISMATCH, its seed is wrong, or RETRY, another is being made, or was,
+ * or the lobby was still open when the draw came.
  */
 #include <string.h>
 
@@ -119,6 +120,21 @@ static void control_close(struct ush_loop *loop, struct ush_packet *packet,
 	loop_act_done(loop, act);
 }
 
+/* ret: the status of a draw whose tables are not there: whoever was to make them may have found
+ * the lobby open, or another draw, so only the seed says that it is wrong. */
+static uint8_t undrawn(const struct ush_loop *loop, const struct ush_queue *queue,
+	const struct ush_room_draw *drawn)
+{
+	ush_draw_hash *make = loop->engine->rooms.hash;
+	uint8_t hash[32];
+
+	if (make == NULL)
+		return USH_STATUS_MISMATCH;
+	ush_queue_seed_hash(queue->event, drawn->seed, make, hash);
+	return memcmp(hash, queue->opened.seed_hash, sizeof(hash)) == 0 ? USH_STATUS_RETRY
+									: USH_STATUS_MISMATCH;
+}
+
 static void control_draw(struct ush_loop *loop, struct ush_packet *packet,
 	const struct ush_admitted *admitted, struct ush_queue *queue)
 {
@@ -140,9 +156,7 @@ static void control_draw(struct ush_loop *loop, struct ush_packet *packet,
 	/* Its tables are there, made of the same values: see ush_engine_room_prepare. */
 	if (atomic_load_explicit(&queue->drawing, memory_order_acquire) == 0 ||
 		memcmp(&drawn, &queue->drawn, sizeof(drawn)) != 0) {
-		uint32_t drawing = atomic_load_explicit(&queue->drawing, memory_order_relaxed);
-		loop_refuse(loop, packet, admitted,
-			drawing == 0 ? USH_STATUS_MISMATCH : USH_STATUS_RETRY, 0);
+		loop_refuse(loop, packet, admitted, undrawn(loop, queue, &drawn), 0);
 		return;
 	}
 	ush_admit_reply(&reply, &admitted->request, USH_STATUS_OK);

@@ -29,9 +29,11 @@ void show_room(struct ush_loop *loop, struct act *act, uint64_t last)
 		show_join(loop, act);
 		break;
 	case ACT_ROOM_CLOSE:
+		ush_queue_order_by(queue, last);
 		ush_queue_show_close(queue);
 		break;
 	case ACT_ROOM_DRAW:
+		ush_queue_order_by(queue, last);
 		ush_queue_show_draw(queue);
 		break;
 	case ACT_ROOM_SERVE:

@@ -61,18 +61,21 @@ USH_INLINE void put_reply(struct ush_loop *loop, const uint8_t *frame, struct us
 	ush_parse_reply(loop->net, frame, packet, reply->size, sum);
 }
 
-USH_INLINE void send_now(struct ush_loop *loop, const struct ush_packet *packet)
+USH_INLINE struct ush_packet *send_now(struct ush_loop *loop, const struct ush_packet *packet)
 {
 	struct ush_loop_out *out = loop->out;
+	struct ush_packet *slot = &out->send[out->send_count++];
 
-	USH_ASSERT(out->send_count < USH_LOOP_SEND_MAX);
-	out->send[out->send_count++] = *packet;
+	USH_ASSERT(out->send_count <= USH_LOOP_SEND_MAX);
+	*slot = *packet;
+	return slot;
 }
 
 void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet, const struct ush_reply *reply)
 {
-	put_reply(loop, packet->data, packet, reply);
-	send_now(loop, packet);
+	/* Moved before it is answered: to move it in large pieces when its size has just been
+	 * stored would wait for the store buffer. */
+	put_reply(loop, packet->data, send_now(loop, packet), reply);
 }
 
 /* Hands a packet back that nobody needs any more. */

@@ -47,7 +47,6 @@ static int listen_at(const struct ush_control_config *config, struct ush_message
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t mask;
 	int error;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", config->path);
@@ -59,10 +58,11 @@ static int listen_at(const struct ush_control_config *config, struct ush_message
 		return -USH_EBUSY;
 	}
 	unlink(config->path);
-	/* Nobody may connect before the mode is set. */
-	mask = umask(0777);
-	error = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0;
-	umask(mask);
+	/* Nobody may connect before the mode is set: Linux gives the file of a socket the socket's
+	 * own mode. Not by umask, which is the process's: another thread makes segments of the
+	 * journal. */
+	error = fd < 0 || fchmod(fd, 0) != 0 ||
+		bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0;
 	if (error || chmod(config->path, config->mode) != 0 || listen(fd, 64) != 0) {
 		error = errno;
 		ush_message_set(message, "%s: cannot listen: %s%s", config->path, strerror(error),

@@ -44,6 +44,9 @@ struct ush_queue {
 	struct ush_room room;
 	/* Places of the lobby, once it is closed. */
 	uint32_t lobby;
+	/* Record by which the room serves: the order is nobody's to know before it is durable; 0
+	 * after a restart. */
+	_Atomic uint64_t order_sequence;
 	struct ush_draw draw;
 	uint16_t *tables;
 	/* By number. */
@@ -125,6 +128,19 @@ struct ush_queue *ush_queue_begin(
 /* The room has a lobby: its record has its slot. by: who began it. */
 void ush_queue_show_open(struct ush_rooms *rooms, struct ush_queue *queue);
 
+/* The record that closes the lobby or draws its order, before that is shown. by: the owner. */
+USH_INLINE void ush_queue_order_by(struct ush_queue *queue, uint64_t sequence)
+{
+	/* Relaxed: the phase, which is stored after it, is released. */
+	atomic_store_explicit(&queue->order_sequence, sequence, memory_order_relaxed);
+}
+
+/* ret: true if the room serves by an order that cannot be lost. in: durable: of the log. */
+USH_INLINE bool ush_queue_order_is_kept(const struct ush_queue *queue, uint64_t durable)
+{
+	return atomic_load_explicit(&queue->order_sequence, memory_order_relaxed) < durable;
+}
+
 /* ret: enum ush_room_phase. */
 USH_INLINE uint32_t ush_queue_phase(const struct ush_queue *queue)
 {
@@ -204,7 +220,8 @@ USH_INLINE uint64_t ush_visit_live(uint16_t word, uint64_t now_ns)
 	uint64_t unit = now_ns >> USH_VISIT_UNIT_BITS;
 	uint64_t left = (word - unit) & (USH_VISIT_DONE - 1);
 
-	if ((word & USH_VISIT_DONE) == 0 || left < 1 || left > USH_VISIT_UNITS)
+	/* One more: of a loop whose clock is in the next unit already. */
+	if ((word & USH_VISIT_DONE) == 0 || left < 1 || left > USH_VISIT_UNITS + 1)
 		return 0;
 	return (unit + left) << USH_VISIT_UNIT_BITS;
 }

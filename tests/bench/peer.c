@@ -53,8 +53,10 @@ struct bench {
 	uint32_t event_refuse;
 	uint32_t row_seats;
 	uint32_t rows;
+	/* Neighbours that a request of MODE_CLAIM asks for at once; divides row_seats. */
+	uint32_t basket;
 	uint64_t user_base;
-	/* Begin only at a line from the standard input. */
+	/* Begin only at a line from the standard input, end only at another. */
 	bool wait;
 	/* A power of two: each claims seat after seat, far apart, one request after another. */
 	uint32_t claim_users;
@@ -143,9 +145,9 @@ static struct fields choose(struct bench *b)
 	struct fields f = {.user = b->user_base + n, .event = b->event, .request_id = 1};
 	bool claim = b->mode == MODE_CLAIM || (b->mode == MODE_MIXED && n % 10 == 0);
 
-	if (claim && b->claims < (uint64_t)b->rows * b->row_seats) {
-		f.row = (uint16_t)(b->claims / b->row_seats);
-		f.mask = 1ull << (b->claims % b->row_seats);
+	if (claim && b->claims < (uint64_t)b->rows * b->row_seats / b->basket) {
+		f.row = (uint16_t)(b->claims * b->basket / b->row_seats);
+		f.mask = (UINT64_MAX >> (64 - b->basket)) << (b->claims * b->basket % b->row_seats);
 		f.user = b->user_base + (b->claims & (b->claim_users - 1));
 		f.request_id = (uint32_t)(1 + (b->claims >> b->claim_users_bits));
 		b->claims++;
@@ -323,12 +325,12 @@ static void open_port(struct bench *b)
 	rte_delay_us_sleep(200000);
 }
 
-/* Says that it has found the box, and begins when it is told to. */
-static void wait_for_word(void)
+/* Says a word, and goes on when it is told to. */
+static void wait_for_word(const char *word)
 {
 	int c;
 
-	printf("ready\n");
+	fputs(word, stdout);
 	fflush(stdout);
 	do
 		c = getchar();
@@ -372,7 +374,7 @@ static void learn_mac(struct bench *b, uint8_t *mac)
 static const char usage[] =
 	"usage: bench-peer [--mode claim|refuse|taken|mixed|hot|uniform] [--window N] [--ms N]\n"
 	"                  [--requests N]\n"
-	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N]\n"
+	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N] [--basket N]\n"
 	"                  [--user-base N] [--claim-users N] [--echo] [--wait]\n"
 	"                  -- EAL-ARGUMENT...\n";
 
@@ -393,8 +395,8 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 	static const struct option options[] = {{"mode", 1, NULL, 'm'}, {"window", 1, NULL, 'w'},
 		{"ms", 1, NULL, 't'}, {"requests", 1, NULL, 'n'}, {"event", 1, NULL, 'e'},
 		{"refuse-event", 1, NULL, 'f'}, {"rows", 1, NULL, 'r'}, {"row-seats", 1, NULL, 's'},
-		{"user-base", 1, NULL, 'u'}, {"claim-users", 1, NULL, 'c'}, {"echo", 0, NULL, 'E'},
-		{"wait", 0, NULL, 'W'}, {0}};
+		{"user-base", 1, NULL, 'u'}, {"claim-users", 1, NULL, 'c'},
+		{"basket", 1, NULL, 'k'}, {"echo", 0, NULL, 'E'}, {"wait", 0, NULL, 'W'}, {0}};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -430,6 +432,9 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 		case 'c':
 			b->claim_users = ush_pow2_ceil32((uint32_t)n);
 			break;
+		case 'k':
+			b->basket = (uint32_t)n;
+			break;
 		case 'E':
 			*echo = true;
 			break;
@@ -440,7 +445,7 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 			return false;
 		}
 	}
-	return true;
+	return b->basket - 1 < b->row_seats && b->row_seats % b->basket == 0;
 }
 
 int main(int argc, char **argv)
@@ -452,6 +457,7 @@ int main(int argc, char **argv)
 		.event_refuse = 2,
 		.row_seats = 64,
 		.rows = 65536,
+		.basket = 1,
 		.claim_users = 1u << 19,
 		.user_base = 1};
 	uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
@@ -470,9 +476,12 @@ int main(int argc, char **argv)
 		learn_mac(&b, mac);
 	template_init(&b, mac);
 	if (b.wait)
-		wait_for_word();
+		wait_for_word("ready\n");
 	short_slices();
 	run(&b);
+	/* Until nobody asks the box any more: memif's driver may crash who stays. */
+	if (b.wait)
+		wait_for_word("");
 	rte_eth_dev_stop(b.port);
 	rte_eal_cleanup();
 	return 0;

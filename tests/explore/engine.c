@@ -15,6 +15,11 @@ static const struct ush_key key = {0x0706050403020100ull, 0x0f0e0d0c0b0a0908ull}
 
 void play_open(uint32_t loops)
 {
+	play_open_room(loops, 0);
+}
+
+void play_open_room(uint32_t loops, uint32_t users)
+{
 	struct ush_engine_resume resume;
 	struct ush_message message;
 	struct harness *h;
@@ -32,6 +37,8 @@ void play_open(uint32_t loops)
 		.row_count = 64,
 		.channel_row_count = 8,
 		.wait_count = 8,
+		.room_user_count = users,
+		.room_device_count = users,
 		.log_block_count = loops > 2 ? 256 : 128,
 		.ack_count = 64,
 	};
@@ -168,6 +175,12 @@ void play_thread(uint32_t thread)
 	take_replies(actor);
 }
 
+const struct ush_record *play_records(size_t *count)
+{
+	*count = replay.count - play->record_count;
+	return replay.records + play->record_count;
+}
+
 uint32_t play_status(uint32_t actor, uint32_t request)
 {
 	return play->actors[actor].replies[request].status;
@@ -233,6 +246,29 @@ static void same_users(struct ush_engine *live, struct ush_engine *again)
 	}
 }
 
+/* Who joined, in which place, and what is known of each number. */
+static void same_room(const struct ush_engine *live, const struct ush_engine *again)
+{
+	const struct ush_queue *a = ush_rooms_find(&live->rooms, PLAY_EVENT);
+	const struct ush_queue *b = ush_rooms_find(&again->rooms, PLAY_EVENT);
+
+	if (a == NULL && b == NULL)
+		return;
+	EXPECT(a != NULL && b != NULL);
+	EXPECT(ush_queue_phase(a) == ush_queue_phase(b) && a->bound == b->bound);
+	EXPECT(atomic_load(&a->exchanged) == atomic_load(&b->exchanged));
+	for (uint64_t user = 1; user <= PLAY_USERS; user++) {
+		uint64_t hash = ush_queue_hash(a, user);
+		struct ush_room_place x, y;
+		bool found = ush_room_find(&a->room, hash, user, &x) == USH_ROOM_ALREADY;
+
+		EXPECT(found == (ush_room_find(&b->room, hash, user, &y) == USH_ROOM_ALREADY));
+		EXPECT(!found || (x.tier == y.tier && x.number == y.number));
+	}
+	for (uint32_t number = 0; number < a->visit_count; number++)
+		EXPECT(ush_visit(a, number) == ush_visit(b, number));
+}
+
 static void judge_replay(const struct ush_engine_audit *live)
 {
 	struct harness *h = &play->harness;
@@ -251,6 +287,7 @@ static void judge_replay(const struct ush_engine_audit *live)
 	EXPECT(memcmp(live, &again, sizeof(again)) == 0);
 	same_rows_and_holds(h->engine, replayed.engine);
 	same_users(h->engine, replayed.engine);
+	same_room(h->engine, replayed.engine);
 	harness_close(&replayed);
 }
 

@@ -49,6 +49,9 @@ extern struct play *play;
 /* An engine of that many loops with one event of PLAY_ROWS rows on sale. */
 void play_open(uint32_t loops);
 
+/* The same with memory for waiting rooms of so many users. */
+void play_open_room(uint32_t loops, uint32_t users);
+
 /* A hold made by loop 0, durable. */
 uint64_t play_hold(uint64_t user, uint32_t id, uint64_t mask, uint32_t hold_ms);
 
@@ -70,6 +73,9 @@ void play_thread(uint32_t thread);
 
 /* Lets go what waits; then audit, and replay of the log and of all its beginnings. */
 void play_judge(void);
+
+/* ret: records that were made since the setup. in: play_judge was called. */
+const struct ush_record *play_records(size_t *count);
 
 /* ret: status of an actor's request. */
 uint32_t play_status(uint32_t actor, uint32_t request);

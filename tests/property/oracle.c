@@ -522,11 +522,9 @@ static bool judge_lapsed(struct oracle *o, uint32_t index, const struct ush_repl
 		return false;
 	WANT_EQ(o, y->status, USH_STATUS_EXPIRED);
 	WANT_EQ(o, y->state, USH_HOLD_STATE_EXPIRED);
-	if (y->op != USH_OP_QUERY_HOLD) {
-		check_change(o, y);
-		oracle_cool_down(o, &o->hold[index], o->now_ns);
-		hold_ends(o, index);
-	}
+	check_change(o, y);
+	oracle_cool_down(o, &o->hold[index], o->now_ns);
+	hold_ends(o, index);
 	return true;
 }
 

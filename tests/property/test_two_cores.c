@@ -309,7 +309,7 @@ static const struct ush_record *record_at(uint64_t sequence)
 
 static uint8_t record_type_of(const struct asked *a)
 {
-	if (a->reply.status == USH_STATUS_EXPIRED && a->request.op != USH_OP_QUERY_HOLD)
+	if (a->reply.status == USH_STATUS_EXPIRED)
 		return USH_RECORD_TYPE_EXPIRE;
 	if (a->reply.status != USH_STATUS_OK)
 		return 0;

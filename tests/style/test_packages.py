@@ -18,7 +18,7 @@ PROGRAMS = {
     "addr2line": "binutils", "cc": "gcc", "curl": "curl", "dpdk-testpmd": "dpdk-dev", "e2fsck": "e2fsprogs",
     "ethtool": "ethtool", "gcc": "gcc", "git": "git", "ip": "iproute2", "losetup": "mount", "meson": "meson",
     "mkfs.ext4": "e2fsprogs", "mount": "mount", "ninja": "ninja-build", "node": "nodejs", "npm": "npm", "objdump": "binutils",
-    "pgrep": "procps", "ping": "iputils-ping", "pkg-config": "pkg-config",
+    "pgrep": "procps", "ping": "iputils-ping", "pkg-config": "pkg-config", "psql": "postgresql",
     "redis-benchmark": "redis-tools", "redis-check-rdb": "redis-tools", "redis-cli": "redis-tools",
     "redis-server": "redis-tools", "setpriv": "util-linux", "spin": "spin", "sysctl": "procps",
     "taskset": "util-linux", "nginx": "nginx-light", "openssl": "openssl", "unshare": "util-linux", "tcpreplay": "tcpreplay", "tshark": "tshark", "umount": "mount", "wrk": "wrk", "zbarimg": "zbar-tools",

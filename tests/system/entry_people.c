@@ -6,64 +6,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "people/people.h"
+#include "daemon/log.h"
+#include "tests/system/people_by_header.h"
 
 const struct ush_db_step ush_people_schema[] = {
 	{"people", 1,
-		"CREATE TABLE people_audit_test (account TEXT, action TEXT, object TEXT, text TEXT);",
+		"CREATE TABLE people_audit_test (number INTEGER PRIMARY KEY, account TEXT, action TEXT, object TEXT, text TEXT);",
 		NULL},
 	{NULL, 0, NULL, NULL}};
-
-static bool filter(struct ush_http_request *request, void *context)
-{
-	const char *user = ush_http_header(request, "X-Test-User");
-	const char *role = ush_http_header(request, "X-Test-Role");
-	const char *verified = ush_http_header(request, "X-Test-Verified");
-	struct ush_who *who;
-
-	(void)context;
-	if (user == NULL)
-		return true;
-	who = calloc(1, sizeof(*who));
-	USH_ASSERT(who != NULL);
-	who->user = strtoull(user, NULL, 10);
-	who->role = role != NULL ? (enum ush_role)strtoul(role, NULL, 10) : USH_ROLE_BUYER;
-	who->verified = verified != NULL ? strtoull(verified, NULL, 10) : 0;
-	snprintf(who->account, sizeof(who->account), "u_%llu", (unsigned long long)who->user);
-	ush_http_who_set(request, who->account, who, free);
-	return true;
-}
-
-const struct ush_who *ush_who(const struct ush_http_request *request)
-{
-	return ush_http_who(request);
-}
-
-const struct ush_who *ush_who_must(struct ush_http_request *request, uint32_t roles)
-{
-	const struct ush_who *who = ush_http_who(request);
-
-	if (who != NULL && (roles >> who->role & 1) != 0)
-		return who;
-	ush_http_problem(request, who == NULL ? 401 : 403, "not_found", NULL, "who are you?");
-	return NULL;
-}
-
-void ush_people_keeper(struct ush_people *people, const char *name,
-	int (*take)(struct ush_db_conn *conn, uint64_t user, json_t **out),
-	int (*drop)(struct ush_db_conn *conn, uint64_t user))
-{
-	(void)people;
-	(void)name;
-	(void)take;
-	(void)drop;
-}
 
 void ush_people_audit(struct ush_db_conn *conn, const struct ush_who *who, const char *action,
 	const char *object, const char *text)
 {
-	ush_db_exec(conn, "INSERT INTO people_audit_test VALUES (?, ?, ?, ?)", "tttt", who->account,
-		action, object, text);
+	ush_db_exec(conn,
+		"INSERT INTO people_audit_test(account, action, object, text) VALUES (?, ?, ?, ?)",
+		"tttt", who->account, action, object, text);
+}
+
+/* Of those who have a telephone (X-Test-Verified: 2) these are fans of each event. */
+int ush_people_is_fan(struct ush_db_conn *conn, uint64_t user, uint32_t event)
+{
+	(void)conn;
+	(void)event;
+	return user % 7 == 0;
 }
 
 /* A seat is held by whoever gets so far. */
@@ -73,33 +38,52 @@ static void post_hold(struct ush_http_request *request, void *context)
 	ush_http_answer_json(request, 201, json_pack("{s:b}", "held", true));
 }
 
-static int count_job(struct ush_db_conn *conn, void *context)
+static int lines_job(struct ush_db_conn *conn, void *context)
 {
-	return (int)ush_db_get(conn, "SELECT COUNT(*) FROM people_audit_test", "", "i",
-		       (int64_t *)context) < 0
-		       ? -USH_EIO
-		       : 0;
+	json_t *lines = *(json_t **)context;
+	struct ush_db_rows *rows = ush_db_query(conn,
+		"SELECT account, action, object, text FROM people_audit_test ORDER BY number", "");
+
+	json_array_clear(lines);
+	while (ush_db_next(rows))
+		json_array_append_new(
+			lines, json_pack("[s, s, s, s]", ush_db_text(rows, 0), ush_db_text(rows, 1),
+				       ush_db_text(rows, 2), ush_db_text(rows, 3)));
+	ush_db_end(rows);
+	return ush_db_error(conn, NULL);
 }
 
 static void get_audit(struct ush_http_request *request, void *context)
 {
 	const struct ush_core *core = context;
-	int64_t count = -1;
+	json_t *lines = json_array();
 
-	ush_db_run_now(core->db, USH_DB_READ, count_job, &count);
-	ush_http_answer_json(request, 200, json_pack("{s:I}", "count", (json_int_t)count));
+	ush_db_run_now(core->db, USH_DB_READ, lines_job, &lines);
+	ush_http_answer_json(request, 200,
+		json_pack(
+			"{s:I, s:o}", "count", (json_int_t)json_array_size(lines), "lines", lines));
+}
+
+/* Sets the clock while it runs: {"shift_s": N}. */
+static void post_clock(struct ush_http_request *request, void *context)
+{
+	(void)context;
+	ush_core_clock_shift(
+		json_integer_value(json_object_get(ush_http_json(request), "shift_s")) * 1000000);
+	ush_http_answer_json(request, 200, json_object());
 }
 
 static const struct ush_http_route routes[] = {
 	{"POST", "/v1/events/{event}/holds", post_hold, USH_HTTP_NO_KEY, 0},
-	{"GET", "/test/audit", get_audit, 0, 0}, {NULL, NULL, NULL, 0, 0}};
+	{"GET", "/test/audit", get_audit, 0, 0},
+	{"POST", "/test/clock", post_clock, USH_HTTP_NO_KEY, 1024}, {NULL, NULL, NULL, 0, 0}};
 
 int ush_people_open(
 	struct ush_people **people, const struct ush_core *core, struct ush_message *message)
 {
 	(void)message;
 	*people = NULL;
-	ush_http_filter_add(core->http, filter, NULL);
+	ush_http_filter_add(core->http, people_by_header, NULL);
 	ush_http_routes_add(core->http, routes, (void *)(uintptr_t)core);
 	return 0;
 }

@@ -24,6 +24,7 @@
 static struct event_base *base;
 static struct ush_core core;
 static uint32_t count, closed_streams;
+static bool ended; /* as modules do, the handlers' have closed by then */
 
 static bool who(struct ush_http_request *request, void *context)
 {
@@ -72,7 +73,10 @@ static void answer_count(struct ush_http_request *request)
 {
 	const uint32_t status =
 		(uint32_t)json_integer_value(json_object_get(ush_http_json(request), "status"));
+	char number[24];
 
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)ush_http_key_number(request));
+	ush_http_set(request, "X-Key-Number", number);
 	ush_http_answer_json(request, status > 0 ? status : 201,
 		json_pack("{s:i, s:s}", "count", (int)count, "key",
 			ush_http_key_number(request) != 0 ? "yes" : "no"));
@@ -91,6 +95,7 @@ static void post_count(struct ush_http_request *request, void *context)
 	const struct timeval time = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
 	(void)context;
+	USH_ASSERT(!ended);
 	count++;
 	if (ms > 0)
 		event_base_once(base, -1, EV_TIMEOUT, on_late, request, &time);
@@ -189,6 +194,7 @@ int main(int argc, char **argv)
 	event_base_dispatch(base);
 	event_free(stop);
 	ush_http_server_end(core.http);
+	ended = true;
 	ush_db_close(core.db);
 	ush_idempotency_close(idempotency);
 	ush_http_server_close(core.http);

@@ -7,6 +7,7 @@ unprivileged user. Nothing of a server that may run on this machine is touched.
 
 Where there is no PostgreSQL, Postgres() raises Missing, and a test says SKIP.
 """
+import contextlib
 import os
 import pathlib
 import pwd
@@ -107,6 +108,21 @@ class Postgres:
         """ret: what psql says, a row a line, columns with | between."""
         return self.must(self.bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U",
                          "usher", "-d", database, "-c", text).strip()
+
+    @contextlib.contextmanager
+    def locked(self, database, table):
+        """Nobody else reads or writes the table meanwhile."""
+        command = [self.bin / "psql", "-X", "-q", "-A", "-t", "-h", self.folder, "-U", "usher", "-d", database]
+        holder = subprocess.Popen([*self.become, *map(str, command)], cwd="/", stdin=subprocess.PIPE, text=True,
+                                  stdout=subprocess.PIPE)
+        try:
+            holder.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == "locked\n"
+            yield
+        finally:
+            holder.stdin.close()
+            holder.wait()
 
     def url(self, database="postgres"):
         return f"postgresql:///{database}?host={urllib.parse.quote(str(self.folder), safe='')}&user=usher"

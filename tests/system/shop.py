@@ -9,6 +9,9 @@
 
 `database` is "sqlite" or a postgresql:// address. `sets` are settings of usher-control (section.key=value).
 Parts that are not wanted are left out: Shop(build, box=False, sandbox=False).
+
+USHER_CONTROL_BUILD names another build folder, from which the programs of control/ are taken: one with
+sanitizers (docs/testing.md). What a sanitizer says of a program fails the test.
 """
 import atexit
 import http.client
@@ -42,6 +45,39 @@ class Answer:
 
     def __repr__(self):
         return f"{self.status} {self.body[:600]!r}"
+
+
+def program(build, path):
+    """A program of the build; one of control/ comes from USHER_CONTROL_BUILD if that has it."""
+    other = os.environ.get("USHER_CONTROL_BUILD")
+    if other and str(path).startswith("control/") and os.path.exists(os.path.join(other, path)):
+        return os.path.abspath(os.path.join(other, path))
+    return os.path.abspath(os.path.join(str(build), path))
+
+
+# A leak is looked for by ptrace, which our programs forbid; so is the program that names functions.
+os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0:symbolize=0")
+os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:symbolize=0")
+
+
+def sanitizer_says(text):
+    """What a sanitizer wrote into a log; None: nothing."""
+    for word in ("ERROR: AddressSanitizer", ": runtime error: "):
+        if word in text:
+            at = max(0, text.index(word) - 200)
+            return text[at:at + 4000]
+    return None
+
+
+def until(good, seconds=40):
+    """ret: what good() says, once that is something."""
+    end = time.monotonic() + seconds
+    while True:
+        got = good()
+        if got:
+            return got
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
 
 
 class Process:
@@ -101,6 +137,8 @@ class Process:
             self.process.wait()
             status = "did not stop"
         self.process = None
+        said = sanitizer_says(self.text())
+        assert said is None, f"{self.name}: {said}"
         return status
 
     def kill(self):
@@ -153,7 +191,7 @@ class Shop:
                        for s in self.sets]
 
     def control_command(self, port):
-        command = [os.path.join(self.build, "control/daemon/usher-control")]
+        command = [program(self.build, "control/daemon/usher-control")]
         for item in self.settings(port):
             command += ["--set", item]
         return command

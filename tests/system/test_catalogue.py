@@ -17,14 +17,14 @@ import uuid
 
 import usher_box
 from postgres import Missing, Postgres
-from shop import Answer, Shop
+from shop import Answer, Shop, program
 
 import http.client
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(sys.argv[1]).resolve()
-SERVER = BUILD / "control/catalogue/catalogue_server"
-TEST = BUILD / "control/catalogue/test_catalogue"
+SERVER = program(BUILD, "control/catalogue/catalogue_server")
+TEST = program(BUILD, "control/catalogue/test_catalogue")
 CLUB = json.loads((ROOT / "venues/club.json").read_text())
 VENUE = {"name": "The Blue Lantern", "city": "London", "country": "GB", "timezone": "Europe/London"}
 HEAD = "external,name,category,starts,venue_name,venue_city,venue_country,venue_timezone,performers,price_min,currency"
@@ -240,6 +240,16 @@ def test_queries(server):
     said = [server.ask("GET", "/v1/search?" + urllib.parse.urlencode({"q": word})) for word in odd]
     check("odd words are only words", all(a.status in (200, 400) for a in said)
           and sum(a.status == 200 for a in said) >= len(odd) - 1, said)
+    far = {"external": "far", "name": "Clock of the Long Now", "category": "talk", "starts": "9999-12-31T20:00:00Z",
+           "venue": {"name": "Cave", "city": "Ely", "country": "US", "timezone": "UTC"}}
+    done = server.ask("POST", "/v1/admin/import?publish=1", {"events": [far]}, "promoter:9")
+    check("what has no date yet, so the last one, is found", done.status == 200
+          and server.names(q="long now") == [far["name"]], (done, server.names(q="long now")))
+    everything = server.names(q="concert")
+    check("a search may end with the last year there is", everything != []
+          and server.names(q="concert", to="9999-12-31T23:59:59Z") == everything
+          and server.names(q="long now", to="9999-12-31T23:59:59Z") == [far["name"]]
+          and server.names(q="long now", to=at(400 * DAY)) == [], server.names(q="concert", to="9999-12-31T23:59:59Z"))
     cached = server.ask("GET", "/v1/search?q=concert")
     check("an answer may be kept for two seconds", cached.headers["Cache-Control"] == "public, max-age=2", cached.headers)
 

@@ -151,11 +151,11 @@ def refusal(call, *args):
     raise AssertionError(f"{args} went through")
 
 
-def sell(s, number, stop, held, amounts):
+def sell(s, first_user, stop, held, amounts):
     """Reserves, confirms every third, gives every fifth back; keeps what it was told."""
     client = Client(UdpPort(bench.udp(OUR4)))
     control = Client(ControlPort(s.box.control_path))
-    user = 100 + number
+    user = first_user
     turn = 0
     try:
         while not stop.is_set():
@@ -192,7 +192,8 @@ def test_changed_under_load():
 
         def guarded(number):
             try:
-                sell(s, number, stop, held, amounts)
+                # Users of their own in each life: a new client begins with request id 1 again.
+                sell(s, 100 + 10000 * life + number, stop, held, amounts)
             except Exception as error:  # noqa: BLE001 - whatever it is, the test fails
                 failures.append(error)
 

@@ -14,9 +14,10 @@ import tempfile
 import time
 
 from postgres import Missing, Postgres
+from shop import program
 
 BUILD = pathlib.Path(sys.argv[1]).resolve()
-TEST = BUILD / "control/db/test_db"
+TEST = program(BUILD, "control/db/test_db")
 
 count = failed = 0
 

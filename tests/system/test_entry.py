@@ -5,6 +5,7 @@ are read with PyJWT where it is there. On SQLite and on PostgreSQL.
 
 usage: test_entry.py BUILD [NAME-PART...]
 """
+import hashlib
 import http.server
 import json
 import os
@@ -20,7 +21,7 @@ import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from postgres import Missing, Postgres  # noqa: E402
-from shop import Shop as AnyShop  # noqa: E402
+from shop import Shop as AnyShop, program  # noqa: E402
 from usher_box import Tap  # noqa: E402
 from usher_client import Client, ControlPort, EventStatus, Row, Status, Venue, siphash  # noqa: E402
 
@@ -49,7 +50,7 @@ class Shop(AnyShop):
             self.opened = self.admin("open", users=users, beacon={"source": "drand quicknet", "round": 4711}, **opened)
 
     def control_command(self, port):
-        return [os.path.join(BUILD, "control/daemon/entry_shop"), *super().control_command(port)[1:]]
+        return [program(BUILD, "control/daemon/entry_shop"), *super().control_command(port)[1:]]
 
     def who(self, user, role=BUYER, verified=0):
         return {"X-Test-User": str(user), "X-Test-Role": str(role), "X-Test-Verified": str(verified)}
@@ -109,7 +110,7 @@ def test_life(kind):
         assert first.status == 201 and not first.json()["repeat"], first
         again = shop.join(101)
         assert again.status == 200 and again.json() == {**first.json(), "repeat": True}, again
-        assert shop.join(102, verified=4).json()["tier"] == 0 and first.json()["tier"] == 2
+        assert shop.join(112, verified=2).json()["tier"] == 0 and first.json()["tier"] == 2
         ticket = first.json()["ticket"]
         assert shop.place(101, ticket).json() == {"called": False, "phase": "LOBBY"}
         assert shop.exchange(101, ticket).code == "wrong_phase"
@@ -210,6 +211,7 @@ def test_status_object():
         told = subprocess.run([os.path.join(BUILD, "tools/usher"), "room", "status", str(EVENT), "--json", "--socket",
                                shop.usherd.control_path], capture_output=True, text=True, check=True)
         theirs, ours = json.loads(told.stdout), answer.json()
+        assert ours.pop("closes_at") is None
         assert ours.pop("join") == {} and ours.pop("version") <= theirs.pop("version")
         # These two move with the time, and ours are up to a second old.
         for moving in ("rate", "wait_ms"):
@@ -235,6 +237,151 @@ def test_status_object():
         shop.until(lambda: shop.get(QUEUE).status == 503)
         shop.usherd.start()
         shop.until(lambda: shop.get(QUEUE).status == 200)
+
+
+def draw_of_the_page():
+    """docs/draw.md's own Python."""
+    with open(os.path.join(ROOT, "docs/draw.md"), encoding="utf-8") as page:
+        names = {}
+        exec(re.search(r"```python\n(.*?)```", page.read(), re.S)[1], names)  # pylint: disable=exec-used
+        return names["permutation"]
+
+
+def sha(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def recompute(draw):
+    """From the public document alone: checks the seed. ret: the number of (tier, index)."""
+    event, seed, root = draw["event"].to_bytes(4, "little"), bytes.fromhex(draw["seed"]), bytes.fromhex(draw["root"])
+    value = bytes.fromhex(draw["beacon"]["value"])
+    assert sha(b"usher/draw/seed1", event, seed).hex() == draw["seed_hash"]
+    key = sha(b"usher/draw/key.1", event, seed, root, *(n.to_bytes(4, "little") for n in draw["tiers"]),
+              bytes([len(value)]), value)
+    permutation, orders, first = draw_of_the_page(), [], 0
+    for tier, count in enumerate(draw["tiers"]):
+        orders.append((first, permutation(key, tier, count)) if count else None)
+        first += count
+    return lambda tier, index: orders[tier][0] + orders[tier][1](index)
+
+
+def merkle_check(leaf, at, count, path, root):
+    """RFC 9162, 2.1.3.2."""
+    last, node = count - 1, leaf
+    for sibling in map(bytes.fromhex, path):
+        assert last > 0
+        if at & 1 or at == last:
+            node = sha(b"\1", sibling, node)
+            while at & 1 == 0 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            node = sha(b"\1", node, sibling)
+        at, last = at >> 1, last >> 1
+    return last == 0 and node.hex() == root
+
+
+def is_proved(proof, draw, user):
+    """By the proof's and the draw's documents alone."""
+    own = proof["proof"]
+    assert own["user"] == f"{user:016x}" and proof["root"] == draw["root"] and proof["count"] == draw["count"]
+    leaf = sha(b"\0", bytes([own["tier"]]), user.to_bytes(8, "little"))
+    assert leaf.hex() == proof["leaf"]
+    at = sum(draw["tiers"][:own["tier"]]) + own["index"]
+    return merkle_check(leaf, at, draw["count"], own["path"], draw["root"])
+
+
+def test_draw(kind):
+    """Published before anybody joins, closed not before its time, drawn, killed in between; anybody recomputes the
+    draw and the own path, and what `usher verify draw` says of it is the same."""
+    closes = int(time.time()) + 6
+    closes_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(closes))
+    with Shop(database=database(kind), closes_at=closes_at) as shop:
+        def again(get):
+            return shop.until(lambda: (a := get()).status != 503 and a)
+        before = again(lambda: shop.get(QUEUE)).json()
+        assert before["closes_at"] == closes_at and before["beacon"] == {"source": "drand quicknet", "round": 4711}
+        assert "seed" not in before and len(before["seed_hash"]) == 64
+        tickets = {}
+        for user in range(1001, 1071):
+            answer = shop.join(user, verified=2 if user % 7 == 0 else 0)
+            assert answer.status == 201, answer
+            tickets[user] = answer.json()
+        assert again(lambda: shop.get(QUEUE + "/draw")).code == "wrong_phase"
+        assert shop.admin("draw", status=409, value="00" * 32)["code"] == "wrong_phase"
+        assert shop.admin("close", status=409)["code"] == "too_early"
+        shop.control.kill()
+        shop.control.start()
+        shop.until(lambda: time.time() > closes + 0.2)
+        closed = again(lambda: shop.post(f"/v1/admin/events/{EVENT}/queue", {"action": "close"}, headers=shop.who(1, OPERATOR)))
+        assert closed.status == 200 and closed.json()["places"] == 70, closed
+        root = closed.json()["root"]
+        assert (again_closed := shop.admin("close"))["repeat"] and again_closed["root"] == root
+        late = shop.join(2000).json()
+        assert late["tier"] == 7
+        shop.control.kill()
+        shop.control.start()
+        lobby = again(lambda: shop.get(QUEUE + "/draw")).json()
+        assert (lobby["format"], lobby["root"], lobby["count"], "seed" in lobby) == ("usher-lobby-1", root, 70, False)
+        # The root is that of everybody who was told a place.
+        places = sorted((t["tier"], t["index"], user) for user, t in tickets.items())
+        def tree(leaves):
+            if len(leaves) == 1:
+                return leaves[0]
+            half = 1 << (len(leaves) - 1).bit_length() - 1
+            return sha(b"\1", tree(leaves[:half]), tree(leaves[half:]))
+        assert tree([sha(b"\0", bytes([tier]), user.to_bytes(8, "little")) for tier, _, user in places]).hex() == root
+
+        def proof(user, ticket=None):
+            headers = {**shop.who(user), "Usher-Ticket": ticket or tickets[user]["ticket"]}
+            return again(lambda: shop.get(QUEUE + "/proof", headers=headers))
+        early = proof(1010).json()
+        assert early["number"] is None and is_proved(early, lobby, 1010)
+        assert proof(1011, tickets[1010]["ticket"]).code == "bad_ticket"
+        assert proof(2000, late["ticket"]).code == "no_draw"
+        assert proof(1010, "x" * 24).code in ("bad_ticket_text", "bad_ticket", "no_draw")
+        assert shop.get(QUEUE + "/proof").status == 401
+        value = "5eed" * 16
+        assert shop.admin("draw", status=422, value="5EED")["code"] == "bad_queue_action"
+        assert shop.post(f"/v1/admin/events/{EVENT}/queue", {"action": "draw", "value": value}, headers=shop.who(5)).status == 403
+        key = str(uuid.uuid4())
+        def draw_it(value=value, key=None):
+            return again(lambda: shop.post(f"/v1/admin/events/{EVENT}/queue", {"action": "draw", "value": value}, key=key,
+                                           headers=shop.who(1, OPERATOR)))
+        done = draw_it(key=key)
+        assert done.status == 200 and done.json()["root"] == root and done.json()["places"] == 70, done
+        assert draw_it(key=key).body == done.body
+        assert draw_it().json()["repeat"] is True
+        assert draw_it("00" * 32).code == "wrong_phase"
+        shop.kill_usherd()
+        shop.control.kill()
+        shop.usherd.start()
+        shop.control.start()
+        draw = shop.until(lambda: (a := shop.get(QUEUE + "/draw")).status == 200 and a.json())
+        assert (draw["format"], draw["root"], draw["beacon"]["value"]) == ("usher-draw-1", root, value)
+        assert draw["seed_hash"] == before["seed_hash"]
+        status = again(lambda: shop.get(QUEUE)).json()
+        assert (status["seed"], status["root"], status["closes_at"]) == (draw["seed"], root, closes_at)
+        number = recompute(draw)
+        numbers = {}
+        for user in tickets:
+            own = proof(user).json()
+            assert is_proved(own, draw, user), own
+            numbers[user] = own["number"]
+            assert own["number"] == number(own["proof"]["tier"], own["proof"]["index"]), own
+            assert all(own[name] == draw[name] for name in draw)
+        assert sorted(numbers.values()) == list(range(70)), numbers
+        bad = json.loads(json.dumps(own))
+        bad["proof"]["path"][0] = "00" * 32
+        assert not is_proved(bad, draw, user)
+        path = os.path.join(shop.folder, "draw.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**draw, "proof": own["proof"]}, file)
+        told = subprocess.run([os.path.join(BUILD, "tools/usher"), "verify", "draw", "--user", str(user), path],
+                              capture_output=True, text=True, check=False)
+        assert told.returncode == 0 and str(numbers[user]) in told.stdout, told
+        # Each action of the operator once: open, close and its repeat, draw and its repeats with other keys. The schedule may
+        # have closed it before.
+        assert len([line for line in shop.get("/test/audit").json()["lines"] if line[0] != "schedule"]) == 5
 
 
 def test_rates():
@@ -374,7 +521,7 @@ def main():
     tap = Tap()
     wanted = sys.argv[2:]
     for kind in ("sqlite", "postgres"):
-        for test in (test_life, test_killed_while_joining):
+        for test in (test_life, test_draw, test_killed_while_joining):
             if not wanted or any(part in test.__name__ + "_" + kind for part in wanted):
                 tap.run(test, kind)
     for test in (test_exchange_and_hold, test_token_expires_and_keys_rotate, test_status_object, test_rates,

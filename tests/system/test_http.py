@@ -7,6 +7,7 @@ usage: test_http.py BUILD-FOLDER [WORD]...      only tests whose names have one 
 import gzip
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -191,6 +192,24 @@ def test_connections_beyond_the_limit_are_closed_and_others_go_on():
         same(s.get("/healthz").status, 200)
 
 
+def test_a_crowd_leaves_descriptors_for_the_rest():
+    """The limit of open files is raised if it may be; otherwise fewer connections are taken, and it says so."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit, warned in (("256:2000", True), ("256:12000", False)):
+        if hard != resource.RLIM_INFINITY and hard < 12000:
+            raise usher_box.Tap.Skip(f"the limit of open files is {hard}")
+        with shop(start=False) as s:
+            command = s.control.command
+            s.control.command = lambda port: ["prlimit", "--nofile=" + limit, "--", *command(port)]
+            s.control.start()
+            warning = [line for line in s.control.log() if "limit of open files" in line["event"]]
+            same((limit, [line["connections"] for line in warning]), (limit, ["1488"] if warned else []))
+            with open(f"/proc/{s.control.process.pid}/limits") as file:
+                soft = next(line.split()[3] for line in file if line.startswith("Max open files"))
+            same((limit, soft), (limit, "2000" if warned else "10512"))
+            same(s.get("/healthz").status, 200)
+
+
 def test_readers_that_take_nothing_are_closed_and_cost_bounded_memory():
     """Asks for more than the sockets hold, and reads nothing."""
     with shop(*QUICK) as s, dial(s) as c:
@@ -205,7 +224,8 @@ def test_readers_that_take_nothing_are_closed_and_cost_bounded_memory():
             pass
         with open(f"/proc/{s.control.process.pid}/status") as status:
             rss = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-        assert rss < 60000, rss
+        # A sanitizer keeps what was freed for a while.
+        assert rss < (200000 if os.environ.get("USHER_CONTROL_BUILD") else 60000), rss
         time.sleep(1.6)
         with open(f"/proc/{s.control.process.pid}/net/tcp") as table:
             mine = "%04X" % c.getsockname()[1]
@@ -237,7 +257,7 @@ def test_no_thread_keeps_privileges_once_it_serves():
 
 
 def test_wrong_settings_are_refused_by_name():
-    program = os.path.join(BUILD, "control/daemon/usher-control")
+    program = shops.program(BUILD, "control/daemon/usher-control")
     for arguments, status, words in [
             (["--set", "http.prot=1"], 2, "there is no setting prot in [http]"),
             (["--set", "http.port=65536"], 1, "http.port wants a number"),
@@ -251,7 +271,7 @@ def test_wrong_settings_are_refused_by_name():
 
 
 def test_the_configuration_reads_back_as_itself():
-    program = os.path.join(BUILD, "control/daemon/usher-control")
+    program = shops.program(BUILD, "control/daemon/usher-control")
     with shop(start=False) as s:
         path = os.path.join(s.folder, "control.ini")
         first = subprocess.run([program, "--print-config", "--set", "http.port=1234"], capture_output=True,

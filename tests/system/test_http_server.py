@@ -33,13 +33,14 @@ def same(a, b):
 class Probe(shops.Shop):
     """http_probe with the request helpers of a Shop."""
 
-    def __init__(self, database=None, tls=()):
+    def __init__(self, database=None, tls=(), few_files=False):
         self.folder = tempfile.mkdtemp(prefix="usher-http-")
         self.usherd = self.sandbox = None
         self.database = database or "sqlite:" + os.path.join(self.folder, "probe.db")
-        self.tls = tls
+        self.tls, self.few_files = tls, few_files
         self.control = shops.Process("probe", self.folder, lambda _: [
-            os.path.join(BUILD, "control/daemon/http_probe"), self.database, *self.tls])
+            *(["prlimit", "--nofile=64:64", "--"] if self.few_files else []),
+            shops.program(BUILD, "control/daemon/http_probe"), self.database, *self.tls])
         shops.atexit.register(self.close)
         self.control.start()
 
@@ -99,6 +100,25 @@ def test_chunked_bodies_are_put_together():
             assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"\r\n\r\na0123456789"), answer
 
 
+def test_100_continue_is_said_to_those_who_expect_it_and_to_nobody_else():
+    """Whoever did not ask for it may take it for the answer: a proxy does. It depends on the header Expect alone."""
+    with Probe() as p:
+        for target, head, wanted in (("/raw", "Expect: 100-continue\r\n", b"HTTP/1.1 100 "),
+                                     ("/raw", "Expect: 100-Continue\r\n", b"HTTP/1.1 100 "),
+                                     ("/raw?x=100-continue", "", None), ("/raw", "X-Note: 100-continue\r\n", None)):
+            with socket.create_connection(("127.0.0.1", p.control.port), timeout=5) as c:
+                c.sendall(f"POST {target} HTTP/1.1\r\nHost: a\r\n{head}Content-Length: 3\r\n\r\n".encode())
+                c.settimeout(5 if wanted else 0.3)
+                try:
+                    said = c.recv(100)
+                except TimeoutError:
+                    said = None
+                assert said == wanted or (said or b"").startswith(wanted or b"?"), (target, head, said)
+                c.settimeout(5)
+                c.sendall(b"abc")
+                same(c.recv(4096)[:12], b"HTTP/1.1 200")
+
+
 def test_text_is_packed_for_those_who_take_it():
     with Probe() as p:
         plain = p.get("/big/100000")
@@ -154,6 +174,21 @@ def test_a_stream_that_is_too_slow_is_closed():
             pass
         counters = p.counters()
         same((counters["streams_too_slow"], counters["closed_streams"], counters["streams_open"]), (1, 1, 0))
+
+
+def test_without_descriptors_it_waits_instead_of_trying_for_ever():
+    with Probe(few_files=True) as p:
+        open_ones = [socket.create_connection(("127.0.0.1", p.control.port), timeout=5) for _ in range(100)]
+        time.sleep(1)
+        with open(f"/proc/{p.control.process.pid}/stat") as file:
+            ticks = sum(int(word) for word in file.read().split()[13:15])
+        assert ticks < 60, ticks
+        assert len(p.control.text()) < 10000, p.control.text()[-1000:]
+        for c in open_ones:
+            c.close()
+        time.sleep(0.3)
+        counters = p.counters()
+        assert 2 <= counters["accept_pauses"] <= 20, counters
 
 
 def test_more_than_requests_max_meet_503_with_retry_after():
@@ -273,6 +308,38 @@ def keys_race_and_one_runs(p):
     same(p.count(), 1)
     same({a.status for a in answers} - {201, 409}, set())
     assert sum(a.status == 201 for a in answers) >= 1
+
+
+def test_a_key_that_is_found_at_the_end_runs_no_handler():
+    """The database is slow, and the server ends meanwhile: what handlers need has closed when the key comes back."""
+    import sqlite3
+    with Probe() as p:
+        db = sqlite3.connect(p.database.split(":", 1)[1], isolation_level=None, check_same_thread=False)
+        db.execute("BEGIN IMMEDIATE")
+        c = p.connect()
+        c.request("POST", "/count", b"{}", {"Content-Type": "application/json", "Idempotency-Key": "k"})
+        time.sleep(0.3)
+        ending = threading.Timer(0.5, lambda: db.execute("ROLLBACK"))
+        ending.start()
+        same(p.control.stop(), 0)
+        ending.join()
+        p.control.start()
+        same(p.post("/count", {}, key="k").json()["count"], 1)
+
+
+def test_a_key_that_was_forgotten_numbers_another_request_anew():
+    """What a module remembers by that number, as refunds are, must not be found by another request's key."""
+    import sqlite3
+    with Probe() as p:
+        def number(path, body, account="u_1"):
+            with sqlite3.connect(p.database.split(":", 1)[1]) as db:
+                db.execute("DELETE FROM http_keys")
+            db.close()
+            return p.post(path, body, key="k", headers={"X-Account": account}).headers["X-Key-Number"]
+        first = number("/count", {"a": 1})
+        same(number("/count", {"a": 1}), first)
+        others = [number("/count?b=1", {"a": 1}), number("/count", {"a": 2}), number("/count", {"a": 1}, "u_2")]
+        same(len({first, *others}), 4)
 
 
 def test_keys_are_forgotten_after_a_day():

@@ -5,7 +5,9 @@ micro-cache, odd framing and slow clients. test_http.py asks the same of usher-c
 
 usage: test_nginx.py BUILD-FOLDER
 """
+import concurrent.futures
 import http.client
+import json
 import os
 import pathlib
 import shutil
@@ -32,10 +34,10 @@ def free_port():
 
 
 class Front:
-    """nginx before a shop. `times` replaces time-outs, for tests that do not wait so long."""
+    """nginx before a shop (its own if none is given). `times` replaces time-outs, for tests that do not wait so long."""
 
-    def __init__(self, times=()):
-        self.shop = shops.Shop(BUILD, box=False, sandbox=False,
+    def __init__(self, times=(), shop=None):
+        self.shop = shop or shops.Shop(BUILD, box=False, sandbox=False,
                                sets=["http.proxies=127.0.0.1", "http.origin=https://localhost", "log.level=debug"])
         folder = self.folder = pathlib.Path(self.shop.folder)
         self.port, plain = free_port(), free_port()
@@ -46,7 +48,8 @@ class Front:
         for old, new in (("127.0.0.1:8080", f"127.0.0.1:{self.shop.control.port}"),
                          ("listen 80;", f"listen 127.0.0.1:{plain};"),
                          ("listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl"),
-                         ("/etc/usher/", f"{folder}/"), ("/var/cache/nginx/usher", f"{folder}/cache"), *times):
+                         ("/etc/usher/", f"{folder}/"), ("/var/cache/nginx/usher", f"{folder}/cache"),
+                         ("/var/log/nginx/", f"{folder}/"), *times):
             assert old in text, old
             text = text.replace(old, new)
         (folder / "usher.conf").write_text(text)
@@ -55,7 +58,7 @@ class Front:
         user = "user root;\n" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(
             f"{user}daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n"
-            f"events {{ worker_connections 512; }}\nhttp {{\naccess_log off;\n{temporary}include {folder}/usher.conf;\n}}\n")
+            f"events {{ worker_connections 512; }}\nhttp {{\naccess_log {folder}/access.log;\n{temporary}include {folder}/usher.conf;\n}}\n")
         self.process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e",
                                          str(folder / "error.log")], stderr=subprocess.PIPE, text=True)
         self.context = ssl.create_default_context(cafile=str(folder / "tls.crt"))
@@ -129,12 +132,53 @@ def test_what_is_public_is_fetched_once_and_given_while_usher_control_is_away():
         assert [a.headers["X-Cache"] for a in seen] == ["MISS"] + ["HIT"] * 19
         asked = sum(line.get("route") == "/openapi.json" for line in front.shop.control.log())
         assert asked == 1, asked
-        # no-store is not kept, and a session goes past the cache.
-        assert front.get("/healthz").headers["X-Cache"] is None
-        assert front.get("/openapi.json", {"Cookie": "session=x"}).headers["X-Cache"] == "BYPASS"
+        # What is not the same for all is not looked for there, and who comes with a key goes past it.
+        for path in ("/healthz", "/v1/events/7", "/v1/events/7/queue/place", "/v1/orders"):
+            assert front.get(path).headers["X-Cache"] is None, path
+        assert front.get("/openapi.json", {"Authorization": "Bearer x"}).headers["X-Cache"] == "BYPASS"
+        for path in ("/v1/search", "/v1/events", "/v1/events/7/queue", "/v1/events/7/availability", "/v1/maps/00"):
+            assert front.get(path).headers["X-Cache"] == "MISS", path
         front.shop.control.kill()
         assert front.get("/openapi.json").status == 200
         assert front.get("/healthz").status == 502
+
+
+def test_those_who_ask_for_what_is_theirs_do_not_wait_for_each_other():
+    """The lock of the cache lets one request of an address go at a time; what is not kept must not meet it."""
+    with Front() as front:
+        for path in ("/v1/events/7/queue/place", "/v1/events/7", "/v1/orders"):
+            begun = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(32) as pool:
+                statuses = {a.status for a in pool.map(lambda _, path=path: front.get(path), range(32))}
+            assert time.monotonic() - begun < 1.5, (path, time.monotonic() - begun)
+            assert statuses <= {401, 404, 503}, (path, statuses)
+
+
+def test_logs_name_nobody_and_say_nothing_of_what_was_asked():
+    with Front() as front:
+        secrets = ["ada@usher.example", "c0de5ecret", "4242424242424242"]
+        front.get(f"/v1/search?q={secrets[0]}")
+        front.get(f"/v1/transfers/{secrets[1]}/accept", {"User-Agent": secrets[2], "Referer": f"https://x/{secrets[1]}"})
+        # More than the limit of one address, and an answer that does not come: nginx has something to say of both.
+        with front.dial() as c:
+            c.sendall(f"GET /healthz?{secrets[1]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 200 +
+                      b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answers = read_all(c)
+        assert answers.count(b"HTTP/1.1 200") >= 100 and b"HTTP/1.1 429" in answers
+        front.shop.control.kill()
+        time.sleep(1)
+        assert front.get(f"/healthz?{secrets[1]}").status == 502
+        with front.dial() as c:
+            c.sendall(f"GET /{secrets[1]} HTTP/1.1\r\nHost: {secrets[1]}\r\nHost: b\r\n\r\n".encode())
+            read_all(c)
+        logs = {p.name: p.read_text() for p in front.folder.glob("*.log")}
+        for name, text in logs.items():
+            for secret in (*secrets, "127.0.0.1", "/healthz"):
+                assert (name, secret) == ("control.log", "/healthz") or secret not in text, (name, secret, text[-1000:])
+        lines = [json.loads(line) for line in logs["usher.log"].splitlines()]
+        assert len(lines) > 200 and {"id", "method", "status", "seconds"} <= set(lines[0]), lines[:2]
+        asked = front.shop.control.log()
+        assert any(line.get("request") == lines[0]["id"] for line in asked), lines[0]
 
 
 # Either nginx refuses it, or it reads it as one request and hands on that reading: what is hidden behind it must
@@ -202,4 +246,5 @@ def main():
     tap.end()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -263,7 +263,11 @@ def test_export_and_deletion_leave_nobody():
     with open_shop() as s:
         person = Person(s, "m@example.org").sign_in()
         s.request("PATCH", "/v1/me", {"name": "Maria Muster"}, person.headers())
+        challenge = person.post("/v1/me/verify", {"phone": "+4930424242"}, key="").json()["challenge"]
+        same(person.post("/v1/me/verify/code", {"challenge": challenge, "code": code_for(s, "+4930424242")},
+                         key="").status, 200)
         data = person.get("/v1/me/export")
+        same(data.json()["phone"], "+4930424242")
         assert "attachment" in data.headers["Content-Disposition"]
         same((data.json()["mail"], data.json()["name"]), ("m@example.org", "Maria Muster"))
         same(len(data.json()["sessions"]), 1)
@@ -275,7 +279,8 @@ def test_export_and_deletion_leave_nobody():
         if DATABASE == "sqlite":
             s.control.stop()
             with open(os.path.join(s.state, "usher.db"), "rb") as file:
-                assert b"Maria" not in file.read()
+                text = file.read()
+            assert b"Maria" not in text and b"4930424242" not in text
 
 
 def test_limits_are_by_client_behind_the_proxy():
@@ -323,6 +328,17 @@ def test_settings_that_would_leak_are_refused():
     done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=30)
     same(done.returncode, 1)
     assert "chmod 600" in done.stderr, done.stderr
+    os.chmod(file.name, 0o600)
+    login = ["mail.relay=smtp://127.0.0.1:1", "mail.from=a@b.example", "mail.user=me",
+             "mail.password_file=" + s.secret("password", "secret")]
+    for sets, mode, why in ((login, 0o644, "chmod 600"), (login[:3], 0o600, "mail.password_file is not set"),
+                            ([*login, "mail.require_tls=maybe"], 0o600, "mail.require_tls is yes or no"),
+                            ([*login, "mail.ca_file=" + s.secret("ca", "no certificate")], 0o600, "no certificates in PEM")):
+        os.chmod(os.path.join(s.folder, "password"), mode)
+        s.sets = sets
+        done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=30)
+        same(done.returncode, 1)
+        assert why in done.stderr, (why, done.stderr)
     s.close()
 
 

@@ -22,6 +22,7 @@ from aiosmtpd.controller import Controller
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import postgres  # noqa: E402
 import shop as shops  # noqa: E402
+from shop import until  # noqa: E402
 import usher_box  # noqa: E402
 
 BUILD = os.path.abspath(sys.argv[1])
@@ -30,16 +31,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def same(a, b):
     assert a == b, f"{a!r} is not {b!r}"
-
-
-def until(good, seconds=15):
-    end = time.monotonic() + seconds
-    while True:
-        got = good()
-        if got:
-            return got
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
 
 
 def free_port():
@@ -82,8 +73,8 @@ class Person:
         assert answer.status < 300, (path, answer)
         return answer.json()
 
-    def buy(self, event, count):
-        hold = self.post(f"/v1/events/{event}/holds", {"best": {"count": count}})
+    def buy(self, event, count, seats=None):
+        hold = self.post(f"/v1/events/{event}/holds", seats or {"best": {"count": count}})
         payment = self.post(f"/v1/holds/{hold['hold']}/payments")
         intent = payment["client_secret"].partition("_secret_")[0]
         done = subprocess.run(["curl", "-sf", "-u", "pk_test_usher:", "-d", "client_secret=" + payment["client_secret"], "-d",
@@ -152,6 +143,14 @@ def test_from_sale_to_gate(database):
     with open_shop(relay, database) as s, tempfile.TemporaryDirectory() as folder:
         event, operator = make_event(s, relay)
         gate = Gate(s, event, folder)
+        same(s.patch(f"/v1/admin/events/{event}", {"description": "Fresh.", "fee_fixed": 100}, headers=operator.head).status, 200)
+        same(s.request("POST", "/v1/admin/import", b"external,name,category,starts,venue_name,venue_city,venue_country,"
+                       b"venue_timezone\nx1,Talk,jazz,2031-05-01T20:00:00Z,Barn,London,GB,Europe/London\n",
+                       {**operator.head, "Content-Type": "text/csv", "Idempotency-Key": "i"}).status, 200)
+        audit = [(a["action"], a["object"], a["text"]) for a in operator.get("/v1/admin/audit").json()["items"]]
+        for line in (("event.change", f"event {event}", "description fee_fixed"), ("events.import", "", "1 events")):
+            assert line in audit, audit
+        assert {"venue.put", "event.make", "event.publish"} <= {a for a, _, _ in audit}, audit
         ann, bob = Person(s, relay, "ann@mail.example"), Person(s, relay, "bob@mail.example")
         order = ann.buy(event, 2)
         mail = until(lambda: relay.to("ann@mail.example", "tickets"))[0]
@@ -169,6 +168,16 @@ def test_from_sale_to_gate(database):
         assert b"Fish &amp; Chips" in page.body and b"Blue, &lt;Lantern&gt;" in page.body and b"<Lantern>" not in page.body
         for path in (f"/v1/orders/{order}/tickets", f"/v1/orders/{order}/tickets.html", listed[0]["png"]):
             same((bob.get(path).code, s.get(path).code, operator.get(path).status), ("ticket_not_found", "sign_in", 200))
+        receipt = ann.get(f"/v1/orders/{order}/receipt").json()
+        bill = ann.get(f"/v1/orders/{order}").json()
+        same([receipt[n] for n in ("amount", "fee", "total", "currency", "refunds", "paid")],
+             [bill["amount"], bill["fee"], bill["total"], bill["currency"], [], bill["total"]])
+        same([i["label"] for i in receipt["items"]], [t["label"] for t in listed])
+        same(sum(i["price"] + i["fee"] for i in receipt["items"]), bill["total"])
+        assert f"{bill['total'] / 100:.2f} {bill['currency']}" in text and f"/v1/orders/{order}/receipt.html" in text, text
+        for path in ("receipt", "receipt.html"):
+            path = f"/v1/orders/{order}/{path}"
+            same((bob.get(path).code, s.get(path).code, operator.get(path).status), ("order_not_found", "sign_in", 200))
         same([gate.verdict(listed[0]["code"], "door"), gate.verdict(listed[0]["code"], "door")], ["VALID", "DUPLICATE"])
         # Killed: nothing is issued or mailed twice.
         s.control.kill()
@@ -181,12 +190,24 @@ def test_from_sale_to_gate(database):
             f"/v1/orders/{order}/tickets").json()["items"])
         same([t["serial"] for t in theirs], [2, 2])
         until(lambda: relay.to("bob@mail.example", "tickets"))
+        # Who paid keeps the receipt; what it cost is no business of whom it was given to.
+        same((ann.get(f"/v1/orders/{order}/receipt").json(), bob.get(f"/v1/orders/{order}/receipt").code),
+             (receipt, "order_not_found"))
+        given = until(lambda: relay.to("bob@mail.example", "tickets"))[0].get_body(("plain",)).get_content()
+        assert "Total" not in given and "receipt" not in given, given
         same(gate.verdict(listed[1]["code"], "door2"), "REVOKED")
         same(gate.verdict(theirs[1]["code"], "door2"), "VALID")
         same(ann.get(listed[0]["png"]).code, "ticket_not_found")
         bob.post(f"/v1/orders/{order}/refunds")
         until(lambda: bob.get(f"/v1/orders/{order}/tickets").code == "ticket_not_found")
         same(gate.verdict(theirs[0]["code"], "door3"), "REVOKED")
+        told = until(lambda: relay.to("ann@mail.example", "Refunded"))[0].get_body(("plain",)).get_content()
+        assert f"{bill['total'] / 100:.2f} {bill['currency']} for 2" in told and "Paid after this: 0.00" in told, told
+        receipt = ann.get(f"/v1/orders/{order}/receipt").json()
+        same([(r["amount"], r["seats"]) for r in receipt["refunds"]] + [receipt["paid"]], [(bill["total"], 2), 0])
+        same({i["state"] for i in receipt["items"]}, {"refunded"})
+        page = ann.get(f"/v1/orders/{order}/receipt.html")
+        assert b"Fish &amp; Chips" in page.body and f"-{bill['total'] / 100:.2f}".encode() in page.body, page
         # Sold again, the seats have new serials and the old codes stay dead.
         again = ann.buy(event, 2)
         fresh = until(lambda: ann.get(f"/v1/orders/{again}/tickets").status == 200 and ann.get(
@@ -201,6 +222,17 @@ def test_from_sale_to_gate(database):
         newest = until(lambda: ann.get(f"/v1/orders/{third}/tickets").status == 200 and ann.get(
             f"/v1/orders/{third}/tickets").json()["items"])
         same([gate.verdict(newest[0]["code"], "door5"), gate.verdict(fresh[1]["code"], "door5")], ["VALID", "VALID"])
+        # A key that somebody else may have is retired: what it signed is refused, and is signed anew when asked for.
+        fourth, fifth = fresh[0]["code"], fresh[1]["code"]
+        operator.post("/v1/admin/ticket-keys/1/retire")
+        same([gate.verdict(fourth, "door6"), gate.verdict(fifth, "door6")], ["RETIRED_KEY", "RETIRED_KEY"])
+        anew = ann.get(f"/v1/orders/{again}/tickets").json()["items"]
+        same([gate.verdict(anew[0]["code"], "door7"), gate.verdict(newest[0]["code"], "door7")], ["VALID", "VALID"])
+        refused = [s.post(f"/v1/admin/ticket-keys/{key}/retire", {}, headers=operator.head) for key in (2, 9)]
+        same([(one.status, one.code) for one in refused], [(409, "last_key"), (404, "not_found")])
+        actions = [(a["object"], a["text"]) for a in operator.get("/v1/admin/audit").json()["items"]
+                   if a["action"] == "ticket-keys"]
+        same(actions, [("2", "a new key"), ("1", "retired")])
         same(len(relay.to("ann@mail.example", "tickets")), 3)
         kept = ann.get("/v1/me/export").json()["orders"]["orders"]
         same({o["order"] for o in kept}, {again, third})

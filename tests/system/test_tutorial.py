@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,38 @@ def test_by_hand_after_a_restart(folder):
     assert audit.returncode == 0, audit.stdout[-1000:] + audit.stderr[-1000:]
 
 
+def test_a_shop_whose_program_was_killed_goes_on():
+    """Section 4, with a shop that nobody thought of keeping."""
+    page = (ROOT / "docs/tutorial.md").read_text().split("## 4.")[1]
+    commands = re.findall(r"^    (.*)$", page, re.M)
+    assert [c.split()[0] for c in commands] == [".", "kill", "scripts/shop", "build/tools/usher"], commands
+    process = subprocess.Popen([ROOT / "scripts/shop", "--port", "0", "--events", "2"], env=ENV, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+    folder = None
+    try:
+        for line in process.stdout:
+            if line.startswith("Logs:"):
+                folder = line.split()[1].removesuffix("/*.log")
+            if line.startswith("Ctrl-C"):
+                break
+        assert run([ROOT / "scripts/buy", folder], folder).returncode == 0
+        killed = run(["bash", "-euc", "\n".join(commands[:2]).replace("FOLDER", folder)], folder)
+        assert killed.returncode == 0, killed.stderr
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 1 and commands[2].replace("FOLDER", folder) in said, said[-2000:]
+        shop = Shop(folder)
+        assert run([ROOT / "scripts/buy", folder], folder).returncode == 0
+        shop.close()
+        audit = run(["bash", "-c", commands[3].replace("FOLDER", folder).replace("build", ENV["USH_BUILD"], 1)], folder)
+        assert audit.returncode == 0 and re.search(r"verdict\s+sound", audit.stdout), audit.stdout[-1000:]
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def test_ctrl_c_removes_a_shop_that_need_not_stay():
     before = set(pathlib.Path("/var/tmp").glob("usher-shop.*"))
     process = subprocess.Popen([ROOT / "scripts/shop", "--port", "0", "--events", "1"], env=ENV, stdout=subprocess.PIPE,
@@ -87,6 +120,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="usher-tut-", dir="/var/tmp") as folder:
         tap.run(test_buy_give_away_refund, folder)
         tap.run(test_by_hand_after_a_restart, folder)
+    tap.run(test_a_shop_whose_program_was_killed_goes_on)
     tap.run(test_ctrl_c_removes_a_shop_that_need_not_stay)
     tap.end()
 

@@ -77,13 +77,14 @@ crc32c.table = []
 
 
 def venue_image(rows=4, seats=32, price=2500):
-    """A one-section venue of `rows` rows, as docs/protocol.md lays it out."""
-    body = struct.pack("<II", price, 0) + struct.pack("<II", 0, rows)
-    for _ in range(rows):
-        body += struct.pack("<QQ3QQQ4BHH", (1 << seats) - 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    """A one-section venue of `rows` rows, as docs/protocol.md lays it out; of several prices, row by row in turn."""
+    prices = price if isinstance(price, tuple) else (price,)
+    body = b"".join(struct.pack("<II", one, 0) for one in prices) + struct.pack("<II", 0, rows)
+    for row in range(rows):
+        body += struct.pack("<QQ3QQQ4BHH", (1 << seats) - 1, 0, 0, 0, 0, 0, 0, row % len(prices), 0, 0, 0, 0, 0)
 
     def head(crc):
-        return struct.pack("<QIIQIIIIQIII4s64sII", 0x314e455648535355, 2, crc, 136 + len(body), 1, 1,
+        return struct.pack("<QIIQIIIIQIII4s64sII", 0x314e455648535355, 2, crc, 136 + len(body), len(prices), 1,
                            rows, rows * seats, 0, 600000, 3600000, 4000, b"EUR\0", b"test", 0, 0)
 
     return head(crc32c(head(0) + body)) + body

@@ -7,6 +7,7 @@
  * Commands: put KEY TO SUBJECT; forget TO; count (waiting, sent, refused, given up).
  */
 #include "mail/mail.h"
+#include "sender/sender.h"
 #include "tests/control_rig.h"
 
 static struct ush_mail *mail;
@@ -80,7 +81,7 @@ static void run_command(char *line)
 
 int main(int argc, char **argv)
 {
-	static const struct ush_db_step *const steps[] = {ush_mail_schema, NULL};
+	static const struct ush_db_step *const steps[] = {ush_sender_schema, ush_mail_schema, NULL};
 	struct ush_message message = {""};
 
 	rig_open(argc, argv, steps);

@@ -478,6 +478,65 @@ static void test_catalogue_plans_are_stored_by_hash(void)
 	CHECK_EQ(ush_db_run_now(db, USH_DB_WRITE, plan_job, NULL), 0);
 }
 
+/* ---- what an older version stored ---- */
+
+#define OLD_EVENT 70001ll
+
+static int old_job(struct ush_db_conn *conn, void *context)
+{
+	int64_t key = cat_key_of(NOW + 86400000000) | OLD_EVENT;
+
+	(void)context;
+	ush_db_exec(conn,
+		"INSERT INTO catalogue_hits(key, event, category, city, price_min, price_max,"
+		" together, month, name_words, people_words, place_words, words)"
+		" VALUES(?, ?, 'jazz', 'Ober Au', 700, 900, 3, 24324, 'old night', 'ann', 'barn',"
+		" to_tsvector('simple', 'old night ann barn'))",
+		"ii", key, OLD_EVENT);
+	return 0;
+}
+
+static int hide_job(struct ush_db_conn *conn, void *context)
+{
+	(void)context;
+	cat_event_hide(conn, OLD_EVENT);
+	return 0;
+}
+
+/* Goal: PostgreSQL's tables of the version before lines are moved over, and found. Method: the
+ * steps up to that version, a row of its form, then all steps. */
+static void test_catalogue_search_moves_old_rows(void)
+{
+	static const struct ush_db_step *const all[] = {ush_catalogue_schema, NULL};
+	struct ush_db_step former[5] = {0};
+	const struct ush_db_step *const steps[] = {former, NULL};
+	struct ush_message message = {""};
+	struct asked asked = asked_for("ann");
+	char *text;
+
+	memcpy(former, ush_catalogue_schema, 4 * sizeof(former[0]));
+	CHECK_EQ(ush_db_open(&db, connection, 2, steps, NULL, &message), 0);
+	CHECK_EQ(ush_db_run_now(db, USH_DB_WRITE, old_job, NULL), 0);
+	ush_db_close(db);
+	CHECK_EQ(ush_db_open(&db, connection, 2, all, NULL, &message), 0);
+	asked.search.sort = CAT_BY_RELEVANCE;
+	asked.search.facets = true;
+	asked.search.together = 3;
+	CHECK_EQ(ush_db_run_now(db, USH_DB_READ, search_job, &asked), 0);
+	text = json_dumps(json_object_get(asked.answer, "facets"), JSON_COMPACT);
+	if (strcmp(text, "{\"category\":[{\"value\":\"jazz\",\"count\":1}],"
+			 "\"city\":[{\"value\":\"Ober Au\",\"count\":1}],"
+			 "\"month\":[{\"value\":\"2027-01\",\"count\":1}],"
+			 "\"price\":{\"min\":700,\"max\":900}}") != 0) {
+		printf("# %s\n", text);
+		CHECK(false);
+	}
+	free(text);
+	CHECK_EQ(ush_db_run_now(db, USH_DB_WRITE, hide_job, NULL), 0);
+	ush_db_close(db);
+	end(&asked);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct ush_db_step *const steps[] = {ush_catalogue_schema, NULL};
@@ -488,6 +547,8 @@ int main(int argc, char **argv)
 		return 1;
 	snprintf(where, sizeof(where), "sqlite:%s/test.db", folder);
 	connection = argc > 1 ? argv[1] : where;
+	if (argc > 1)
+		TAP_RUN(test_catalogue_search_moves_old_rows);
 	if (ush_db_open(&db, connection, 2, steps, NULL, &message) != 0) {
 		printf("Bail out! %s\n", message.text);
 		return 1;

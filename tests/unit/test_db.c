@@ -163,6 +163,76 @@ static void test_db_key_twice_fails_unless_tried(void)
 	rig_close(&rig);
 }
 
+#define MANY_COUNT 2500
+
+static int many_rows_job(struct ush_db_conn *conn, void *context)
+{
+	static const char *const names[] = {
+		"", "a,b", "{\"x\\\"}", "NULL", "it's ?", " \n\t", NULL};
+	struct ush_db_many *many = ush_db_many(conn,
+		"INSERT INTO test_things(id, name, amount) VALUES (?, ?, ?)"
+		" ON CONFLICT(id) DO UPDATE SET amount = excluded.amount",
+		"iti", 1);
+	struct ush_db_rows *rows;
+	char name[24];
+	int64_t id = 0;
+
+	(void)context;
+	/* Each key twice in a row now and then, and all of them twice. */
+	for (int64_t i = 0; i < 2 * MANY_COUNT; i++) {
+		const char *text = i < 7 ? names[i] : name;
+
+		snprintf(name, sizeof(name), "name %lld", (long long)(i % MANY_COUNT));
+		ush_db_many_add(many, i % MANY_COUNT - 3, text, i);
+		if (i % 100 == 7)
+			ush_db_many_add(many, i % MANY_COUNT - 3, "not taken", -i);
+	}
+	CHECK_EQ(ush_db_many_end(many), 2 * MANY_COUNT + 2 * MANY_COUNT / 100);
+	rows = ush_db_query(conn, "SELECT id, name, amount FROM test_things ORDER BY id", "");
+	for (id = 0; ush_db_next(rows); id++) {
+		const char *text = ush_db_text(rows, 1);
+
+		snprintf(name, sizeof(name), "name %lld", (long long)id);
+		CHECK_EQ(ush_db_int(rows, 0), (uint64_t)(id - 3));
+		CHECK_EQ(ush_db_int(rows, 2),
+			(uint64_t)((id + MANY_COUNT) % 100 == 7 ? -(id + MANY_COUNT)
+								: id + MANY_COUNT));
+		CHECK(id == 6 ? text == NULL : strcmp(text, id < 7 ? names[id] : name) == 0);
+	}
+	CHECK_EQ(id, MANY_COUNT);
+	/* None at all is nothing. */
+	CHECK_EQ(ush_db_many_end(ush_db_many(
+			 conn, "INSERT INTO test_things(id, name) VALUES (?, ?)", "it", 1)),
+		0);
+	return 0;
+}
+
+static int many_twice_job(struct ush_db_conn *conn, void *context)
+{
+	struct ush_db_many *many =
+		ush_db_many(conn, "INSERT INTO test_things(id, name) VALUES (?, ?)", "it", 1);
+
+	(void)context;
+	for (int64_t i = 0; i < 1500; i++)
+		ush_db_many_add(many, MANY_COUNT + i % 1200, NULL);
+	CHECK_EQ(ush_db_many_end(many), (uint64_t)-USH_EEXIST);
+	return 0;
+}
+
+/* Goal: rows of one statement come in whole and in order, also when a key comes again: the later
+ * one counts, or fails the job if there is nothing to do about it. */
+static void test_db_many_rows_by_one_statement(void)
+{
+	struct rig rig;
+
+	rig_open(&rig);
+	CHECK_EQ(ush_db_run_now(rig.db, USH_DB_WRITE, many_rows_job, NULL), 0);
+	CHECK_EQ(count_of(&rig), MANY_COUNT);
+	CHECK_EQ(ush_db_run_now(rig.db, USH_DB_WRITE, many_twice_job, NULL), (uint64_t)-USH_EEXIST);
+	CHECK_EQ(count_of(&rig), MANY_COUNT);
+	rig_close(&rig);
+}
+
 static int refuse_job(struct ush_db_conn *conn, void *context)
 {
 	(void)context;
@@ -512,11 +582,35 @@ static int run_steps(void)
 	return 0;
 }
 
+static int cancelled_job(struct ush_db_conn *conn, void *context)
+{
+	int64_t one = 0;
+
+	(void)context;
+	ush_db_exec(conn, "INSERT INTO test_things(id) VALUES(?)", "i", (int64_t)1);
+	ush_db_exec(conn, "SET LOCAL statement_timeout = 20", "");
+	ush_db_get(conn, "SELECT 1 FROM pg_sleep(5)", "", "i", &one);
+	return 0;
+}
+
+/* Goal: a statement that the server cancelled (its time was over, or somebody asked for it) is not
+ * taken for the end of the pool, after which nobody tries again. */
+static void test_db_cancelled_statement_is_not_the_end(void)
+{
+	struct rig rig;
+
+	rig_open(&rig);
+	CHECK_EQ(ush_db_run_now(rig.db, USH_DB_WRITE, cancelled_job, NULL), (uint64_t)-USH_EBUSY);
+	CHECK_EQ(count_of(&rig), 0);
+	rig_close(&rig);
+}
+
 static void run_both(void)
 {
 	TAP_RUN(test_db_values_round_trip);
 	TAP_RUN(test_db_get_gives_one_row_or_none);
 	TAP_RUN(test_db_key_twice_fails_unless_tried);
+	TAP_RUN(test_db_many_rows_by_one_statement);
 	TAP_RUN(test_db_job_that_fails_leaves_nothing);
 	TAP_RUN(test_db_many_statements_are_forgotten);
 	TAP_RUN(test_db_open_cursor_ends_with_its_job);
@@ -537,6 +631,7 @@ int main(int argc, char **argv)
 	if (argc == 2) {
 		connection = argv[1];
 		run_both();
+		TAP_RUN(test_db_cancelled_statement_is_not_the_end);
 		return tap_end();
 	}
 	snprintf(folder, sizeof(folder), "/tmp/usher-db-XXXXXX");

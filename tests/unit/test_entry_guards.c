@@ -203,21 +203,21 @@ static void test_view_wants_all_of_it(void)
 		.open = {
 			.type = USH_EXTENSION_ROOM_OPEN, .size = 8 + sizeof(struct ush_room_open)}};
 	const struct ush_entry_needs needs = {.work_bits = 12, .work_salt = 5};
-	struct ush_entry_view view;
+	struct ush_room_view view;
 	char *text;
 
 	reply.status.phase = USH_ROOM_PHASE_SERVING;
-	CHECK(ush_entry_view_read(&reply, sizeof(reply), &view));
+	CHECK(ush_room_view_read(&reply, sizeof(reply), &view));
 	for (size_t bytes = 0; bytes < sizeof(reply); bytes++)
-		CHECK(!ush_entry_view_read(&reply, bytes, &view));
-	CHECK(ush_entry_view_read(&reply, sizeof(reply), &view));
+		CHECK(!ush_room_view_read(&reply, bytes, &view));
+	CHECK(ush_room_view_read(&reply, sizeof(reply), &view));
 	text = ush_entry_status_text(&view, &needs, 99);
 	CHECK(strstr(text, "\"phase\":\"SERVING\"") != NULL);
 	CHECK(strstr(text, "\"work\":{\"bits\":12,\"salt\":5}") != NULL);
 	CHECK(strlen(text) < 1000);
 	free(text);
 	reply.room.size = 4;
-	CHECK(!ush_entry_view_read(&reply, sizeof(reply), &view));
+	CHECK(!ush_room_view_read(&reply, sizeof(reply), &view));
 }
 
 int main(void)

@@ -371,6 +371,22 @@ static void test_fetch_close_calls_back(void)
 	CHECK(outcome.result == -USH_EUNKNOWN);
 }
 
+/* Goal: what is given a password in the clear is this machine, and no name that begins like it. */
+static void test_fetch_knows_this_machine_by_its_whole_name(void)
+{
+	static const char *const here[] = {"smtp://127.0.0.1:25", "smtp://localhost",
+		"smtp://[::1]:25", "smtps://127.1.2.3/", "smtp://localhost:25/"};
+	static const char *const elsewhere[] = {"smtp://localhost.example:25", "smtp://127.example",
+		"smtp://127.0.0.1.example:25", "smtp://127.0.0.1@mail.example",
+		"smtp://mail.example", "smtp://localhost@mail.example/", "smtp://[::1].example",
+		"smtp://[::2]", "127.0.0.1", "smtp://mail.example/?://127.0.0.1"};
+
+	for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++)
+		CHECK(ush_fetch_is_here(here[i]));
+	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
+		CHECK(!ush_fetch_is_here(elsewhere[i]));
+}
+
 int main(void)
 {
 	TAP_RUN(test_fetch_post_answered);
@@ -379,6 +395,7 @@ int main(void)
 	TAP_RUN(test_fetch_post_never_repeated);
 	TAP_RUN(test_fetch_answer_too_long);
 	TAP_RUN(test_fetch_public_only);
+	TAP_RUN(test_fetch_knows_this_machine_by_its_whole_name);
 	TAP_RUN(test_fetch_mail);
 	TAP_RUN(test_fetch_close_calls_back);
 	return tap_end();

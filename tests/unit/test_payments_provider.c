@@ -9,6 +9,7 @@
 
 #include "payments/pan.h"
 #include "payments/provider.h"
+#include "payments/task.h"
 #include "payments/webhook.h"
 #include "tests/tap.h"
 
@@ -211,9 +212,19 @@ static void test_payments_card_numbers(void)
 		{"4242424242424242424242424242424242", false}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		CHECK_EQ(ush_pan_found(cases[i].text, strlen(cases[i].text)), cases[i].found);
+		CHECK_EQ(ush_pan_found(cases[i].text, strlen(cases[i].text), USH_PAN_DIGITS),
+			cases[i].found);
 		if (tap_failures_here > 0)
 			printf("# %s\n", cases[i].text);
+	}
+	/* A hold's number can look like this. */
+	CHECK(ush_pan_found("4117231241403564031", 19, USH_PAN_DIGITS));
+	CHECK(!ush_pan_found("4117231241403564031", 19, USH_PAN_DIGITS_USUAL));
+	for (uint32_t i = 0; i < 100000; i++) {
+		char text[24];
+
+		snprintf(text, sizeof(text), "%lld", (long long)rows_new_id());
+		CHECK(!ush_pan_found(text, strlen(text), USH_PAN_DIGITS));
 	}
 }
 

@@ -32,6 +32,11 @@ enum {
 	ANOTHER,
 	GONE
 };
+enum {
+	UNDISPUTED,
+	DISPUTED,
+	LOST
+};
 
 struct state {
 	union {
@@ -43,6 +48,8 @@ struct state {
 	/* Failures kept: bit n: under number n. */
 	uint8_t kept[4];
 	uint8_t refunded_by; /* number + 1 of the key that a success is kept under */
+	uint8_t dispute;
+	uint8_t free; /* it costs nothing: the provider hears nothing of it */
 };
 
 static struct state states[STATES_MAX];
@@ -163,6 +170,16 @@ static void act_refund(struct state *state)
 
 static void ask_provider(uint32_t at, struct state s)
 {
+	if (s.free != 0) {
+		if (s.action == USH_PAY_DO_CREATE)
+			answer(at, s, USH_PAY_FREE);
+		else if (s.action == USH_PAY_DO_REFUND || s.action == USH_PAY_DO_LOOK_REFUND)
+			answer(at, s, USH_PAY_REFUND_OK);
+		else
+			CHECK(s.action != USH_PAY_DO_CAPTURE && s.action != USH_PAY_DO_LOOK &&
+				s.action != USH_PAY_DO_CANCEL);
+		return;
+	}
 	switch (s.action) {
 	case USH_PAY_DO_CREATE:
 		hear(at, s, USH_PAY_REFUSED);
@@ -186,10 +203,14 @@ static void ask_provider(uint32_t at, struct state s)
 		if (s.refunded_by == s.pay.refund + 1)
 			answer(at, s, USH_PAY_REFUND_OK);
 		else
-			call(at, s, 3, s.pay.refund, s.intent == CAPTURED, act_refund,
+			call(at, s, 3, s.pay.refund,
+				s.intent == CAPTURED && s.dispute == UNDISPUTED, act_refund,
 				USH_PAY_REFUND_OK);
 		break;
 	case USH_PAY_DO_LOOK_REFUND:
+		/* Its webhook may not have come yet. */
+		if (s.dispute == LOST && s.refunds == 0)
+			answer(at, s, USH_PAY_LOST);
 		answer(at, s, s.refunds > 0 ? USH_PAY_REFUND_OK : USH_PAY_REFUND_NONE);
 		break;
 	default:
@@ -251,6 +272,13 @@ static void others(uint32_t at, struct state s)
 		moved.hold = ANOTHER;
 		edge(at, &moved);
 	}
+	if (s.intent == CAPTURED && s.dispute != LOST) {
+		moved = s;
+		moved.dispute = s.dispute == DISPUTED ? LOST : DISPUTED;
+		edge(at, &moved);
+		moved.dispute = UNDISPUTED;
+		edge(at, &moved);
+	}
 	/* An authorisation runs out. */
 	if (s.intent == AUTHORISED) {
 		moved = s;
@@ -271,10 +299,16 @@ static void check_pay(const struct state *s)
 	CHECK(s->refunds <= 1 && s->sales <= 1);
 	switch (s->pay.step) {
 	case USH_PAY_SOLD:
-		CHECK(s->intent == CAPTURED && s->hold == SOLD && s->refunds == 0);
+		CHECK((s->free || s->intent == CAPTURED) && s->hold == SOLD && s->refunds == 0);
 		break;
 	case USH_PAY_RETURNED:
-		CHECK(s->intent == CAPTURED && s->hold != SOLD && s->refunds == 1);
+		CHECK((s->free || s->intent == CAPTURED) && s->hold != SOLD);
+		if (s->free)
+			CHECK(s->refunds == 0);
+		else if (s->pay.reason == USH_PAY_REASON_DISPUTED)
+			CHECK(s->refunds == 0 && s->dispute == LOST);
+		else
+			CHECK(s->refunds == 1);
 		break;
 	case USH_PAY_FAILED:
 		CHECK(s->hold != SOLD && s->hold != PAYING && s->refunds == 0);
@@ -333,6 +367,9 @@ static void test_payments_every_payment_ends_right(void)
 	first.action = USH_PAY_DO_BEGIN;
 	place(&first);
 	first.hold = ANOTHER;
+	place(&first);
+	first.hold = HELD;
+	first.free = 1;
 	place(&first);
 	for (uint32_t at = 0; at < state_count && tap_failures_here < 10; at++) {
 		struct state s = states[at];

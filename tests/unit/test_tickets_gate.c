@@ -10,6 +10,7 @@
 
 #include "tests/tap.h"
 #include "tickets/gate.h"
+#include "tickets/money.h"
 
 #define MINUTE_US 60000000ll
 #define NOW_US 1764301330000000ll
@@ -433,8 +434,33 @@ static void test_gate_takes_over_good_files_only(void)
 	ush_gate_close(gate);
 }
 
+/* Goal: nobody reads a hundred times what they paid. Method: currencies of each number of decimals,
+ * ends of the range. */
+static void test_tickets_money_has_the_decimals_of_its_currency(void)
+{
+	static const struct {
+		int64_t minor;
+		const char *currency, *text;
+	} cases[] = {{0, "GBP", "0.00 GBP"}, {5, "EUR", "0.05 EUR"}, {99, "EUR", "0.99 EUR"},
+		{14355, "GBP", "143.55 GBP"}, {100000, "USD", "1,000.00 USD"},
+		{123456789, "USD", "1,234,567.89 USD"}, {-4785, "GBP", "-47.85 GBP"},
+		{1200, "JPY", "1,200 JPY"}, {0, "JPY", "0 JPY"}, {999, "KRW", "999 KRW"},
+		{1234567, "KWD", "1,234.567 KWD"}, {7, "KWD", "0.007 KWD"},
+		{INT64_MAX, "GBP", "92,233,720,368,547,758.07 GBP"},
+		{INT64_MIN, "JPY", "-9,223,372,036,854,775,808 JPY"}};
+	char text[TICKETS_MONEY_BYTES];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		tickets_money(cases[i].minor, cases[i].currency, text);
+		CHECK(strcmp(text, cases[i].text) == 0);
+		if (strcmp(text, cases[i].text) != 0)
+			printf("# %s, not %s\n", text, cases[i].text);
+	}
+}
+
 int main(void)
 {
+	TAP_RUN(test_tickets_money_has_the_decimals_of_its_currency);
 	if (mkdtemp(folder) == NULL)
 		return 1;
 	ush_ticket_key_add(&ring, seed_of(1), NOW_US);

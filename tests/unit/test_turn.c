@@ -371,6 +371,37 @@ static void test_turn_other_loop_ends_a_hold(void)
 	CHECK(counters_add_up());
 }
 
+/* Goal: who was told EXPIRED can rely on it, whatever the clock of another loop says:
+ * the loop that ends a hold writes it. */
+static void test_turn_clocks_of_loops_differ(void)
+{
+	struct ush_request r = harness_reserve(EVENT, 1, 1, 0, 1);
+	struct ush_engine_limits limits;
+	struct ush_reply held;
+
+	harness_limits_small(&limits);
+	limits.loop_count = 2;
+	start_with(&limits);
+	r.hold_ms = 100;
+	held = ask(r);
+	CHECK_EQ(held.status, USH_STATUS_OK);
+	r = (struct ush_request){.op = USH_OP_EXTEND,
+		.event = EVENT,
+		.user = 1,
+		.request_id = 2,
+		.hold = held.hold,
+		.hold_ms = 100};
+	h.now_ns = held.deadline_ns;
+	CHECK_EQ(query(1, held.hold).status, USH_STATUS_EXPIRED);
+	h.now_ns = held.deadline_ns - 1;
+	add(r);
+	turn(1);
+	CHECK_EQ(h.reply_count, 1);
+	CHECK_EQ(h.replies[0].status, USH_STATUS_NO_HOLD);
+	CHECK_EQ(view().free_count, 60);
+	CHECK(audit_is_clean());
+}
+
 /* Goal: a line that another loop has locked: RETRY, or silence for the very same request; expiry
  * waits a tick. Method: the line is locked from here, as loop 1 would. */
 static void test_turn_line_locked_elsewhere_is_retry_or_duplicate(void)
@@ -542,6 +573,7 @@ int main(void)
 	TAP_RUN(test_turn_seat_released_is_free_next_turn);
 	TAP_RUN(test_turn_burst_of_eight_legs_is_granted);
 	TAP_RUN(test_turn_other_loop_ends_a_hold);
+	TAP_RUN(test_turn_clocks_of_loops_differ);
 	TAP_RUN(test_turn_line_locked_elsewhere_is_retry_or_duplicate);
 	TAP_RUN(test_turn_loops_share_a_user);
 	TAP_RUN(test_turn_many_deadlines_take_bounded_turns);
