@@ -419,7 +419,7 @@ int64_t follower_checked_us(struct follower *f)
 	int64_t checked;
 
 	pthread_mutex_lock(&f->lock);
-	checked = f->checked_us;
+	checked = f->first == NULL ? f->checked_us : 0;
 	pthread_mutex_unlock(&f->lock);
 	return checked;
 }

@@ -157,7 +157,10 @@ static int one_job(struct ush_db_conn *conn, void *context)
 	struct one *one = context;
 
 	one->result = ush_orders_find(conn, one->hold, &one->found);
-	return one->result < 0 ? one->result : 0;
+	if (one->result != 0 || one->any)
+		return one->result < 0 ? one->result : 0;
+	one->result = ush_orders_missing(conn, one->user);
+	return one->result == -USH_ENOENT ? 0 : one->result;
 }
 
 static void one_done(void *context, int result)
@@ -168,7 +171,7 @@ static void one_done(void *context, int result)
 	if (result != 0) {
 		ush_http_set(one->request, "Retry-After", "1");
 		ush_http_problem(one->request, 503, "not_ready", NULL,
-			"the database does not answer; try again");
+			"the database does not answer, or is behind what you did last; try again");
 	} else if (one->result != 1 || (!one->any && one->found.user != one->user)) {
 		/* Somebody else's is not told from none. */
 		ush_http_problem(one->request, 404, "hold_not_found", NULL,

@@ -413,7 +413,7 @@ static void tick_done(void *context, int result)
 	struct tick_job *tick = context;
 
 	tick->orders->jobs--;
-	if (result == 0)
+	if (result == 0 && tick->checked_us != 0)
 		tick->orders->checked_us = tick->checked_us;
 	free(tick);
 }

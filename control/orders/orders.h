@@ -92,8 +92,12 @@ struct ush_orders_hold {
 	uint32_t leg_count;
 	struct ush_orders_leg leg[USH_LEG_COUNT_MAX];
 };
-/* Within a job. ret: 1, 0: the model knows no such hold (yet), or negative. */
+/* Within a job. ret: 1, 0: the model knows no such hold (yet: ush_orders_missing), or negative. */
 int ush_orders_find(struct ush_db_conn *conn, uint64_t hold, struct ush_orders_hold *out);
+/* Within a job, of a hold that was not found: may it be one that `user` made after what the tables
+ * show? They are behind while a database is slow or was away. ret: -USH_ENOENT: no; -USH_EBUSY: it
+ * may, the client is to ask again; other negative. */
+int ush_orders_missing(struct ush_db_conn *conn, uint64_t user);
 /*
  * Within a job: what seats of a hold cost with their fees, from the model: for partial refunds.
  * legs: seats of the hold (amount is not looked at). ret: 0, -USH_ENOENT: not all of them are the

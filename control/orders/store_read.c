@@ -470,6 +470,18 @@ int ush_orders_find(struct ush_db_conn *conn, uint64_t hold, struct ush_orders_h
 	return error != 0 ? error : 1;
 }
 
+int ush_orders_missing(struct ush_db_conn *conn, uint64_t user)
+{
+	int64_t later = 0;
+	int got = ush_db_get(conn,
+		"SELECT COUNT(*) FROM orders_requests WHERE \"user\" = ? AND made_us >= (SELECT checked_us FROM orders_state WHERE id = 1)",
+		"i", (int64_t)user, "i", &later);
+
+	if (got < 0)
+		return got;
+	return later != 0 ? -USH_EBUSY : -USH_ENOENT;
+}
+
 int ush_orders_price(struct ush_db_conn *conn, uint64_t hold, const struct ush_orders_leg *legs,
 	uint32_t leg_count, int64_t *amount, int64_t *fee)
 {

@@ -136,6 +136,8 @@ static int hold_job(struct ush_db_conn *conn, void *context)
 
 	if (got < 0)
 		return -USH_EIO;
+	if (got == 0 && !asked->is_operator)
+		return ush_orders_missing(conn, asked->user);
 	if (got == 0 || (asked->hold.user != asked->user && !asked->is_operator))
 		return -USH_ENOENT;
 	/* Asked again, perhaps by a buyer whose first answer was lost: what it began goes on,

@@ -22,11 +22,17 @@ static bool rotated_long_enough(struct ush_control *control)
 		if (c.turns == control->rotate_turns[i])
 			return false;
 	}
+	return true;
+}
+
+static void remember_turns(struct ush_control *control)
+{
+	struct ush_loop_counters c;
+
 	for (uint32_t i = 0; i < control->config.loop_count; i++) {
 		ush_loop_counters_read(ush_engine_loop(control->config.engine, i), &c);
 		control->rotate_turns[i] = c.turns;
 	}
-	return true;
 }
 
 void control_rotate(struct ush_control *control, struct ush_control_message *message)
@@ -53,6 +59,7 @@ void control_rotate(struct ush_control *control, struct ush_control_message *mes
 		keys = ush_admission_key_count(next);
 		next->table_key = control->config.table_key;
 		ush_engine_admission(control->config.engine, next);
+		remember_turns(control);
 		ush_diag(USH_DIAG_INFO, "key_rotate", USH_U64("keys", keys));
 		control_answer(control, message, USH_STATUS_OK, keys, NULL);
 	}

@@ -110,13 +110,13 @@ class Postgres:
                          "usher", "-d", database, "-c", text).strip()
 
     @contextlib.contextmanager
-    def locked(self, database, table):
-        """Nobody else reads or writes the table meanwhile."""
+    def locked(self, database, table, mode="ACCESS EXCLUSIVE"):
+        """Nobody else reads or writes the table meanwhile; in mode EXCLUSIVE reading goes on."""
         command = [self.bin / "psql", "-X", "-q", "-A", "-t", "-h", self.folder, "-U", "usher", "-d", database]
         holder = subprocess.Popen([*self.become, *map(str, command)], cwd="/", stdin=subprocess.PIPE, text=True,
                                   stdout=subprocess.PIPE)
         try:
-            holder.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
+            holder.stdin.write(f"BEGIN; LOCK TABLE {table} IN {mode} MODE; SELECT 'locked';\n")
             holder.stdin.flush()
             assert holder.stdout.readline() == "locked\n"
             yield
