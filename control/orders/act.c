@@ -534,7 +534,8 @@ static int id_job(struct ush_db_conn *conn, void *context)
 		/* It may be the first time that it comes as far as usherd. */
 		ush_db_exec(conn,
 			"UPDATE orders_requests SET made_us = ? WHERE \"user\" = ? AND event = ? AND request_key = ?",
-			"iiit", ush_core_now_us(), (int64_t)act->user, (int64_t)act->event, act->key);
+			"iiit", ush_core_now_us(), (int64_t)act->user, (int64_t)act->event,
+			act->key);
 		error = ush_db_error(conn, NULL);
 	} else {
 		error = next_id(conn, act);

@@ -40,8 +40,8 @@ void follower_terms(struct follower *follower, uint32_t event, struct book_terms
 void follower_durable(struct follower *follower, const struct ush_follow_position *position);
 /* ret: 0, or why the thread has ended; message. */
 int follower_failed(struct follower *follower, struct ush_message *message);
-/* ret: when the journal was last seen to hold nothing more than was taken, us; 0: never yet, or there
- * is more to take. */
+/* ret: when the journal was last seen to hold nothing more than was taken, us; 0: never yet, or
+ * there is more to take. */
 int64_t follower_checked_us(struct follower *follower);
 void follower_stop(struct follower *follower);
 
