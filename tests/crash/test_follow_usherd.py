@@ -62,7 +62,7 @@ class Follower:
         self.process.wait()
         return self.process.stderr.read()
 
-    def wait_for(self, sequence, seconds=20):
+    def wait_for(self, sequence, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.next > sequence:

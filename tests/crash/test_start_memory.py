@@ -58,7 +58,7 @@ def place(log, program):
 
 
 def ready_or_end(box, before):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if len(box.events("ready")) > before:
             return "ready"

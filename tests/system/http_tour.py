@@ -31,7 +31,7 @@ class Tour:
         path = re.sub(r"\{([^}]+)\}", lambda found: urllib.parse.quote(str({**self.things, **named}[found[1]])), template)
         path += "".join("?" + name[1:] + "=" + str(value) for name, value in named.items() if name.startswith("_"))
         head = {**(self.people[role].head if role else {}), **(headers or {})}
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             call = {"POST": lambda: self.shop.post(path, body, headers=head)}.get(
                 method, lambda: self.shop.request(method, path, body, head))
@@ -125,7 +125,7 @@ class Tour:
         hold = self.hold()
         payment = self.pay("buyer", hold)
         secret = payment["client_secret"]
-        provider = http.client.HTTPConnection("127.0.0.1", self.shop.sandbox.port, timeout=10)
+        provider = http.client.HTTPConnection("127.0.0.1", self.shop.sandbox.port, timeout=60)
         provider.request("POST", f"/v1/payment_intents/{secret.partition('_secret')[0]}/confirm",
                          urllib.parse.urlencode({"client_secret": secret, "payment_method": "pm_card_visa"}),
                          {"Authorization": "Bearer pk_test_usher", "Content-Type": "application/x-www-form-urlencoded"})

@@ -69,7 +69,7 @@ def sanitizer_says(text):
     return None
 
 
-def until(good, seconds=40):
+def until(good, seconds=60):
     """ret: what good() says, once that is something."""
     end = time.monotonic() + seconds
     while True:
@@ -124,7 +124,7 @@ class Process:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
-    def stop(self, number=signal.SIGTERM, seconds=30):
+    def stop(self, number=signal.SIGTERM, seconds=60):
         """ret: its exit status; negative: the signal that ended it."""
         if self.process is None:
             return None
@@ -206,7 +206,7 @@ class Shop:
             self.wait_ready()
         return self
 
-    def wait_ready(self, seconds=20):
+    def wait_ready(self, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             answer = self.get("/readyz")
@@ -224,10 +224,10 @@ class Shop:
 
     # ---- requests ----
 
-    def connect(self, timeout=20):
+    def connect(self, timeout=60):
         return http.client.HTTPConnection("127.0.0.1", self.control.port, timeout=timeout)
 
-    def request(self, method, path, body=None, headers=None, timeout=20, connection=None):
+    def request(self, method, path, body=None, headers=None, timeout=60, connection=None):
         """body: an object becomes JSON; bytes and text are sent as they are."""
         headers = dict(headers or {})
         if body is not None and not isinstance(body, (bytes, str)):

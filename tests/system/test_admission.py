@@ -112,7 +112,7 @@ class Sale:
 
     def rotate(self):
         """BUSY until every loop has made a turn since the last one."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while True:
             reply = self.control.call(Op.KEY_ROTATE)
             if reply.status != Status.BUSY or time.monotonic() > end:

@@ -118,7 +118,7 @@ def test_archive_beside_a_sale():
             sale.end()
         assert sale.box.stop() == 0
         follower.terminate()
-        out, errors = follower.communicate(timeout=30)
+        out, errors = follower.communicate(timeout=60)
         assert follower.returncode == 0 and errors == "", errors
         pieces = [json.loads(line) for line in out.splitlines()][:-1]
         assert len(pieces) >= 3 and pieces[0]["first_sequence"] == 64, pieces
@@ -189,7 +189,7 @@ def test_recycling_under_a_sale():
             assert ready["from_sequence"] > 64 * began, (ready, began)
             # A reader that stands still keeps everything from there on.
             reader.terminate()
-            assert reader.communicate(timeout=30)[1] == "" and reader.returncode == 0
+            assert reader.communicate(timeout=60)[1] == "" and reader.returncode == 0
             for _ in range(2):
                 sale.wait_segments(2)
                 usher("journal", "snapshot", state)
@@ -213,7 +213,7 @@ def test_recycling_under_a_sale():
             sale.end()
             archiver.terminate()
         assert sale.box.stop() == 0
-        assert archiver.communicate(timeout=30)[1] == "" and archiver.returncode == 0
+        assert archiver.communicate(timeout=60)[1] == "" and archiver.returncode == 0
         print(f"# {counters['usher_journal_recycled_segments']} segments used again, "
               f"{counters['usher_journal_removed_segments']} removed; the journal begins at block "
               f"{begins(state)}, {len(segments(state))} segments are left")
@@ -269,7 +269,7 @@ def test_snapshots_by_themselves():
         assert sale.box.stop() == 0
         wait_for(lambda: companion.poll() is None and len(snapshots(state)) == 3)
         companion.terminate()
-        out, errors = companion.communicate(timeout=30)
+        out, errors = companion.communicate(timeout=60)
         assert companion.returncode == 0 and errors == "", errors
         taken = [json.loads(line) for line in out.splitlines()]
         assert all(one["written"] for one in taken) and len(taken) >= 6, taken

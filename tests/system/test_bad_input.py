@@ -306,7 +306,7 @@ class Feed:
             for data in frames[at:at + 50]:
                 self.raw.send(data)
             time.sleep(0.005)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while True:
             after = self.control.stats()
             come = after["usher_rx_packets"] - before["usher_rx_packets"]
@@ -410,7 +410,7 @@ def test_capture():
     box.command += ["--set", f"port.public.device=pcap:rx={given},tx={got}"]
     box.start()
     control = Client(ControlPort(box.control_path))
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (counters := control.stats())["usher_rx_packets"] < len(frames) and time.monotonic() < end:
         time.sleep(0.05)
     control.close()

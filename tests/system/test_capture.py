@@ -196,7 +196,7 @@ def test_tcpreplay():
     raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
     raw.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     run("ip", "netns", "exec", bench.b, "tcpreplay", "-q", "-i", "ush1", "--pps", "4000", pcap)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         counters = control.stats()
         rise = {k: counters[k] - before[k] for k in counters if k in before}
@@ -233,7 +233,7 @@ def test_net_pcap():
     box.start()
     frames = pcap_read(pcap)
     control = Client(ControlPort(box.control_path))
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while control.stats()["usher_rx_packets"] < len(frames) and time.monotonic() < end:
         time.sleep(0.05)
     counters = control.stats()
@@ -264,7 +264,7 @@ class Live:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", bench.b, "dumpcap", "-i", "ush1", "-P", "-B", "16", "-w", self.path, "-f",
                  f"udp port {uc.UDP_PORT}"], stderr=log, stdout=log)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         probe = Client(UdpPort(bench.udp(OUR4)))
         while "Packets: " not in self.log():
             assert self.process.poll() is None and time.monotonic() < end, self.log()

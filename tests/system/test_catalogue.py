@@ -65,7 +65,7 @@ class Server:
         return self.process.wait(20)
 
     def ask(self, method, path, body=None, who=None, kind="application/json"):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {}
         if body is not None:
             headers["Content-Type"] = kind
@@ -138,7 +138,7 @@ def test_publish(server, box, number):
     check("usherd away: 503, and nothing is published", away.status == 503 and away.code == "not_ready"
           and server.names(q="lanterns") == [], away)
     box.start()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     done = away
     while done.status == 503 and time.monotonic() < end:
         time.sleep(0.3)
@@ -175,7 +175,7 @@ def test_status(server, number):
     check("cancelled is for ever", back.status == 409 and back.code == "event_state", back)
 
 
-def wait_status(server, number, wanted, seconds=15):
+def wait_status(server, number, wanted, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = server.ask("GET", f"/v1/events/{number}", who="operator").json()

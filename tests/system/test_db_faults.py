@@ -79,7 +79,7 @@ def test_damaged_file():
             for page in range(2, size // 4096, 3):
                 file.seek(page * 4096)
                 file.write(b"\xff" * 4096)
-        done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=60)
         assert done.returncode == 1 and "malformed: restore it from a backup" in done.stderr, done
         # Without a word of its own: seats go on being sold by usherd, which does not know that file.
         assert os.path.getsize(path) == size

@@ -132,7 +132,7 @@ def test_demo_interrupted_cleans_up(number):
 def test_demo_refuses_nonsense():
     for options in (("--nonsense",), ("--rate", "x"), ("--rate",), ("--requests", "5")):
         process = demo(*options)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == 2 and "--help" in said, (options, said)
 
 

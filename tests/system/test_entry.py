@@ -75,7 +75,7 @@ class Shop(AnyShop):
             headers["Usher-Access"] = token
         return self.post(f"/v1/events/{event}/holds", {}, key="", headers=headers)
 
-    def until(self, condition, seconds=20):
+    def until(self, condition, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = condition()

@@ -277,7 +277,7 @@ def test_killed_at_each_message(kind):
             root = None
             for wanted, when, first in (("LOBBY", shop.opens, (None,)), ("DRAW", shop.closes, ("LOBBY",)),
                                         ("SERVING", shop.closes + 3, ("DRAW",))):
-                assert between.killed.wait(20), (mode, wanted)
+                assert between.killed.wait(60), (mode, wanted)
                 between.killed.clear()
                 assert time.time() >= when and (mode != "before" or shop.phase() == first[0])
                 shop.control.start()

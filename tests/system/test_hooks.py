@@ -28,7 +28,7 @@ BUILD = sys.argv[1]
 DATABASE = "sqlite"
 
 
-def until(good, seconds=15):
+def until(good, seconds=60):
     end = time.monotonic() + seconds
     while not good():
         assert time.monotonic() < end, "it did not come"

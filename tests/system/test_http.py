@@ -26,7 +26,7 @@ def shop(*sets, **more):
     return shops.Shop(BUILD, sets=sets, box=False, sandbox=False, **more)
 
 
-def dial(shop, timeout=5):
+def dial(shop, timeout=60):
     s = socket.create_connection(("127.0.0.1", shop.control.port), timeout=timeout)
     return s
 
@@ -265,7 +265,7 @@ def test_wrong_settings_are_refused_by_name():
             (["--set", "log.level=loud"], 1, "log.level"),
             (["--config", "/nonexistent"], 2, "cannot open"), (["x"], 2, "means nothing")]:
         done = subprocess.run([program, "--set", "control.state_dir=/tmp/usher-none", *arguments],
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=60)
         same((arguments, done.returncode), (arguments, status))
         assert words in done.stderr, done.stderr
 

@@ -84,7 +84,7 @@ def test_nothing_is_answered_with_500_and_it_lives():
     chance = random.Random(SEED)
     with shops.Shop(BUILD, box=False, sandbox=False) as shop:
         names = names_of(shop.get("/openapi.json").json())
-        done = subprocess.run(shop.control_command(0) + ["--print-routes"], capture_output=True, text=True, timeout=30,
+        done = subprocess.run(shop.control_command(0) + ["--print-routes"], capture_output=True, text=True, timeout=60,
                               check=True)
         routes = [line.split()[:2] for line in done.stdout.splitlines()]
         seen = {}
@@ -328,7 +328,7 @@ def test_accounts_of_each_role_send_what_the_description_says_bent(kind):
     with shop:
         description = shop.get("/openapi.json").json()
         names = names_of(description)
-        done = subprocess.run(shop.control_command(0) + ["--print-routes"], capture_output=True, text=True, timeout=30,
+        done = subprocess.run(shop.control_command(0) + ["--print-routes"], capture_output=True, text=True, timeout=60,
                               check=True)
         routes = [line.replace("*}", "}").split()[:2] for line in done.stdout.splitlines()]
         routes = [tuple(route) for route in routes]

@@ -90,7 +90,7 @@ def test_bodies_must_be_what_the_route_takes():
 
 def test_chunked_bodies_are_put_together():
     with Probe() as p:
-        with socket.create_connection(("127.0.0.1", p.control.port), timeout=5) as c:
+        with socket.create_connection(("127.0.0.1", p.control.port), timeout=30) as c:
             c.sendall(b"POST /raw HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
             assert c.recv(100).startswith(b"HTTP/1.1 100 ")
             for piece in (b"1\r\n", b"a\r\n", b"A\r\n0123456789\r", b"\n0\r", b"\n\r\n"):
@@ -106,7 +106,7 @@ def test_100_continue_is_said_to_those_who_expect_it_and_to_nobody_else():
         for target, head, wanted in (("/raw", "Expect: 100-continue\r\n", b"HTTP/1.1 100 "),
                                      ("/raw", "Expect: 100-Continue\r\n", b"HTTP/1.1 100 "),
                                      ("/raw?x=100-continue", "", None), ("/raw", "X-Note: 100-continue\r\n", None)):
-            with socket.create_connection(("127.0.0.1", p.control.port), timeout=5) as c:
+            with socket.create_connection(("127.0.0.1", p.control.port), timeout=30) as c:
                 c.sendall(f"POST {target} HTTP/1.1\r\nHost: a\r\n{head}Content-Length: 3\r\n\r\n".encode())
                 c.settimeout(5 if wanted else 0.3)
                 try:
@@ -144,7 +144,7 @@ def test_a_reader_that_takes_nothing_of_a_large_answer_is_closed_and_counted():
         c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         c.connect(("127.0.0.1", p.control.port))
         c.sendall(b"GET /big/50000000 HTTP/1.1\r\nHost: a\r\n\r\n")
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while p.counters()["slow_readers"] == 0 and time.monotonic() < end:
             time.sleep(0.1)
         same(p.counters()["slow_readers"], 1)
@@ -152,7 +152,7 @@ def test_a_reader_that_takes_nothing_of_a_large_answer_is_closed_and_counted():
 
 def test_streams_send_events_and_tell_when_their_client_goes():
     with Probe() as p:
-        with socket.create_connection(("127.0.0.1", p.control.port), timeout=5) as c:
+        with socket.create_connection(("127.0.0.1", p.control.port), timeout=30) as c:
             c.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
             data = b""
             while data.count(b"\n\n") < 2:
@@ -161,14 +161,14 @@ def test_streams_send_events_and_tell_when_their_client_goes():
             assert b"Content-Type: text/event-stream" in head and b"X-Accel-Buffering: no" in head
             same(body, b"id: 7\nevent: hello\ndata: xxxxx\n\nevent: hello\ndata: xxxxx\n\n")
             same(p.counters()["streams_open"], 1)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while p.counters()["closed_streams"] == 0 and time.monotonic() < end:
             time.sleep(0.05)
         same((p.counters()["closed_streams"], p.counters()["streams_open"]), (1, 0))
 
 
 def test_a_stream_that_is_too_slow_is_closed():
-    with Probe() as p, socket.create_connection(("127.0.0.1", p.control.port), timeout=5) as c:
+    with Probe() as p, socket.create_connection(("127.0.0.1", p.control.port), timeout=30) as c:
         c.sendall(b"GET /events?bytes=200000 HTTP/1.1\r\nHost: a\r\n\r\n")
         while c.recv(65536):
             pass
@@ -178,7 +178,7 @@ def test_a_stream_that_is_too_slow_is_closed():
 
 def test_without_descriptors_it_waits_instead_of_trying_for_ever():
     with Probe(few_files=True) as p:
-        open_ones = [socket.create_connection(("127.0.0.1", p.control.port), timeout=5) for _ in range(100)]
+        open_ones = [socket.create_connection(("127.0.0.1", p.control.port), timeout=30) for _ in range(100)]
         time.sleep(1)
         with open(f"/proc/{p.control.process.pid}/stat") as file:
             ticks = sum(int(word) for word in file.read().split()[13:15])
@@ -356,7 +356,7 @@ def test_keys_are_forgotten_after_a_day():
         db.close()
         p.control.start()
         p.post("/count", {}, key="new")
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         left = None
         while time.monotonic() < end and left != 1:
             time.sleep(0.2)
@@ -399,7 +399,7 @@ def test_tls_is_1_2_and_later_with_forward_secrecy_and_aead_only():
             _, text = s_client(port, "-tls1_2")
             assert re.search("Compression: NONE", text) and "Secure Renegotiation IS supported" in text
             context = ssl.create_default_context(cafile=crt)
-            c = http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
+            c = http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
             for _ in range(3):
                 c.request("GET", "/big/300000")
                 answer = c.getresponse()
@@ -407,7 +407,7 @@ def test_tls_is_1_2_and_later_with_forward_secrecy_and_aead_only():
                 same(answer.headers["Strict-Transport-Security"], "max-age=31536000")
             c.close()
             # Plain HTTP to the TLS port is no answer, and nothing breaks.
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
                 plain.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                 try:
                     assert b"HTTP/1.1 200" not in plain.recv(1000)
@@ -421,10 +421,10 @@ def test_tls_clients_that_go_amid_a_handshake_leave_nothing():
         with Probe(tls=(crt, key)) as p:
             for cut in (0, 1, 5, 50):
                 for _ in range(5):
-                    with socket.create_connection(("127.0.0.1", p.control.port), timeout=5) as c:
+                    with socket.create_connection(("127.0.0.1", p.control.port), timeout=30) as c:
                         c.sendall(b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03"[:cut] + b"\0" * max(0, cut - 11))
             context = ssl.create_default_context(cafile=crt)
-            c = http.client.HTTPSConnection("localhost", p.control.port, context=context, timeout=10)
+            c = http.client.HTTPSConnection("localhost", p.control.port, context=context, timeout=60)
             time.sleep(0.3)
             c.request("GET", "/counters")
             same(json.loads(c.getresponse().read())["connections"], 1)

@@ -65,12 +65,12 @@ def interrupt(command, name, number):
             time.sleep(0.02)
         script.send_signal(number)
         try:
-            output = script.communicate(timeout=30)[0].decode()
+            output = script.communicate(timeout=60)[0].decode()
         except subprocess.TimeoutExpired:
             script.kill()
             return "it goes on for half a minute"
         # What it has ended may take a moment to be gone on a busy machine.
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while (left := processes(folder)) and time.monotonic() < end:
             time.sleep(0.02)
         files = os.listdir(folder)

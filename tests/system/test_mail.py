@@ -102,7 +102,7 @@ class Box:
         self.process.stdin.write(line + "\n")
         return self.process.stdout.readline().strip()
 
-    def wait(self, want, seconds=20):
+    def wait(self, want, seconds=60):
         """Until waiting, sent, refused, given up are as wanted."""
         end = time.monotonic() + seconds
         while (have := self.ask("count")) != want:

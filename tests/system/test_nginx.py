@@ -62,7 +62,7 @@ class Front:
         self.process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e",
                                          str(folder / "error.log")], stderr=subprocess.PIPE, text=True)
         self.context = ssl.create_default_context(cafile=str(folder / "tls.crt"))
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -73,7 +73,7 @@ class Front:
                 time.sleep(0.05)
 
     def get(self, path, headers=None, method="GET"):
-        c = http.client.HTTPSConnection("localhost", self.port, context=self.context, timeout=10)
+        c = http.client.HTTPSConnection("localhost", self.port, context=self.context, timeout=60)
         try:
             c.request(method, path, headers=headers or {})
             answer = c.getresponse()
@@ -81,7 +81,7 @@ class Front:
         finally:
             c.close()
 
-    def dial(self, timeout=8):
+    def dial(self, timeout=20):
         s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         return self.context.wrap_socket(s, server_hostname="localhost")
 
@@ -147,11 +147,15 @@ def test_those_who_ask_for_what_is_theirs_do_not_wait_for_each_other():
     """The lock of the cache lets one request of an address go at a time; what is not kept must not meet it."""
     with Front() as front:
         for path in ("/v1/events/7/queue/place", "/v1/events/7", "/v1/orders"):
-            begun = time.monotonic()
-            with concurrent.futures.ThreadPoolExecutor(32) as pool:
-                statuses = {a.status for a in pool.map(lambda _, path=path: front.get(path), range(32))}
-            assert time.monotonic() - begun < 1.5, (path, time.monotonic() - begun)
-            assert statuses <= {401, 404, 503}, (path, statuses)
+            took = []
+            # Waiting in turn would take two seconds each time; a busy machine may, once.
+            while len(took) < 5 and min(took, default=9) > 1.5:
+                begun = time.monotonic()
+                with concurrent.futures.ThreadPoolExecutor(32) as pool:
+                    statuses = {a.status for a in pool.map(lambda _, path=path: front.get(path), range(32))}
+                took.append(time.monotonic() - begun)
+                assert statuses <= {401, 404, 503}, (path, statuses)
+            assert min(took) <= 1.5, (path, took)
 
 
 def test_logs_name_nobody_and_say_nothing_of_what_was_asked():
@@ -161,7 +165,7 @@ def test_logs_name_nobody_and_say_nothing_of_what_was_asked():
         front.get(f"/v1/transfers/{secrets[1]}/accept", {"User-Agent": secrets[2], "Referer": f"https://x/{secrets[1]}"})
         # More than the limit of one address, and an answer that does not come: nginx has something to say of both.
         with front.dial() as c:
-            c.sendall(f"GET /healthz?{secrets[1]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 200 +
+            c.sendall(f"GET /healthz?{secrets[1]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 900 +
                       b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answers = read_all(c)
         assert answers.count(b"HTTP/1.1 200") >= 100 and b"HTTP/1.1 429" in answers

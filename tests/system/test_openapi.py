@@ -87,7 +87,7 @@ def test_the_checker_finds_what_is_wrong():
 
 
 def routes(shop):
-    done = subprocess.run(shop.control_command(0) + ["--print-routes"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(shop.control_command(0) + ["--print-routes"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     found = {}
     for line in done.stdout.splitlines():

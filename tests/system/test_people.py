@@ -317,7 +317,7 @@ def test_settings_that_would_leak_are_refused():
     s = shops.Shop(BUILD, box=False, sandbox=False, start=False)
     for origin in ("https://tickets.example", "http://localhost.example", "http://127.0.0.1.example"):
         s.sets = ["people.codes_file={folder}/codes", "http.origin=" + origin]
-        done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=60)
         same(done.returncode, 1)
         assert "codes_file is for tests" in done.stderr, done.stderr
     s.sets = []
@@ -325,7 +325,7 @@ def test_settings_that_would_leak_are_refused():
     with open(os.path.join(s.state, "people.secret"), "wb") as file:
         file.write(b"x" * 32)
     os.chmod(file.name, 0o644)
-    done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=60)
     same(done.returncode, 1)
     assert "chmod 600" in done.stderr, done.stderr
     os.chmod(file.name, 0o600)
@@ -336,7 +336,7 @@ def test_settings_that_would_leak_are_refused():
                             ([*login, "mail.ca_file=" + s.secret("ca", "no certificate")], 0o600, "no certificates in PEM")):
         os.chmod(os.path.join(s.folder, "password"), mode)
         s.sets = sets
-        done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(s.control_command(0), capture_output=True, text=True, timeout=60)
         same(done.returncode, 1)
         assert why in done.stderr, (why, done.stderr)
     s.close()

@@ -242,7 +242,7 @@ def test_pcap():
     box.command += ["--set", f"port.public.device=pcap:rx={given},tx={got}"]
     box.start()
     control = box.control()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while control.stats()["usher_rx_packets"] < len(frames) and time.monotonic() < end:
         time.sleep(0.05)
     control.close()
@@ -337,7 +337,7 @@ def test_answers_survive(number):
     with bench.udp(OUR4) as s:
         assert ask(s).status == "OK"
         s.setblocking(False)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             if wanted < 16 * 63:
                 s.send(request("RESERVE", event=1, request_id=1, user=wanted + 1,

@@ -137,7 +137,7 @@ class Sale:
             return refusal.reply
         raise AssertionError(f"{args} was not refused")
 
-    def wait(self, condition, what, seconds=10):
+    def wait(self, condition, what, seconds=60):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, what

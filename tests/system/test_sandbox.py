@@ -54,7 +54,7 @@ class Sandbox:
         command = [SANDBOX, "--db", pathlib.Path(folder, "books.db"), "--listen", "127.0.0.1:0", *options]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self.log)
         self.port = None
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while self.port is None:
             for line in self.log_path.read_text().splitlines():
                 if '"event":"ready"' in line:
@@ -64,7 +64,7 @@ class Sandbox:
             time.sleep(0.01)
 
     def raw(self, method, path, body=None, headers=None, key=KEY):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = dict(headers or {})
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
@@ -87,7 +87,7 @@ class Sandbox:
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        status = self.process.wait(timeout=20)
+        status = self.process.wait(timeout=60)
         self.log.close()
         return status
 
@@ -181,7 +181,7 @@ def killed(folder, rounds=5, seed=None):
         if killer.ident is None:
             killer.start()
         killer.join()
-        box.process.wait(timeout=10)
+        box.process.wait(timeout=60)
         box.log.close()
         box = Sandbox(folder)
         # The outcome of the last is unknown: the same request under the same key finds it out.
@@ -229,7 +229,7 @@ def faults(folder):
 
 def starts(folder):
     def started(*options):
-        return subprocess.run([SANDBOX, *options], capture_output=True, text=True, timeout=20)
+        return subprocess.run([SANDBOX, *options], capture_output=True, text=True, timeout=60)
 
     done = started("--help")
     check("--help", done.returncode == 0 and "usage:" in done.stdout and not done.stderr, done)

@@ -259,7 +259,7 @@ class Box:
                     lines.append(json.loads(line))
         return [e for e in lines if name is None or e["event"] == name]
 
-    def wait_event(self, name, seconds=20, count=None):
+    def wait_event(self, name, seconds=60, count=None):
         """Waits until the log has one more `name` than at the last start."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -281,7 +281,7 @@ class Box:
     def control(self):
         return Control(self.control_path)
 
-    def stop(self, number=signal.SIGTERM, seconds=15):
+    def stop(self, number=signal.SIGTERM, seconds=60):
         """ret: the exit status."""
         if self.process is None:
             return None

@@ -453,7 +453,7 @@ class UdpPort:
 class ControlPort:
     """The control port."""
 
-    def __init__(self, path, seconds=10):
+    def __init__(self, path, seconds=60):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(seconds)
         self.socket.connect(path)
