@@ -30,12 +30,11 @@ static inline uint16_t rx_flags(uint64_t ol_flags)
 	return flags;
 }
 
-uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max)
+static uint32_t receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max)
 {
 	struct rte_mbuf *mbufs[USH_LOOP_BURST];
 	uint32_t received, count = 0, i;
 
-	USH_ASSERT(max <= USH_LOOP_BURST);
 	received = rte_eth_rx_burst(queue->port->id, queue->id, mbufs, (uint16_t)max);
 	for (i = 0; i < received; i++) {
 		struct rte_mbuf *mbuf = mbufs[i];
@@ -55,6 +54,113 @@ uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packe
 			.port = queue->port->id,
 		};
 		USH_PREFETCH(packets[count - 1].data);
+	}
+	return count;
+}
+
+static inline void count_one(_Atomic uint64_t *counter)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+		memory_order_relaxed);
+}
+
+/* ret: a buffer for the frame of a part, or NULL. */
+static uint8_t *part_buffer(
+	struct ush_port_queue *queue, uint32_t bytes, uint32_t index, void **handle, uint32_t *room)
+{
+	struct rte_mbuf *mbuf;
+
+	/* Its reply has no more than the 64 bytes of a base message: the loop keeps it, or it is
+	 * copied at the end of the turn. */
+	if (ush_likely(bytes <= USH_PACK_FRAME_BYTES)) {
+		*handle = NULL;
+		*room = USH_PACK_FRAME_BYTES;
+		return queue->parts[index];
+	}
+	mbuf = rte_pktmbuf_alloc(queue->port->pool);
+	if (mbuf == NULL)
+		return NULL;
+	*handle = mbuf;
+	*room = (uint32_t)mbuf->buf_len - mbuf->data_off;
+	return rte_pktmbuf_mtod(mbuf, uint8_t *);
+}
+
+/*
+ * Cuts what can be cut off the first datagram that is held.
+ * ret: packets made; *whole: it is cut up, or not to be cut.
+ */
+static uint32_t cut(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t index,
+	uint32_t max, bool *whole)
+{
+	struct ush_packet *frame = &queue->held[queue->held_first];
+	uint32_t payload_bytes = 0, detail = 0, count = 0;
+
+	*whole = true;
+	if (queue->cut_at == 0) {
+		/* Answered in place are only frames that are no UDP, and short. */
+		if (!ush_pack_glance(frame) ||
+			ush_parse_frame(&queue->port->net, frame, &payload_bytes, &detail) !=
+				USH_PARSE_REQUEST ||
+			ush_pack_count(frame->data + frame->payload_at, payload_bytes) < 2) {
+			packets[0] = *frame;
+			return 1;
+		}
+		frame->size = frame->payload_at + payload_bytes;
+		count_one(&queue->rx_packed);
+	}
+	while (frame->payload_at + queue->cut_at < frame->size && count < max) {
+		struct ush_packet *part = &packets[count];
+		void *handle = NULL;
+		uint32_t room = 0;
+		uint32_t bytes = ush_pack_bytes(frame, queue->cut_at);
+		uint8_t *to = part_buffer(
+			queue, frame->payload_at + bytes, index + count, &handle, &room);
+
+		queue->cut_at += bytes;
+		if (ush_unlikely(to == NULL)) {
+			ush_loop_count_drop(queue->loop, USH_DROP_TX_FULL, NULL);
+			continue;
+		}
+		ush_pack_part(frame, queue->cut_at - bytes, to, part);
+		part->handle = handle;
+		part->capacity = room;
+		count++;
+	}
+	*whole = frame->payload_at + queue->cut_at >= frame->size;
+	if (*whole)
+		rte_pktmbuf_free(frame->handle);
+	return count;
+}
+
+uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max)
+{
+	uint32_t count = 0;
+
+	USH_ASSERT(max <= USH_LOOP_BURST);
+	if (queue->held_first == queue->held_end) {
+		count = receive(queue, packets, max);
+		if (ush_likely(!queue->cuts))
+			return count;
+		uint32_t i = 0;
+		while (i < count && !ush_pack_glance(&packets[i]))
+			i++;
+		if (ush_likely(i == count))
+			return count;
+		/* From the first that may be packed on. */
+		memcpy(queue->held, &packets[i], (count - i) * sizeof(packets[0]));
+		queue->held_first = 0;
+		queue->held_end = count - i;
+		queue->cut_at = 0;
+		count = i;
+	}
+	while (queue->held_first != queue->held_end && count < max) {
+		bool whole;
+
+		count += cut(queue, packets + count, count, max - count, &whole);
+		if (whole) {
+			queue->held_first++;
+			queue->cut_at = 0;
+		}
 	}
 	return count;
 }
@@ -103,8 +209,20 @@ static void tx_drop(struct ush_port_queue *queue, const struct ush_packet *packe
 {
 	uint32_t i;
 
-	for (i = 0; i < count; i++)
-		ush_loop_count_drop(queue->loop, USH_DROP_TX_FULL, &packets[i]);
+	for (i = 0; i < count; i++) {
+		struct ush_packet one = packets[i];
+		uint32_t end = one.size, bytes = 0;
+
+		if ((one.flags & USH_PACKET_PACKED) == 0) {
+			ush_loop_count_drop(queue->loop, USH_DROP_TX_FULL, &one);
+			continue;
+		}
+		/* Each of the replies that were put together. */
+		for (; one.payload_at < end; one.payload_at = (uint16_t)(one.payload_at + bytes)) {
+			bytes = ush_pack_bytes(&one, 0);
+			ush_loop_count_drop(queue->loop, USH_DROP_TX_FULL, &one);
+		}
+	}
 	ush_port_free(packets, count);
 	atomic_store_explicit(&queue->tx_dropped,
 		atomic_load_explicit(&queue->tx_dropped, memory_order_relaxed) + count,
@@ -132,14 +250,72 @@ bool ush_port_flush(struct ush_port_queue *queue, uint64_t now_ns)
 	return queue->waiting <= USH_LOOP_BURST;
 }
 
+static void joined_end(
+	struct ush_port_queue *queue, struct ush_packet *joined, const struct ush_packet *first)
+{
+	if (joined == NULL || joined->size == first->size)
+		return;
+	ush_pack_end(&queue->port->net, joined);
+	count_one(&queue->tx_packed);
+}
+
+/* Puts replies to messages that came with others together, as far as they follow one another and go
+ * to the same peer. ret: packets left. */
+static uint32_t join(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t count)
+{
+	struct ush_packet *joined = NULL, first = {0};
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct ush_packet packet = packets[i];
+		uint32_t bytes = packet.size - packet.payload_at;
+		struct rte_mbuf *mbuf;
+
+		if ((packet.flags & USH_PACKET_PACKED) == 0 || packet.payload_at == 0) {
+			packets[kept++] = packet;
+			continue;
+		}
+		if (joined != NULL &&
+			joined->size + bytes <= joined->payload_at + USH_PAYLOAD_BYTES_MAX &&
+			ush_pack_same_peer(joined, &packet)) {
+			ush_pack_add(joined, &packet);
+			rte_pktmbuf_free(packet.handle);
+			continue;
+		}
+		joined_end(queue, joined, &first);
+		joined = NULL;
+		if (packet.handle == NULL) {
+			mbuf = rte_pktmbuf_alloc(queue->port->pool);
+			if (ush_unlikely(mbuf == NULL)) {
+				tx_drop(queue, &packet, 1);
+				continue;
+			}
+			rte_memcpy(rte_pktmbuf_mtod(mbuf, void *), packet.data,
+				USH_PACKET_KEPT_BYTES);
+			packet.handle = mbuf;
+			packet.data = rte_pktmbuf_mtod(mbuf, uint8_t *);
+			packet.capacity = (uint32_t)mbuf->buf_len - mbuf->data_off;
+		}
+		first = packet;
+		packets[kept] = packet;
+		joined = &packets[kept++];
+	}
+	joined_end(queue, joined, &first);
+	return kept;
+}
+
 /* Gives the replies that the loop kept a buffer each. ret: packets left: without buffers, those
  * that found none are dropped. */
 static uint32_t into_buffers(
 	struct ush_port_queue *queue, struct ush_packet *packets, uint32_t count)
 {
 	struct rte_mbuf *mbufs[USH_LOOP_SEND_MAX];
-	uint32_t wanted = 0, used = 0, kept = 0, i;
+	uint32_t wanted = 0, used = 0, kept = 0, flags = 0, i;
 
+	for (i = 0; i < count; i++)
+		flags |= packets[i].flags;
+	if (ush_unlikely((flags & USH_PACKET_PACKED) != 0))
+		count = join(queue, packets, count);
 	for (i = 0; i < count; i++)
 		wanted += packets[i].handle == NULL;
 	if (wanted == 0)

@@ -13,6 +13,7 @@
 
 #include "base/packet.h"
 #include "loop/loop.h"
+#include "parse/pack.h"
 #include "port/config.h"
 
 struct rte_mbuf;
@@ -50,8 +51,19 @@ struct ush_port_queue {
 	/* A device that takes nothing for so long has no reader: what waits is dropped, and nothing
 	 * waits any more until it takes a frame again. The configuration's tx_patience_ms. */
 	uint64_t patience_ns;
-	/* Read by anyone. */
+	/* Datagrams of several messages are cut; a hardware filter would not see the parts. */
+	bool cuts;
+	/* Received, not handed on yet; of the first of them, what is cut off already. */
+	uint32_t held_first;
+	uint32_t held_end;
+	uint32_t cut_at;
+	struct ush_packet held[USH_LOOP_BURST];
+	/* Read by anyone: datagrams cut, those put together. */
+	_Atomic uint64_t rx_packed;
+	_Atomic uint64_t tx_packed;
 	_Atomic uint64_t tx_dropped;
+	/* Base messages of datagrams, until the end of the turn. */
+	_Alignas(USH_CACHE_LINE) uint8_t parts[USH_LOOP_BURST][USH_PACK_FRAME_BYTES];
 	struct ush_packet backlog[USH_PORT_BACKLOG];
 };
 

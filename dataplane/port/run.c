@@ -357,6 +357,7 @@ static int make_queue(struct usherd *u, uint32_t p, uint32_t index, struct ush_m
 	queue->loop = ush_engine_loop(u->engine, index);
 	queue->id = (uint16_t)index;
 	queue->patience_ns = port->config->tx_patience_ms * 1000000ull;
+	queue->cuts = u->config->admission != USH_ADMISSION_HW_SIM;
 	u->workers[index].queue[p] = queue;
 	return 0;
 }

@@ -31,6 +31,8 @@
 #define FRAME_BYTES (14u + 20u + 8u + USH_REQUEST_BYTES)
 #define PAYLOAD_AT 42u
 #define PEER_MTU 256u
+/* With --pack. */
+#define PEER_MTU_PACKED 1500u
 /* Both rings, a cache, and what is on its way between them. */
 #define PEER_BUFFERS 4095u
 
@@ -61,6 +63,8 @@ struct bench {
 	/* A power of two: each claims seat after seat, far apart, one request after another. */
 	uint32_t claim_users;
 	uint32_t claim_users_bits;
+	/* Messages in a datagram. */
+	uint32_t pack;
 	uint16_t port;
 	struct rte_mempool *pool;
 	uint8_t frame[FRAME_BYTES];
@@ -126,9 +130,20 @@ static void template_init(struct bench *b, const uint8_t *peer_mac)
 	f[37] = USH_UDP_PORT & 0xff;
 	f[39] = 8 + USH_REQUEST_BYTES;
 	memcpy(f + PAYLOAD_AT, &request, sizeof(request));
+	if (b->pack > 1) {
+		uint32_t l4 = 8 + b->pack * USH_REQUEST_BYTES;
+
+		f[16] = (uint8_t)((20 + l4) >> 8);
+		f[17] = (uint8_t)(20 + l4);
+		f[24] = f[25] = 0;
+		check = fold(sum16(f + 14, sizeof(ip)));
+		memcpy(f + 24, &check, sizeof(check));
+		f[38] = (uint8_t)(l4 >> 8);
+		f[39] = (uint8_t)l4;
+	}
 	/* Pseudo header: addresses, protocol, length; then UDP header and payload. */
-	b->sum_base = sum16(f + 26, 8) + ((uint64_t)17 << 8) + ((uint64_t)f[39] << 8) +
-		      sum16(f + 34, 8 + USH_REQUEST_BYTES);
+	b->sum_base = sum16(f + 26, 8) + ((uint64_t)17 << 8) + sum16(f + 38, 2) + sum16(f + 34, 8) +
+		      b->pack * sum16(f + PAYLOAD_AT, USH_REQUEST_BYTES);
 }
 
 struct fields {
@@ -167,27 +182,36 @@ static struct fields choose(struct bench *b)
 	return f;
 }
 
+/* Puts the next request into a message. ret: what it adds to the sum. */
+static uint64_t fill_message(struct bench *b, uint8_t *message)
+{
+	struct fields f = choose(b);
+
+	memcpy(message, b->frame + PAYLOAD_AT, USH_REQUEST_BYTES);
+	memcpy(message + offsetof(struct ush_request, event), &f.event, 4);
+	memcpy(message + offsetof(struct ush_request, request_id), &f.request_id, 4);
+	memcpy(message + offsetof(struct ush_request, user), &f.user, 8);
+	memcpy(message + offsetof(struct ush_request, mask), &f.mask, 8);
+	memcpy(message + offsetof(struct ush_request, row), &f.row, 2);
+	b->made++;
+	return sum64(f.event) + sum64(f.user) + sum64(f.mask) + f.row + f.request_id;
+}
+
 static void fill(struct bench *b, struct rte_mbuf *m)
 {
 	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
-	struct fields f = choose(b);
-	uint64_t sum;
+	uint64_t sum = b->sum_base;
 	uint16_t check;
 
-	memcpy(data, b->frame, FRAME_BYTES);
-	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, event), &f.event, 4);
-	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, request_id), &f.request_id, 4);
-	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, user), &f.user, 8);
-	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, mask), &f.mask, 8);
-	memcpy(data + PAYLOAD_AT + offsetof(struct ush_request, row), &f.row, 2);
-	sum = b->sum_base + sum64(f.event) + sum64(f.user) + sum64(f.mask) + f.row + f.request_id;
+	memcpy(data, b->frame, PAYLOAD_AT);
+	for (uint32_t i = 0; i < b->pack; i++)
+		sum += fill_message(b, data + PAYLOAD_AT + i * USH_REQUEST_BYTES);
 	check = fold(sum);
 	if (check == 0)
 		check = 0xffff;
 	memcpy(data + 40, &check, sizeof(check));
-	m->data_len = FRAME_BYTES;
-	m->pkt_len = FRAME_BYTES;
-	b->made++;
+	m->data_len = (uint16_t)(PAYLOAD_AT + b->pack * USH_REQUEST_BYTES);
+	m->pkt_len = m->data_len;
 }
 
 /* The box has, or had, the lines of the buffer: brings them all here at once. */
@@ -199,6 +223,12 @@ static void fetch(struct rte_mbuf *m)
 	USH_PREFETCH_WRITE(data + USH_CACHE_LINE);
 }
 
+/* ret: datagrams made at once. */
+static uint32_t burst(const struct bench *b)
+{
+	return (BURST + b->pack - 1) / b->pack;
+}
+
 /* Sends a burst. What the ring has no room for is kept, and goes before anything new is made: a
  * full ring costs the generator nothing. */
 static void send_burst(struct bench *b)
@@ -206,19 +236,21 @@ static void send_burst(struct bench *b)
 	uint16_t done;
 
 	if (b->unsent_first == b->unsent_end) {
-		if (rte_pktmbuf_alloc_bulk(b->pool, b->unsent, BURST) != 0)
+		uint32_t count = burst(b);
+
+		if (rte_pktmbuf_alloc_bulk(b->pool, b->unsent, count) != 0)
 			return;
-		for (uint32_t i = 0; i < BURST; i++)
+		for (uint32_t i = 0; i < count; i++)
 			fetch(b->unsent[i]);
-		for (uint32_t i = 0; i < BURST; i++)
+		for (uint32_t i = 0; i < count; i++)
 			fill(b, b->unsent[i]);
 		b->unsent_first = 0;
-		b->unsent_end = BURST;
+		b->unsent_end = count;
 	}
 	done = rte_eth_tx_burst(b->port, 0, b->unsent + b->unsent_first,
 		(uint16_t)(b->unsent_end - b->unsent_first));
 	b->unsent_first += done;
-	b->sent += done;
+	b->sent += (uint64_t)done * b->pack;
 }
 
 static uint32_t receive_burst(struct bench *b)
@@ -230,11 +262,16 @@ static uint32_t receive_burst(struct bench *b)
 		fetch(m[i]);
 	for (uint32_t i = 0; i < count; i++) {
 		const uint8_t *data = rte_pktmbuf_mtod(m[i], const uint8_t *);
-		b->status[data[PAYLOAD_AT + offsetof(struct ush_reply, status)]]++;
+
+		/* Base replies only, one or some in a datagram. */
+		for (uint32_t at = PAYLOAD_AT; at + USH_REPLY_BYTES <= m[i]->data_len;
+			at += USH_REPLY_BYTES) {
+			b->status[data[at + offsetof(struct ush_reply, status)]]++;
+			b->received++;
+		}
 	}
 	if (count != 0)
 		rte_pktmbuf_free_bulk(m, count);
-	b->received += count;
 	return count;
 }
 
@@ -271,7 +308,7 @@ static void run(struct bench *b)
 		uint64_t now = rte_rdtsc();
 		if (now >= end)
 			break;
-		if (b->sent < b->requests && b->sent - b->received - b->lost + BURST <= b->window)
+		if (b->sent < b->requests && b->sent - b->received - b->lost + burst(b) * b->pack <= b->window)
 			send_burst(b);
 		if (receive_burst(b) != 0)
 			quiet = now;
@@ -303,12 +340,14 @@ static void open_port(struct bench *b)
 	memset(&conf, 0, sizeof(conf));
 	/* Small buffers, dealt out last in, first out: what is measured is the box, not the misses
 	 * of its peer. */
-	conf.rxmode.mtu = PEER_MTU;
+	uint16_t mtu = b->pack > 1 ? PEER_MTU_PACKED : PEER_MTU;
+
+	conf.rxmode.mtu = mtu;
 	b->port = rte_eth_find_next(0);
 	if (b->port >= RTE_MAX_ETHPORTS)
 		rte_exit(1, "bench-peer: no port; pass --vdev after --\n");
 	b->pool = rte_pktmbuf_pool_create_by_ops("bench", PEER_BUFFERS, 256, 0,
-		RTE_PKTMBUF_HEADROOM + PEER_MTU + 64, SOCKET_ID_ANY, "lf_stack");
+		(uint16_t)(RTE_PKTMBUF_HEADROOM + mtu + 64), SOCKET_ID_ANY, "lf_stack");
 	if (b->pool == NULL || rte_eth_dev_configure(b->port, 1, 1, &conf) != 0 ||
 		rte_eth_rx_queue_setup(
 			b->port, 0, 1024, (unsigned int)SOCKET_ID_ANY, NULL, b->pool) != 0 ||
@@ -374,7 +413,7 @@ static void learn_mac(struct bench *b, uint8_t *mac)
 static const char usage[] =
 	"usage: bench-peer [--mode claim|refuse|taken|mixed|hot|uniform] [--window N] [--ms N]\n"
 	"                  [--requests N]\n"
-	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N] [--basket N]\n"
+	"                  [--event N] [--refuse-event N] [--rows N] [--row-seats N] [--basket N] [--pack N]\n"
 	"                  [--user-base N] [--claim-users N] [--echo] [--wait]\n"
 	"                  -- EAL-ARGUMENT...\n";
 
@@ -396,7 +435,7 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 		{"ms", 1, NULL, 't'}, {"requests", 1, NULL, 'n'}, {"event", 1, NULL, 'e'},
 		{"refuse-event", 1, NULL, 'f'}, {"rows", 1, NULL, 'r'}, {"row-seats", 1, NULL, 's'},
 		{"user-base", 1, NULL, 'u'}, {"claim-users", 1, NULL, 'c'},
-		{"basket", 1, NULL, 'k'}, {"echo", 0, NULL, 'E'}, {"wait", 0, NULL, 'W'}, {0}};
+		{"basket", 1, NULL, 'k'}, {"pack", 1, NULL, 'p'}, {"echo", 0, NULL, 'E'}, {"wait", 0, NULL, 'W'}, {0}};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -435,6 +474,9 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 		case 'k':
 			b->basket = (uint32_t)n;
 			break;
+		case 'p':
+			b->pack = (uint32_t)n;
+			break;
 		case 'E':
 			*echo = true;
 			break;
@@ -445,7 +487,8 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 			return false;
 		}
 	}
-	return b->basket - 1 < b->row_seats && b->row_seats % b->basket == 0;
+	return b->pack - 1 < USH_PAYLOAD_BYTES_MAX / USH_REQUEST_BYTES &&
+	       b->basket - 1 < b->row_seats && b->row_seats % b->basket == 0;
 }
 
 int main(int argc, char **argv)
@@ -458,6 +501,7 @@ int main(int argc, char **argv)
 		.row_seats = 64,
 		.rows = 65536,
 		.basket = 1,
+		.pack = 1,
 		.claim_users = 1u << 19,
 		.user_base = 1};
 	uint8_t mac[6] = {2, 0, 0, 0, 0, 1};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Datagrams of several messages: cut into frames of one message each, and replies put together
+ * again.
+ *
+ * Owns:  nothing.
+ * Reads: sizes of messages, headers of frames.
+ * Never: judges a message; the stages behind see frames as if they had come one by one.
+ */
+#ifndef USH_PACK_H
+#define USH_PACK_H
+
+#include "parse/parse.h"
+
+/* Bytes that a frame of one base message takes, headers of IPv6 included. */
+#define USH_PACK_FRAME_BYTES USH_PACKET_KEPT_BYTES
+
+/* ret: bytes of the message at `at` of the payload of a packet. */
+USH_INLINE uint32_t ush_pack_bytes(const struct ush_packet *packet, uint32_t at)
+{
+	return ush_parse_load16(packet->data + packet->payload_at + at + 4);
+}
+
+/* ret: false if a frame surely holds no more than one message: most do. */
+USH_INLINE bool ush_pack_glance(const struct ush_packet *frame)
+{
+	const uint8_t *data = frame->data;
+	uint32_t at = USH_ETHER_BYTES + USH_UDP_BYTES;
+	uint16_t type;
+
+	if (ush_likely(frame->size < 170))
+		return false;
+	type = ush_parse_load16(data + 12);
+	if (type == 0x0008 && data[23] == USH_UDP_PROTOCOL)
+		at += USH_IPV4_BYTES;
+	else if (type == 0xdd86 && data[20] == USH_UDP_PROTOCOL)
+		at += USH_IPV6_BYTES;
+	else
+		return false;
+	return ush_parse_load16(data + at + 4) < frame->size - at;
+}
+
+/*
+ * ret: how many messages the payload of a datagram is cut into by their size fields: 2 to 22 when
+ * these add up to the payload and each message has at least the 64 bytes and the magic of a request;
+ * else 1: whatever it is, it is looked at whole.
+ */
+uint32_t ush_pack_count(const uint8_t *payload, uint32_t payload_bytes);
+
+/*
+ * Makes a frame of the message at `at` of a datagram that ush_parse_frame took: its headers with
+ * the lengths of this message, checksums marked as good.
+ * in:  frame: the datagram's; to: room for packet->payload_at + message bytes.
+ * out: part: data, size, flags, port, payload_at, family. ret: bytes of the message.
+ */
+uint32_t ush_pack_part(
+	const struct ush_packet *frame, uint32_t at, uint8_t *to, struct ush_packet *part);
+
+/* ret: true if both replies go to the same port of the same peer. */
+bool ush_pack_same_peer(const struct ush_packet *a, const struct ush_packet *b);
+
+/* Adds the payload of a reply to that of another one to the same peer, whose headers are then out of
+ * date: ush_pack_end. in: room for it. */
+void ush_pack_add(struct ush_packet *to, const struct ush_packet *reply);
+
+/* Lengths and checksums of a reply that others were added to. */
+void ush_pack_end(const struct ush_net *net, struct ush_packet *packet);
+
+#endif /* USH_PACK_H */
