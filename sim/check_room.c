@@ -337,10 +337,13 @@ static void paced(struct sim *sim)
 		people = target - book->before;
 		book->let_in = ush_max64(book->let_in, target);
 		cap = ush_min64(atomic_load(&queue->cap), RATE_MAX);
-		/* A second's worth at most, and what is not yet a person. */
-		ns = sim->now_ns > book->before_ns ? sim->now_ns - book->before_ns : 0;
-		book->credit = ush_min64(book->credit + cap * ush_min64(ns, SIM_SECOND),
-			cap == 0 ? 0 : cap * SIM_SECOND + MINUTE_NS);
+		/* A second's worth at most, and what is not yet a person, by the cap that a period of
+		 * the controller ends with: one that was gone before says nothing. */
+		if (queue->paced && queue->pace.last.now_ns > book->before_ns) {
+			ns = queue->pace.last.now_ns - book->before_ns;
+			book->credit = ush_min64(book->credit + cap * ush_min64(ns, SIM_SECOND),
+				cap == 0 ? 0 : cap * SIM_SECOND + MINUTE_NS);
+		}
 		if (target < book->before)
 			sim_fail(sim, "room", "event %u: the controller goes back", id);
 		else if (people != 0 && atomic_load(&queue->paused) != 0)
