@@ -21,7 +21,8 @@ enum ush_packet_flag {
 	USH_PACKET_CONTROL = 16,
 	/* control only: `attachment` is a struct ush_event built for EVENT_LOAD, or NULL. */
 	USH_PACKET_ATTACHED = 32,
-	/* It came with others in one datagram; its reply may leave with others. */
+	/* One message of a datagram of several, parsed already: payload_at and family are set; the
+	 * lengths in its headers are the datagram's. Its reply may leave with others. */
 	USH_PACKET_PACKED = 64,
 };
 

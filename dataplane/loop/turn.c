@@ -218,6 +218,11 @@ USH_INLINE bool take_frame(
 	if (control) {
 		packet->payload_at = 0;
 		count(&loop->counters.control_messages);
+	} else if ((packet->flags & USH_PACKET_PACKED) != 0) {
+		/* Its datagram was parsed before it was cut. */
+		*payload_bytes -= packet->payload_at;
+		count(&loop->counters.rx_packets);
+		count_by(&loop->counters.rx_bytes, *payload_bytes);
 	} else {
 		count(&loop->counters.rx_packets);
 		count_by(&loop->counters.rx_bytes, packet->size);

@@ -57,25 +57,27 @@ static void put_lengths(uint8_t *data, uint32_t payload_at, uint8_t family, uint
 	store16_be(data + payload_at - 4, l4_bytes);
 }
 
-uint32_t ush_pack_part(
-	const struct ush_packet *frame, uint32_t at, uint8_t *to, struct ush_packet *part)
+uint32_t ush_pack_part(const struct ush_packet *frame, uint32_t at, uint8_t *to, uint32_t room,
+	struct ush_packet *part)
 {
-	const uint8_t *message = frame->data + frame->payload_at + at;
-	uint32_t bytes = message_bytes(message);
+	uint32_t bytes = ush_pack_bytes(frame, at), size = frame->payload_at + bytes;
 
+	USH_ASSERT(size <= room);
 	memcpy(to, frame->data, frame->payload_at);
-	memcpy(to + frame->payload_at, message, bytes);
-	put_lengths(to, frame->payload_at, frame->family, bytes);
+	memcpy(to + frame->payload_at, frame->data + frame->payload_at + at, bytes);
 	*part = (struct ush_packet){
 		.data = to,
-		.size = frame->payload_at + bytes,
-		.flags = USH_PACKET_IP_CHECKSUM_GOOD | USH_PACKET_L4_CHECKSUM_GOOD | USH_PACKET_PACKED,
+		.size = size,
+		.capacity = room,
+		.flags = USH_PACKET_PACKED,
 		.port = frame->port,
+		.payload_at = frame->payload_at,
+		.family = frame->family,
 	};
 	return bytes;
 }
 
-bool ush_pack_same_peer(const struct ush_packet *a, const struct ush_packet *b)
+static bool same_peer(const struct ush_packet *a, const struct ush_packet *b)
 {
 	if (a->payload_at != b->payload_at || a->family != b->family || a->port != b->port)
 		return false;
@@ -91,11 +93,19 @@ bool ush_pack_same_peer(const struct ush_packet *a, const struct ush_packet *b)
 		       b->data + b->payload_at - USH_UDP_BYTES, 4) == 0;
 }
 
+bool ush_pack_fits(const struct ush_packet *to, const struct ush_packet *reply)
+{
+	uint32_t size = to->size + reply->size - reply->payload_at;
+
+	return size <= to->payload_at + USH_PAYLOAD_BYTES_MAX && size <= to->capacity &&
+	       same_peer(to, reply);
+}
+
 void ush_pack_add(struct ush_packet *to, const struct ush_packet *reply)
 {
 	uint32_t bytes = reply->size - reply->payload_at;
 
-	USH_ASSERT(bytes <= to->capacity - to->size);
+	USH_ASSERT(to->size + bytes <= to->capacity);
 	memcpy(to->data + to->size, reply->data + reply->payload_at, bytes);
 	to->size += bytes;
 }

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Datagrams of several messages: cut into frames of one message each, and replies put together
+ * Datagrams of several messages: cut into one packet for each message, and replies put together
  * again.
  *
  * Owns:  nothing.
  * Reads: sizes of messages, headers of frames.
- * Never: judges a message; the stages behind see frames as if they had come one by one.
+ * Never: judges a message; the stages behind it take each as if it had come alone.
  */
 #ifndef USH_PACK_H
 #define USH_PACK_H
 
 #include "parse/parse.h"
-
-/* Bytes that a frame of one base message takes, headers of IPv6 included. */
-#define USH_PACK_FRAME_BYTES USH_PACKET_KEPT_BYTES
 
 /* ret: bytes of the message at `at` of the payload of a packet. */
 USH_INLINE uint32_t ush_pack_bytes(const struct ush_packet *packet, uint32_t at)
@@ -42,25 +39,25 @@ USH_INLINE bool ush_pack_glance(const struct ush_packet *frame)
 
 /*
  * ret: how many messages the payload of a datagram is cut into by their size fields: 2 to 22 when
- * these add up to the payload and each message has at least the 64 bytes and the magic of a request;
- * else 1: whatever it is, it is looked at whole.
+ * these add up to the payload and each message has at least the 64 bytes and the magic of a
+ * request; else 1: whatever it is, it is looked at whole.
  */
 uint32_t ush_pack_count(const uint8_t *payload, uint32_t payload_bytes);
 
 /*
- * Makes a frame of the message at `at` of a datagram that ush_parse_frame took: its headers with
- * the lengths of this message, checksums marked as good.
- * in:  frame: the datagram's; to: room for packet->payload_at + message bytes.
- * out: part: data, size, flags, port, payload_at, family. ret: bytes of the message.
+ * Makes a packet of the message at `at` of a datagram that ush_parse_frame took, and that
+ * ush_pack_count cuts; it is marked USH_PACKET_PACKED.
+ * in:  to: room for the headers and the message, of which `room` bytes may be written.
+ * out: part: all but handle. ret: bytes of the message. by: the loop that received it.
  */
-uint32_t ush_pack_part(
-	const struct ush_packet *frame, uint32_t at, uint8_t *to, struct ush_packet *part);
+uint32_t ush_pack_part(const struct ush_packet *frame, uint32_t at, uint8_t *to, uint32_t room,
+	struct ush_packet *part);
 
-/* ret: true if both replies go to the same port of the same peer. */
-bool ush_pack_same_peer(const struct ush_packet *a, const struct ush_packet *b);
+/* ret: true if ush_pack_add may add `reply` to `to`: the same peer, and room. */
+bool ush_pack_fits(const struct ush_packet *to, const struct ush_packet *reply);
 
-/* Adds the payload of a reply to that of another one to the same peer, whose headers are then out of
- * date: ush_pack_end. in: room for it. */
+/* Adds the payload of a reply to that of another one, whose lengths and checksums are then out of
+ * date until ush_pack_end. */
 void ush_pack_add(struct ush_packet *to, const struct ush_packet *reply);
 
 /* Lengths and checksums of a reply that others were added to. */

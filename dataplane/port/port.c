@@ -64,100 +64,89 @@ static inline void count_one(_Atomic uint64_t *counter)
 		memory_order_relaxed);
 }
 
-/* ret: a buffer for the frame of a part, or NULL. */
-static uint8_t *part_buffer(
-	struct ush_port_queue *queue, uint32_t bytes, uint32_t index, void **handle, uint32_t *room)
+/* Makes a packet of the next message of a datagram. ret: false: there is no buffer for it now. */
+static bool cut_one(struct ush_port_queue *queue, const struct ush_packet *frame, uint32_t index,
+	struct ush_packet *part)
 {
 	struct rte_mbuf *mbuf;
 
-	/* Its reply has no more than the 64 bytes of a base message: the loop keeps it, or it is
-	 * copied at the end of the turn. */
-	if (ush_likely(bytes <= USH_PACK_FRAME_BYTES)) {
-		*handle = NULL;
-		*room = USH_PACK_FRAME_BYTES;
-		return queue->parts[index];
+	/* A base message has a base reply: the loop keeps that, or it is copied at the end of the
+	 * turn. */
+	if (ush_likely(ush_pack_bytes(frame, queue->cut_at) == USH_REQUEST_BYTES)) {
+		queue->cut_at += ush_pack_part(
+			frame, queue->cut_at, queue->parts[index], USH_PACKET_KEPT_BYTES, part);
+		return true;
 	}
 	mbuf = rte_pktmbuf_alloc(queue->port->pool);
-	if (mbuf == NULL)
-		return NULL;
-	*handle = mbuf;
-	*room = (uint32_t)mbuf->buf_len - mbuf->data_off;
-	return rte_pktmbuf_mtod(mbuf, uint8_t *);
+	if (ush_unlikely(mbuf == NULL))
+		return false;
+	queue->cut_at += ush_pack_part(frame, queue->cut_at, rte_pktmbuf_mtod(mbuf, uint8_t *),
+		(uint32_t)mbuf->buf_len - mbuf->data_off, part);
+	part->handle = mbuf;
+	return true;
 }
 
-/*
- * Cuts what can be cut off the first datagram that is held.
- * ret: packets made; *whole: it is cut up, or not to be cut.
+/* Takes what it can of the first packet that is held. ret: packets; *done: nothing of it is left.
  */
-static uint32_t cut(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t index,
-	uint32_t max, bool *whole)
+static uint32_t take_held(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t index,
+	uint32_t max, bool *done)
 {
 	struct ush_packet *frame = &queue->held[queue->held_first];
 	uint32_t payload_bytes = 0, detail = 0, count = 0;
 
-	*whole = true;
 	if (queue->cut_at == 0) {
-		/* Answered in place are only frames that are no UDP, and short. */
+		/* UDP is not answered in place. */
 		if (!ush_pack_glance(frame) ||
 			ush_parse_frame(&queue->port->net, frame, &payload_bytes, &detail) !=
 				USH_PARSE_REQUEST ||
-			ush_pack_count(frame->data + frame->payload_at, payload_bytes) < 2) {
-			packets[0] = *frame;
+			ush_pack_count(frame->data + frame->payload_at, payload_bytes) == 1) {
+			packets[index] = *frame;
+			*done = true;
 			return 1;
 		}
 		frame->size = frame->payload_at + payload_bytes;
 		count_one(&queue->rx_packed);
 	}
-	while (frame->payload_at + queue->cut_at < frame->size && count < max) {
-		struct ush_packet *part = &packets[count];
-		void *handle = NULL;
-		uint32_t room = 0;
-		uint32_t bytes = ush_pack_bytes(frame, queue->cut_at);
-		uint8_t *to = part_buffer(
-			queue, frame->payload_at + bytes, index + count, &handle, &room);
-
-		queue->cut_at += bytes;
-		if (ush_unlikely(to == NULL)) {
-			ush_loop_count_drop(queue->loop, USH_DROP_TX_FULL, NULL);
-			continue;
-		}
-		ush_pack_part(frame, queue->cut_at - bytes, to, part);
-		part->handle = handle;
-		part->capacity = room;
+	while (count < max && frame->payload_at + queue->cut_at < frame->size &&
+		cut_one(queue, frame, index + count, &packets[index + count]))
 		count++;
-	}
-	*whole = frame->payload_at + queue->cut_at >= frame->size;
-	if (*whole)
+	*done = frame->payload_at + queue->cut_at == frame->size;
+	if (*done)
 		rte_pktmbuf_free(frame->handle);
 	return count;
+}
+
+/* Holds the packets of a burst from the first on that may be of several messages. ret: packets
+ * before that one. */
+static uint32_t hold(struct ush_port_queue *queue, const struct ush_packet *packets, uint32_t count)
+{
+	uint32_t before = 0;
+
+	while (before < count && !ush_pack_glance(&packets[before]))
+		before++;
+	if (ush_likely(before == count))
+		return count;
+	memcpy(queue->held, &packets[before], (count - before) * sizeof(packets[0]));
+	queue->held_first = 0;
+	queue->held_end = count - before;
+	queue->cut_at = 0;
+	return before;
 }
 
 uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max)
 {
 	uint32_t count = 0;
+	bool done = true;
 
 	USH_ASSERT(max <= USH_LOOP_BURST);
-	if (queue->held_first == queue->held_end) {
+	if (ush_likely(!ush_port_holds(queue))) {
 		count = receive(queue, packets, max);
-		if (ush_likely(!queue->cuts))
-			return count;
-		uint32_t i = 0;
-		while (i < count && !ush_pack_glance(&packets[i]))
-			i++;
-		if (ush_likely(i == count))
-			return count;
-		/* From the first that may be packed on. */
-		memcpy(queue->held, &packets[i], (count - i) * sizeof(packets[0]));
-		queue->held_first = 0;
-		queue->held_end = count - i;
-		queue->cut_at = 0;
-		count = i;
+		if (ush_likely(queue->cuts))
+			count = hold(queue, packets, count);
 	}
-	while (queue->held_first != queue->held_end && count < max) {
-		bool whole;
-
-		count += cut(queue, packets + count, count, max - count, &whole);
-		if (whole) {
+	while (ush_unlikely(ush_port_holds(queue)) && count < max && done) {
+		count += take_held(queue, packets, count, max - count, &done);
+		if (done) {
 			queue->held_first++;
 			queue->cut_at = 0;
 		}
@@ -268,16 +257,13 @@ static uint32_t join(struct ush_port_queue *queue, struct ush_packet *packets, u
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct ush_packet packet = packets[i];
-		uint32_t bytes = packet.size - packet.payload_at;
 		struct rte_mbuf *mbuf;
 
 		if ((packet.flags & USH_PACKET_PACKED) == 0 || packet.payload_at == 0) {
 			packets[kept++] = packet;
 			continue;
 		}
-		if (joined != NULL &&
-			joined->size + bytes <= joined->payload_at + USH_PAYLOAD_BYTES_MAX &&
-			ush_pack_same_peer(joined, &packet)) {
+		if (joined != NULL && ush_pack_fits(joined, &packet)) {
 			ush_pack_add(joined, &packet);
 			rte_pktmbuf_free(packet.handle);
 			continue;
@@ -290,8 +276,8 @@ static uint32_t join(struct ush_port_queue *queue, struct ush_packet *packets, u
 				tx_drop(queue, &packet, 1);
 				continue;
 			}
-			rte_memcpy(rte_pktmbuf_mtod(mbuf, void *), packet.data,
-				USH_PACKET_KEPT_BYTES);
+			rte_memcpy(
+				rte_pktmbuf_mtod(mbuf, void *), packet.data, USH_PACKET_KEPT_BYTES);
 			packet.handle = mbuf;
 			packet.data = rte_pktmbuf_mtod(mbuf, uint8_t *);
 			packet.capacity = (uint32_t)mbuf->buf_len - mbuf->data_off;

@@ -51,9 +51,10 @@ struct ush_port_queue {
 	/* A device that takes nothing for so long has no reader: what waits is dropped, and nothing
 	 * waits any more until it takes a frame again. The configuration's tx_patience_ms. */
 	uint64_t patience_ns;
-	/* Datagrams of several messages are cut; a hardware filter would not see the parts. */
+	/* Datagrams of several messages are cut; with a hardware filter in front they are not. */
 	bool cuts;
-	/* Received, not handed on yet; of the first of them, what is cut off already. */
+	/* Received, not handed on yet: a datagram of several messages and what came behind it;
+	 * bytes of the first one's payload that were handed on. */
 	uint32_t held_first;
 	uint32_t held_end;
 	uint32_t cut_at;
@@ -63,7 +64,7 @@ struct ush_port_queue {
 	_Atomic uint64_t tx_packed;
 	_Atomic uint64_t tx_dropped;
 	/* Base messages of datagrams, until the end of the turn. */
-	_Alignas(USH_CACHE_LINE) uint8_t parts[USH_LOOP_BURST][USH_PACK_FRAME_BYTES];
+	_Alignas(USH_CACHE_LINE) uint8_t parts[USH_LOOP_BURST][USH_PACKET_KEPT_BYTES];
 	struct ush_packet backlog[USH_PORT_BACKLOG];
 };
 
@@ -86,14 +87,22 @@ bool ush_port_wait_link(const struct ush_port *port, uint32_t wait_ms);
 
 void ush_port_close(struct ush_port *port);
 
+/* ret: true if packets are held that ush_port_receive will give before it receives others. */
+USH_INLINE bool ush_port_holds(const struct ush_port_queue *queue)
+{
+	return queue->held_first != queue->held_end;
+}
+
 /*
  * Receives up to `max` frames as packets. A frame in several buffers is longer than any request:
- * it is counted as PAYLOAD_LONG and freed.
- * ret: packets. by: the queue's loop. cost: O(max).
+ * it is counted as PAYLOAD_LONG and freed. A datagram of several messages becomes a packet for
+ * each, USH_PACKET_PACKED; those without handle are good until the turn's packets are sent. ret:
+ * packets. by: the queue's loop. cost: O(max).
  */
 uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max);
 
-/* Sends frames, after those that wait; what the device does not take now waits. Packets without
+/* Sends frames, after those that wait; what the device does not take now waits. Replies that are
+ * USH_PACKET_PACKED leave together as far as they follow one another to one peer. Packets without
  * handle (see struct ush_packet) are copied into buffers of ours: at least USH_PACKET_KEPT_BYTES
  * can be read at their data. in: count: at most USH_LOOP_SEND_MAX; the packets are changed. by: the
  * queue's loop. */

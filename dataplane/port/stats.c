@@ -104,15 +104,18 @@ static void emit_port(struct sink *sink, const struct ush_stats *stats, uint32_t
 	const struct ush_port *port = &stats->ports[index];
 	const char *name = port->config->name;
 	struct ush_port_counters c;
-	uint64_t dropped = 0;
+	uint64_t dropped = 0, rx_packed = 0, tx_packed = 0;
 	uint32_t i;
 
 	ush_port_counters_read(port, &c);
 	for (i = 0; i < stats->loop_count; i++) {
 		const struct ush_port_queue *queue = stats->workers[i].queue[index];
 
-		if (queue != NULL)
-			dropped += atomic_load_explicit(&queue->tx_dropped, memory_order_relaxed);
+		if (queue == NULL)
+			continue;
+		dropped += atomic_load_explicit(&queue->tx_dropped, memory_order_relaxed);
+		rx_packed += atomic_load_explicit(&queue->rx_packed, memory_order_relaxed);
+		tx_packed += atomic_load_explicit(&queue->tx_packed, memory_order_relaxed);
 	}
 	emit(sink, c.rx_packets, "usher_port_%s_rx_packets", name);
 	emit(sink, c.rx_bytes, "usher_port_%s_rx_bytes", name);
@@ -123,6 +126,8 @@ static void emit_port(struct sink *sink, const struct ush_stats *stats, uint32_t
 	emit(sink, c.rx_no_buffer, "usher_port_%s_rx_no_buffer", name);
 	emit(sink, c.tx_errors, "usher_port_%s_tx_errors", name);
 	emit(sink, dropped, "usher_port_%s_tx_dropped", name);
+	emit(sink, rx_packed, "usher_port_%s_rx_packed", name);
+	emit(sink, tx_packed, "usher_port_%s_tx_packed", name);
 	emit(sink, c.link_ups, "usher_port_%s_link_ups", name);
 	emit(sink, c.link_downs, "usher_port_%s_link_downs", name);
 }

@@ -135,7 +135,7 @@ static uint32_t round_port(
 
 	if (!ush_port_flush(queue, now_ns))
 		return 0;
-	room = serve ? ush_loop_room(worker->loop) : 0;
+	room = serve || ush_port_holds(queue) ? ush_loop_room(worker->loop) : 0;
 	if (room != 0)
 		count = ush_port_receive(queue, packets, room);
 	if (ush_unlikely(worker->filter != NULL))
@@ -198,7 +198,8 @@ static bool waits(const struct ush_worker *worker)
 	if (ush_loop_waiting(worker->loop) != 0)
 		return true;
 	for (p = 0; p < worker->port_count; p++)
-		if (worker->queue[p] != NULL && worker->queue[p]->waiting != 0)
+		if (worker->queue[p] != NULL &&
+			(worker->queue[p]->waiting != 0 || ush_port_holds(worker->queue[p])))
 			return true;
 	return false;
 }

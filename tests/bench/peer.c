@@ -308,7 +308,8 @@ static void run(struct bench *b)
 		uint64_t now = rte_rdtsc();
 		if (now >= end)
 			break;
-		if (b->sent < b->requests && b->sent - b->received - b->lost + burst(b) * b->pack <= b->window)
+		if (b->sent < b->requests &&
+			b->sent - b->received - b->lost + burst(b) * b->pack <= b->window)
 			send_burst(b);
 		if (receive_burst(b) != 0)
 			quiet = now;
@@ -435,7 +436,8 @@ static bool parse_options(int argc, char **argv, struct bench *b, bool *echo)
 		{"ms", 1, NULL, 't'}, {"requests", 1, NULL, 'n'}, {"event", 1, NULL, 'e'},
 		{"refuse-event", 1, NULL, 'f'}, {"rows", 1, NULL, 'r'}, {"row-seats", 1, NULL, 's'},
 		{"user-base", 1, NULL, 'u'}, {"claim-users", 1, NULL, 'c'},
-		{"basket", 1, NULL, 'k'}, {"pack", 1, NULL, 'p'}, {"echo", 0, NULL, 'E'}, {"wait", 0, NULL, 'W'}, {0}};
+		{"basket", 1, NULL, 'k'}, {"pack", 1, NULL, 'p'}, {"echo", 0, NULL, 'E'},
+		{"wait", 0, NULL, 'W'}, {0}};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
