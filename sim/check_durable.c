@@ -12,6 +12,12 @@ static bool names_line(uint8_t type)
 	       type == USH_RECORD_TYPE_SWAP || type == USH_RECORD_TYPE_OFFER;
 }
 
+/* ret: true if the record may be of the hold: further legs name their lines. */
+static bool is_of_hold(const struct ush_record *record, uint64_t hold)
+{
+	return record->hold == hold || (names_line(record->type) && record->run_index != 0);
+}
+
 /* ret: true if the record is about what was asked. */
 static bool is_about(const struct sim_ask *ask, const struct ush_record *record)
 {
@@ -25,8 +31,7 @@ static bool is_about(const struct sim_ask *ask, const struct ush_record *record)
 		return record->user == r->user;
 	if (r->op == USH_OP_PAY_LATE && record->type == USH_RECORD_TYPE_LATE)
 		return record->user == r->user;
-	/* Further legs name their lines. */
-	if (record->hold != r->hold && !(names_line(record->type) && record->run_index != 0))
+	if (!is_of_hold(record, r->hold))
 		return false;
 	return record->user == r->user ||
 	       (record->type == USH_RECORD_TYPE_TRANSFER &&
@@ -42,7 +47,7 @@ static bool may_rest_on(
 	/* A restart gave the hold its time back since: the last record about it. */
 	if (record->type == USH_RECORD_TYPE_RESUME && sim_op_is_versioned(op))
 		return true;
-	if (op == USH_OP_TRANSFER && ask->lie && record->hold == ask->request.hold)
+	if (op == USH_OP_TRANSFER && ask->lie && is_of_hold(record, ask->request.hold))
 		return record->state == reply->state;
 	if (!is_about(ask, record))
 		return false;

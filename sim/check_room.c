@@ -329,7 +329,7 @@ static void paced(struct sim *sim)
 	for (uint32_t id = 1; id <= sim->config.events; id++) {
 		const struct ush_queue *queue = ush_rooms_find(&sim->engine->rooms, id);
 		struct sim_room *book = &sim->room[id];
-		uint64_t target, people, cap, ns;
+		uint64_t target, people, cap, ns, most;
 
 		if (queue == NULL)
 			continue;
@@ -340,9 +340,9 @@ static void paced(struct sim *sim)
 		/* A second's worth at most, and what is not yet a person, by the cap that a period of
 		 * the controller ends with: one that was gone before says nothing. */
 		if (queue->paced && queue->pace.last.now_ns > book->before_ns) {
-			ns = queue->pace.last.now_ns - book->before_ns;
-			book->credit = ush_min64(book->credit + cap * ush_min64(ns, SIM_SECOND),
-				cap == 0 ? 0 : cap * SIM_SECOND + MINUTE_NS);
+			ns = ush_min64(queue->pace.last.now_ns - book->before_ns, SIM_SECOND);
+			most = cap == 0 ? 0 : cap * SIM_SECOND + MINUTE_NS;
+			book->credit = ush_min64(book->credit + cap * ns, most);
 		}
 		if (target < book->before)
 			sim_fail(sim, "room", "event %u: the controller goes back", id);
