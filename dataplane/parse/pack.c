@@ -9,6 +9,7 @@ enum {
 	IPV4_ADDRESSES_AT = USH_ETHER_BYTES + 12,
 	IPV6_LENGTH_AT = USH_ETHER_BYTES + 4,
 	IPV6_ADDRESSES_AT = USH_ETHER_BYTES + 8,
+	HEADERS_MAX = USH_ETHER_BYTES + USH_IPV6_BYTES + USH_UDP_BYTES,
 };
 
 static void store16_be(uint8_t *to, uint32_t value)
@@ -63,8 +64,17 @@ uint32_t ush_pack_part(const struct ush_packet *frame, uint32_t at, uint8_t *to,
 	uint32_t bytes = ush_pack_bytes(frame, at), size = frame->payload_at + bytes;
 
 	USH_ASSERT(size <= room);
-	memcpy(to, frame->data, frame->payload_at);
-	memcpy(to + frame->payload_at, frame->data + frame->payload_at + at, bytes);
+	if (ush_likely(bytes == USH_REQUEST_BYTES)) {
+		/* Sizes known here. Headers are shorter, and the message comes over the rest. */
+		static_assert(
+			HEADERS_MAX <= USH_REQUEST_BYTES, "headers and a message in 128 bytes");
+		memcpy(to, frame->data, USH_REQUEST_BYTES);
+		memcpy(to + frame->payload_at, frame->data + frame->payload_at + at,
+			USH_REQUEST_BYTES);
+	} else {
+		memcpy(to, frame->data, frame->payload_at);
+		memcpy(to + frame->payload_at, frame->data + frame->payload_at + at, bytes);
+	}
 	*part = (struct ush_packet){
 		.data = to,
 		.size = size,
@@ -106,7 +116,10 @@ void ush_pack_add(struct ush_packet *to, const struct ush_packet *reply)
 	uint32_t bytes = reply->size - reply->payload_at;
 
 	USH_ASSERT(to->size + bytes <= to->capacity);
-	memcpy(to->data + to->size, reply->data + reply->payload_at, bytes);
+	if (ush_likely(bytes == USH_REPLY_BYTES))
+		memcpy(to->data + to->size, reply->data + reply->payload_at, USH_REPLY_BYTES);
+	else
+		memcpy(to->data + to->size, reply->data + reply->payload_at, bytes);
 	to->size += bytes;
 }
 
