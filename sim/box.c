@@ -488,6 +488,7 @@ void sim_box_turn(struct sim *sim, uint32_t index)
 	uint32_t room = (uint32_t)ush_min64(ush_loop_room(loop), sim->config.burst), count = 0;
 	bool had_room = has_room(sim);
 
+	sim->part_count = 0;
 	while (count < room && sim_network_take(sim, index, &packets[count]))
 		count++;
 	/* The journal sealed since: nothing that a turn did. */
@@ -504,6 +505,8 @@ void sim_box_turn(struct sim *sim, uint32_t index)
 	}
 	for (uint32_t i = 0; i < sim->out.free_count; i++)
 		sim_network_free(sim, &sim->out.free[i]);
+	/* Whoever still points there would answer with it. */
+	memset(sim->parts, 0xee, sizeof(sim->parts[0]) * sim->part_count);
 	if (!sim->failed)
 		SIM_CHECK_ALL(sim, turned, index, had_room && has_room(sim));
 	if (sim_below(sim, 16) == 0)

@@ -156,6 +156,24 @@ static bool draw_arrival(struct sim *sim, uint32_t loop, struct sim_message *mes
 	return false;
 }
 
+/* Every third request comes as one of several in a datagram: parsed already, and, if it is a base
+ * message, in memory that is good for this turn only. */
+static void take_packed(struct sim *sim, struct ush_packet *packet)
+{
+	struct ush_packet frame = *packet;
+
+	frame.payload_at = PAYLOAD_AT;
+	frame.family = 4;
+	if (ush_pack_bytes(&frame, 0) == USH_REQUEST_BYTES) {
+		ush_pack_part(
+			&frame, 0, sim->parts[sim->part_count++], USH_PACKET_KEPT_BYTES, packet);
+		sim_network_free(sim, &frame);
+		return;
+	}
+	*packet = frame;
+	packet->flags = USH_PACKET_PACKED;
+}
+
 bool sim_network_take(struct sim *sim, uint32_t loop, struct ush_packet *packet)
 {
 	struct sim_message message;
@@ -188,6 +206,8 @@ bool sim_network_take(struct sim *sim, uint32_t loop, struct ush_packet *packet)
 	if (ask->request.op == USH_OP_EVENT_CHANGE && ask->control)
 		attach_change(sim, packet, ask);
 	sim_room_prepare(sim, ask, data, bytes);
+	if (!ask->control && !message.garbled && message.ask % 3 == 0)
+		take_packed(sim, packet);
 	sim->totals->requests++;
 	return true;
 }

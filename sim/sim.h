@@ -18,6 +18,7 @@
 #include "base/base.h"
 #include "journal/journal.h"
 #include "loop/internal.h"
+#include "parse/pack.h"
 #include "ledger.h"
 #include "tests/fake_disk.h"
 
@@ -439,6 +440,9 @@ struct sim {
 	uint32_t to_client_count;
 	uint8_t *buffers;
 	uint16_t free_buffers[SIM_BUFFERS];
+	/* Requests of datagrams of several, until the turn's end. */
+	uint8_t parts[USH_LOOP_BURST][USH_PACKET_KEPT_BYTES];
+	uint32_t part_count;
 	uint32_t free_buffer_count;
 	/* ---- checkers ---- */
 	struct ledger ledger;
