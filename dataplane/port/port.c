@@ -105,14 +105,15 @@ static uint32_t take_held(struct ush_port_queue *queue, struct ush_packet *packe
 			return 1;
 		}
 		frame->size = frame->payload_at + payload_bytes;
-		count_one(&queue->rx_packed);
 	}
 	while (count < max && frame->payload_at + queue->cut_at < frame->size &&
 		cut_one(queue, frame, index + count, &packets[index + count]))
 		count++;
 	*done = frame->payload_at + queue->cut_at == frame->size;
-	if (*done)
+	if (*done) {
 		rte_pktmbuf_free(frame->handle);
+		count_one(&queue->rx_packed);
+	}
 	return count;
 }
 
