@@ -6,6 +6,10 @@
  * what the schedule says is due; send. The schedule does not wait for answers (open loop): when we
  * fall behind, requests leave late and their latency counts from when they were meant to leave.
  *
+ * With --pack requests go into a datagram that is being filled, and that into the batch when it is
+ * full or its oldest request has waited long enough. Each keeps its own intended moment, and is
+ * counted, given up and sent again by itself.
+ *
  * When the appliance goes away nothing is special: answers stop, requests time out and are sent
  * again until it is back or --retries are used up.
  */
@@ -93,7 +97,7 @@ static void issue_open(struct load *load, uint64_t now_ns)
 {
 	const struct load_stats *stats = &load->stats;
 
-	while (load->batch_count + 1 < LOAD_BURST && load->due_ns <= now_ns) {
+	while (load->batch.count + 1 < LOAD_BURST && load->due_ns <= now_ns) {
 		if (stats->asked + stats->malformed_sent >= load->options.requests ||
 			!load_traffic_next(load, load->due_ns, now_ns))
 			break;
@@ -108,7 +112,7 @@ static void issue_closed(struct load *load, uint64_t now_ns)
 {
 	const struct load_stats *stats = &load->stats;
 
-	while (load->batch_count + 1 < LOAD_BURST && load->free_count != 0) {
+	while (load->batch.count + 1 < LOAD_BURST && load->free_count != 0) {
 		if (stats->asked + stats->malformed_sent >= load->options.requests ||
 			!load_traffic_next(load, now_ns, now_ns))
 			break;
@@ -126,18 +130,36 @@ static uint32_t take_answers(struct load *load)
 	if (count == 0)
 		return 0;
 	now_ns = load_clock_ns();
-	for (uint32_t i = 0; i < count; i++)
-		load_track_reply(load, received[i].payload, received[i].bytes, now_ns);
+	for (uint32_t i = 0; i < count; i++) {
+		struct load_received message[LOAD_PACK_MAX];
+		uint32_t messages = load_pack_cut(&received[i], message);
+
+		for (uint32_t k = 0; k < messages; k++)
+			load_track_reply(load, message[k].payload, message[k].bytes, now_ns);
+	}
 	return count;
+}
+
+/*
+ * The datagram that is being filled leaves when it has waited long enough, or when nothing can be
+ * put into it for now: all is asked, or a closed loop has nothing else under way.
+ */
+static void end_pack(struct load *load, uint64_t now_ns)
+{
+	bool alone = load->options.rate == 0 && load->flying.count <= load->pack.count;
+
+	if (load->batch.count < LOAD_BURST &&
+		(load->issue_end_ns != 0 || alone || load_pack_until(&load->pack) <= now_ns))
+		load_pack_end(&load->pack, &load->batch, now_ns);
 }
 
 static void send_batch(struct load *load)
 {
-	uint32_t left = load->batch_count - load->batch_sent;
+	uint32_t left = load->batch.count - load->batch.sent;
 
 	if (left != 0)
-		load->batch_sent += load->transport->send(
-			load->transport, &load->batch[load->batch_sent], left);
+		load->batch.sent += load->transport->send(
+			load->transport, &load->batch.packet[load->batch.sent], left);
 }
 
 /* Nobody answers a file: what was written is done with. */
@@ -174,10 +196,12 @@ static bool drained(struct load *load, uint64_t now_ns)
 
 static void idle(struct load *load, uint64_t now_ns)
 {
-	uint64_t until_ns = LOAD_NS_PER_MS;
+	uint64_t until_ns = LOAD_NS_PER_MS, pack_ns;
 
 	if (load->issue_end_ns == 0 && load->options.rate != 0)
 		until_ns = load->due_ns > now_ns ? ush_min64(until_ns, load->due_ns - now_ns) : 0;
+	pack_ns = load_pack_until(&load->pack);
+	until_ns = pack_ns > now_ns ? ush_min64(until_ns, pack_ns - now_ns) : 0;
 	load->transport->wait(load->transport, until_ns);
 }
 
@@ -192,22 +216,24 @@ static void run(struct load *load)
 		uint32_t taken = take_answers(load);
 
 		now_ns = load_clock_ns();
-		if (load->batch_sent == load->batch_count) {
-			load->batch_sent = load->batch_count = 0;
+		if (load->batch.sent == load->batch.count) {
+			load->batch.sent = load->batch.count = 0;
 			load_track_expire(load, now_ns);
-			if (!issuing(load, now_ns)) {
-				if (load->batch_count == 0 && drained(load, now_ns))
-					break;
-			} else if (load->options.rate != 0) {
-				issue_open(load, now_ns);
-			} else {
-				issue_closed(load, now_ns);
+			if (issuing(load, now_ns)) {
+				if (load->options.rate != 0)
+					issue_open(load, now_ns);
+				else
+					issue_closed(load, now_ns);
 			}
+			end_pack(load, now_ns);
+			if (load->issue_end_ns != 0 && load->batch.count == 0 &&
+				drained(load, now_ns))
+				break;
 		} else if (!issuing(load, now_ns) && drained(load, now_ns)) {
 			break;
 		}
 		send_batch(load);
-		if (taken == 0 && load->batch_sent == load->batch_count)
+		if (taken == 0 && load->batch.sent == load->batch.count)
 			idle(load, now_ns);
 		if (ush_unlikely(now_ns - tended_ns > TEND_NS)) {
 			tended_ns = now_ns;
@@ -223,17 +249,25 @@ static void run(struct load *load)
 static void run_mute(struct load *load)
 {
 	struct load_options *options = &load->options;
+	uint64_t last_ns = 0;
 
 	if (options->rate == 0)
 		options->rate = 1000000;
 	schedule_init(load, 0);
 	while (!load_stopped() && !load->exhausted && load->due_ns < options->duration_ns &&
 		load->stats.asked + load->stats.malformed_sent < options->requests) {
-		load->batch_sent = load->batch_count = 0;
-		issue_open(load, load->due_ns);
+		load->batch.sent = load->batch.count = 0;
+		last_ns = load->due_ns;
+		issue_open(load, last_ns);
+		/* It left before the next is due. */
+		if (load_pack_until(&load->pack) <= load->due_ns)
+			load_pack_end(&load->pack, &load->batch, load_pack_until(&load->pack));
 		send_batch(load);
 		forget_written(load);
 	}
+	load->batch.sent = load->batch.count = 0;
+	load_pack_end(&load->pack, &load->batch, last_ns);
+	send_batch(load);
 	load->behind_max_ns = 0;
 }
 
@@ -307,6 +341,18 @@ static int echo_venue(struct load *load, struct ush_message *message)
 		(uint32_t)load->options.seats_per_request, message);
 }
 
+static int pack_init(struct load *load, struct ush_message *message)
+{
+	/* Nothing is sent again before it was sent. */
+	uint64_t wait_ns = ush_min64(LOAD_PACK_WAIT_NS, load->options.timeout_ns / 2);
+	int error =
+		load_pack_init(&load->pack, &load->batch, (uint32_t)load->options.pack, wait_ns);
+
+	if (error != 0)
+		ush_message_set(message, "no memory for packets");
+	return error;
+}
+
 static int load_open(struct load *load, struct ush_message *message)
 {
 	int error = read_venues(load, message);
@@ -319,6 +365,8 @@ static int load_open(struct load *load, struct ush_message *message)
 		error = echo_venue(load, message);
 	if (error == 0)
 		error = load_grants_init(load, message);
+	if (error == 0)
+		error = pack_init(load, message);
 	if (error == 0)
 		error = load_track_init(load, message);
 	if (error == 0)
@@ -338,6 +386,7 @@ static void load_close(struct load *load)
 		load->transport->close(load->transport);
 	load_traffic_free(load);
 	load_track_free(load);
+	load_pack_free(&load->pack);
 	load_grants_free(load);
 	for (uint32_t i = 0; i < load->venue_count; i++)
 		load_venue_free(&load->venue[i]);

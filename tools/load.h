@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "base/histogram.h"
 #include "wire/wire.h"
+#include "load_pack.h"
 #include "load_transport.h"
 
 /* ---- options (load_options.c) -------------------------------------------------------------- */
@@ -50,6 +51,7 @@ struct load_options {
 	struct load_transport_options transport;
 	uint64_t rate;
 	uint64_t window;
+	uint64_t pack;
 	uint64_t duration_ns;
 	uint64_t requests;
 	uint64_t users;
@@ -255,10 +257,9 @@ struct load {
 	uint64_t issue;
 
 	/* Packets to send; refilled when all are gone. */
-	struct load_packet batch[LOAD_BURST];
-	uint32_t batch_count;
-	uint32_t batch_sent;
-	uint16_t flow;
+	struct load_batch batch;
+	/* load_pack.c: the datagram that requests are put into before it goes to the batch. */
+	struct load_pack pack;
 
 	/* load_traffic.c */
 	struct ush_random random;
@@ -270,7 +271,6 @@ struct load {
 	uint64_t sweep_left;
 	bool sweep_done;
 	uint32_t event_cursor;
-	uint8_t (*scratch)[LOAD_PAYLOAD_MAX];
 
 	/* load_grants.c */
 	struct load_hold *holds;
@@ -312,7 +312,7 @@ struct load_slot *load_track_take(struct load *load);
 void load_track_send(struct load *load, struct load_slot *slot, uint64_t now_ns);
 /* Sends again what timed out or has rested; gives up what was sent often enough. */
 void load_track_expire(struct load *load, uint64_t now_ns);
-/* Takes one datagram. */
+/* Takes one message. */
 void load_track_reply(struct load *load, const void *payload, uint32_t bytes, uint64_t now_ns);
 /* Requests sent or resting, not yet answered or lost. */
 uint32_t load_track_count(const struct load *load);

@@ -277,16 +277,17 @@ static uint32_t make_payload(struct load *load, uint8_t *scratch, enum fault fau
 void load_malformed_next(struct load *load, uint64_t now_ns)
 {
 	uint32_t faults = FAULT_COUNT;
-	uint8_t *scratch = load->scratch[load->batch_count];
-	struct load_packet *packet = &load->batch[load->batch_count++];
+	uint8_t *scratch = load->batch.buffer[load->batch.count];
+	struct load_packet *packet = &load->batch.packet[load->batch.count++];
 	uint32_t turn;
 
-	USH_ASSERT(load->batch_count <= LOAD_BURST);
+	USH_ASSERT(load->batch.count <= LOAD_BURST);
 	/* Frame faults follow the payload faults in turn, where frames are ours to break. */
 	if (load->transport->frames)
 		faults += LOAD_FRAME_FAULT_COUNT - 1;
 	turn = (uint32_t)(load->stats.malformed_sent % faults);
-	*packet = (struct load_packet){.head = scratch, .flow = load->flow++, .time_ns = now_ns};
+	*packet = (struct load_packet){
+		.head = scratch, .flow = load->batch.flow++, .time_ns = now_ns};
 	if (turn < FAULT_COUNT) {
 		packet->head_bytes = (uint16_t)make_payload(load, scratch, (enum fault)turn);
 	} else {

@@ -76,6 +76,9 @@ static const struct option_row rows[] = {
 		"requests a second, at even distances, whether answered or not (default 10k);\n"
 		"0: closed loop, as fast as --window allows"),
 	NUM("window", "W", window, 1, 1, 1 << 20, "requests under way when --rate 0 (default 256)"),
+	NUM("pack", "N", pack, 1, 1, LOAD_PACK_MAX,
+		"requests a datagram (default 1), up to 1,408 bytes; one that is not full leaves when\n"
+		"its oldest request has waited for 1 ms, or half of --timeout if that is less"),
 	NUM("duration", "SECONDS", duration_ns, 1e9, 1e6, 1e15, "how long (default 10)"),
 	NUM("requests", "N", requests, 1, 1, 1e15, "how many at most"),
 	NUM("outstanding", "N", outstanding, 1, 64, 1 << 24,
@@ -373,6 +376,7 @@ static void set_defaults(struct load_options *options)
 			.wait_ns = 30 * LOAD_NS_PER_S},
 		.rate = 10000,
 		.window = 256,
+		.pack = 1,
 		.duration_ns = UINT64_MAX,
 		.requests = UINT64_MAX,
 		.users = 1000000,

@@ -193,13 +193,13 @@ static void print_json(FILE *out, const struct load *load, const struct ush_hist
 	fprintf(out,
 		"},\"packets\":{\"sent\":%llu,\"received\":%llu,\"stray\":%llu,\"bad\":%llu},"
 		"\"outages\":%llu,\"ack_entries\":%llu,\"request_id_next\":%u,\"rate\":%llu,"
-		"\"window\":%llu,\"seed\":%llu}\n",
+		"\"window\":%llu,\"pack\":%llu,\"seed\":%llu}\n",
 		(unsigned long long)t->sent_packets, (unsigned long long)t->received_packets,
 		(unsigned long long)t->stray_packets, (unsigned long long)t->bad_packets,
 		(unsigned long long)t->outages, (unsigned long long)load->stats.ack_entries,
 		request_id_next, (unsigned long long)load->options.rate,
 		(unsigned long long)(load->options.rate == 0 ? load->options.window : 0),
-		(unsigned long long)load->options.seed);
+		(unsigned long long)load->options.pack, (unsigned long long)load->options.seed);
 }
 
 static void table_row(FILE *out, const char *name, uint64_t value)
@@ -252,13 +252,15 @@ static void print_table(FILE *out, const struct load *load, uint64_t span_ns)
 	table_row(out, "sent twice on purpose", s->doubled);
 	table_row(out, "told to wait (RETRY, BUSY)", s->told_to_wait);
 	table_row(out, "answers to answered", s->duplicates);
-	table_row(out, "unexpected datagrams", s->unexpected);
+	table_row(out, "unexpected messages", s->unexpected);
 	table_row(out, "repeats", s->repeats);
 	table_row(out, "repeats forgotten", s->repeats_forgotten);
 	table_row(out, "repeats answered otherwise", s->repeats_changed);
 	table_row(out, "malformed sent", s->malformed_sent);
 	table_row(out, "malformed refused by name", s->malformed_answered - s->malformed_accepted);
 	table_row(out, "malformed ACCEPTED", s->malformed_accepted);
+	table_row(out, "packets sent", load->transport->sent_packets);
+	table_row(out, "packets received", load->transport->received_packets);
 	table_row(out, "outages of the link", load->transport->outages);
 	table_row(out, "frames with a bad checksum", load->transport->bad_packets);
 	table_latency(out, load);

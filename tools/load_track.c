@@ -105,21 +105,21 @@ static void slot_free(struct load *load, struct load_slot *slot)
 	load->free_slots[load->free_count++] = index;
 }
 
-static void batch_add(struct load *load, const struct load_slot *slot)
+static void batch_add(struct load *load, const struct load_slot *slot, uint64_t now_ns)
 {
 	const void *tail = slot->request.op == USH_OP_QUERY_SECTION
 				   ? (const void *)&pad
 				   : (const void *)&load->legs[slot - load->slots];
 
-	USH_ASSERT(load->batch_count < LOAD_BURST);
-	load->batch[load->batch_count++] = (struct load_packet){
+	const struct load_packet message = {
 		.head = &slot->request,
 		.tail = tail,
 		.head_bytes = sizeof(slot->request),
 		.tail_bytes = slot->tail_bytes,
-		.flow = load->flow++,
 		.time_ns = slot->intended_ns,
 	};
+
+	load_pack_add(&load->pack, &load->batch, &message, now_ns);
 }
 
 void load_track_send(struct load *load, struct load_slot *slot, uint64_t now_ns)
@@ -133,9 +133,9 @@ void load_track_send(struct load *load, struct load_slot *slot, uint64_t now_ns)
 	slot->state = LOAD_SLOT_FLYING;
 	list_append(load, &load->flying, (uint32_t)(slot - load->slots));
 	load->stats.asked++;
-	batch_add(load, slot);
+	batch_add(load, slot, now_ns);
 	if (slot->kind == LOAD_DOUBLE) {
-		batch_add(load, slot);
+		batch_add(load, slot, now_ns);
 		load->stats.doubled++;
 	}
 }
@@ -151,14 +151,14 @@ static void send_again(
 	slot->state = LOAD_SLOT_FLYING;
 	list_append(load, &load->flying, index);
 	load->stats.resent++;
-	batch_add(load, slot);
+	batch_add(load, slot, now_ns);
 }
 
 void load_track_expire(struct load *load, uint64_t now_ns)
 {
 	const struct load_options *options = &load->options;
 
-	while (load->flying.first != LOAD_NONE && load->batch_count < LOAD_BURST) {
+	while (load->flying.first != LOAD_NONE && load->batch.count < LOAD_BURST) {
 		struct load_slot *slot = &load->slots[load->flying.first];
 
 		if (now_ns - slot->sent_ns < options->timeout_ns)
@@ -170,7 +170,7 @@ void load_track_expire(struct load *load, uint64_t now_ns)
 		}
 		send_again(load, &load->flying, slot, now_ns);
 	}
-	while (load->resting.first != LOAD_NONE && load->batch_count < LOAD_BURST) {
+	while (load->resting.first != LOAD_NONE && load->batch.count < LOAD_BURST) {
 		struct load_slot *slot = &load->slots[load->resting.first];
 
 		if (now_ns - slot->sent_ns < options->backoff_ns)

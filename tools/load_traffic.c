@@ -19,8 +19,7 @@ int load_traffic_init(struct load *load, struct ush_message *message)
 		at += options->weight[kind];
 	}
 	load->next_id = calloc(options->users, sizeof(load->next_id[0]));
-	load->scratch = calloc(LOAD_BURST, sizeof(load->scratch[0]));
-	if (load->next_id == NULL || load->scratch == NULL) {
+	if (load->next_id == NULL) {
 		ush_message_set(
 			message, "no memory for %llu users", (unsigned long long)options->users);
 		return -USH_ENOMEM;
@@ -34,7 +33,6 @@ int load_traffic_init(struct load *load, struct ush_message *message)
 void load_traffic_free(struct load *load)
 {
 	free(load->next_id);
-	free(load->scratch);
 }
 
 uint32_t load_traffic_id(struct load *load, uint32_t user_index)

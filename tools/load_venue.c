@@ -153,13 +153,31 @@ struct question {
 };
 static_assert(sizeof(struct question) == USH_PAYLOAD_BYTES_MAX, "as long as a request can be");
 
+/* out: answer: the message of a datagram that has our cookie. ret: its size, or 0: none has. */
+static uint32_t find_answer(
+	const struct load_received *datagram, const struct question *question, uint8_t *answer)
+{
+	struct load_received message[LOAD_PACK_MAX];
+	const struct ush_reply *reply = (const struct ush_reply *)answer;
+	uint32_t count = load_pack_cut(datagram, message);
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (message[i].bytes < sizeof(*reply) || message[i].bytes > USH_PAYLOAD_BYTES_MAX)
+			continue;
+		memcpy(answer, message[i].payload, message[i].bytes);
+		if (reply->magic == USH_REPLY_MAGIC && reply->cookie == question->request.cookie &&
+			reply->size == message[i].bytes)
+			return message[i].bytes;
+	}
+	return 0;
+}
+
 /* Sends until an answer with our cookie came. out: answer. ret: its size, or 0 after wait_ns. */
 static uint32_t ask(struct load_transport *transport, const struct question *question,
 	uint64_t wait_ns, uint8_t *answer)
 {
 	const struct load_packet packet = {.head = question, .head_bytes = sizeof(*question)};
 	struct load_received received[LOAD_BURST];
-	const struct ush_reply *reply = (const struct ush_reply *)answer;
 	uint64_t begin = load_clock_ns(), sent = 0, now = begin;
 
 	for (; now - begin < wait_ns && !load_stopped(); now = load_clock_ns()) {
@@ -172,14 +190,10 @@ static uint32_t ask(struct load_transport *transport, const struct question *que
 		}
 		count = transport->receive(transport, received);
 		for (uint32_t i = 0; i < count; i++) {
-			if (received[i].bytes < sizeof(*reply) ||
-				received[i].bytes > USH_PAYLOAD_BYTES_MAX)
-				continue;
-			memcpy(answer, received[i].payload, received[i].bytes);
-			if (reply->magic == USH_REPLY_MAGIC &&
-				reply->cookie == question->request.cookie &&
-				reply->size == received[i].bytes)
-				return received[i].bytes;
+			uint32_t bytes = find_answer(&received[i], question, answer);
+
+			if (bytes != 0)
+				return bytes;
 		}
 		if (count == 0)
 			transport->wait(transport, LOAD_NS_PER_MS);

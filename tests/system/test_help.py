@@ -40,6 +40,7 @@ WRONG = [
     ([USHER, "load", "--rate", "-1"], "--rate"),
     ([USHER, "load", "--users", "0"], "--users"),
     ([USHER, "load", "--flows", "4097"], "4096"),
+    ([USHER, "load", "--pack", "23"], "1 to 22"),
     ([USHER, "load", "--duration", "1y"], "1y"),
     ([USHER, "client", "status", "--event", "-1"], "--event"),
     ([USHER, "client", "dance"], "usher client"),
