@@ -710,9 +710,20 @@ def story(e: Encoder, by_name: dict) -> list:
 
 
 def join(name: str, struct: str, parts: list) -> dict:
-    """A file or block made of parts; `fields` is empty, the parts carry them."""
+    """A file, block or datagram made of parts; `fields` is empty, the parts carry them."""
     return {"name": name, "struct": struct, "fields": {}, "extensions": [], "parts": parts,
             "bytes": b"".join(part["bytes"] for part in parts)}
+
+
+def packed_vectors(by_name: dict) -> list:
+    """Several messages in a datagram: requests of two sizes, and replies to them in another order."""
+    def together(name: str, *parts: str) -> dict:
+        return join(name, "datagram", [by_name[part] for part in parts])
+
+    return [
+        together("packed_requests", "reserve_request_one_row", "query_section_request", "status_request_event"),
+        together("packed_replies", "status_reply_event", "query_section_reply", "reserve_reply_ok"),
+    ]
 
 
 def raw(content: bytes) -> dict:
@@ -847,7 +858,9 @@ def build(wire: dict) -> list:
                  wait_vectors, event_vectors, confirm_vectors, money_vectors, house_vectors, bookings_vectors,
                  room_vectors, other_vectors, venue_vectors):
         vectors += make(encoder)
-    vectors += journal_vectors(encoder, {vector["name"]: vector for vector in vectors})
+    by_name = {vector["name"]: vector for vector in vectors}
+    vectors += packed_vectors(by_name)
+    vectors += journal_vectors(encoder, by_name)
     vectors += ack_vectors(encoder)
     vectors += pattern_vectors(encoder)
     check(wire, contracts.load(wire), vectors)
@@ -895,7 +908,10 @@ def json_part(encoder: Encoder, part: dict) -> dict:
     if part["struct"] == "bytes":
         return {"struct": "bytes", "hex": part["bytes"].hex()}
     fields = json_fields(encoder, encoder.structs[part["struct"]]["fields"], part["fields"])
-    return {"struct": part["struct"], "fields": fields}
+    result = {"struct": part["struct"], "fields": fields}
+    if part["struct"] in ("request", "reply"):
+        result["extensions"] = [json_extension(encoder, extension) for extension in part["extensions"]]
+    return result
 
 
 def json_vector(encoder: Encoder, vector: dict) -> str:

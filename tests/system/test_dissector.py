@@ -65,11 +65,13 @@ def frame(family: int, ports: tuple[int, int], payload: bytes) -> bytes:
     return ether + head + udp
 
 
-def write_capture(path: pathlib.Path, frames: list[bytes]) -> None:
+def write_capture(path: pathlib.Path, frames: list[bytes], most: int = 65_535) -> None:
+    """most: bytes of each frame that are captured."""
     with open(path, "wb") as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1))
         for index, data in enumerate(frames):
-            file.write(struct.pack("<IIII", 1_800_000_000 + index, 0, len(data), len(data)) + data)
+            kept = data[:most]
+            file.write(struct.pack("<IIII", 1_800_000_000 + index, 0, len(kept), len(data)) + kept)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -99,12 +101,15 @@ def read_value(name: str, show: str, value: str):
 
 
 class Shown:
-    """What tshark shows of one packet."""
+    """What tshark shows of one packet, or of one message of several in it."""
 
     def __init__(self, packet: xml.etree.ElementTree.Element):
         self.fields: list[tuple] = []
         self.experts: set[str] = set()
         self.decoded = False
+        self.place = int(packet.get("pos", 0)), int(packet.get("size", 0))
+        self.messages = [Shown(proto) for proto in packet.findall("proto") if proto.get("name") == "usher"
+                         ] if packet.tag == "packet" else []
         for proto in packet.iter("proto"):
             self.decoded |= proto.get("name") == "usher"
             if proto.get("name") == "_ws.malformed":
@@ -280,6 +285,94 @@ def test_dissector_names_what_is_wrong(report: Report, folder: pathlib.Path, by_
         report.check(f"broken: {name}", packet.experts, wanted)
 
 
+def cut_vector(vector: dict) -> list[dict]:
+    """The messages of a datagram of several, as vectors."""
+    data, at, parts = vector["hex"], 0, []
+    for part in vector["parts"]:
+        end = at + 2 * part["fields"]["size"]
+        parts.append(part | {"hex": data[at:end]})
+        at = end
+    return parts
+
+
+def check_messages(report: Report, name: str, packet: Shown, headers: int, wanted: list[dict]) -> None:
+    report.check(f"{name}: messages", len(packet.messages), len(wanted))
+    at = headers
+    for index, (message, vector) in enumerate(zip(packet.messages, wanted)):
+        size = len(vector["hex"]) // 2
+        report.check(f"{name}, message {index}", differences(message.fields, expected_fields(vector)), [])
+        report.check(f"{name}, message {index}: its bytes", message.place, (at, size))
+        at += size
+    report.check(f"{name}: no complaint", packet.experts, set())
+
+
+def test_dissector_cuts_datagrams(report: Report, folder: pathlib.Path, datagrams: list[dict], vectors: list[dict]) -> None:
+    """Goal: each of several messages is shown as if it were alone. Method: field by field, with its place."""
+    small = [v for v in vectors if v["struct"] == "request" and len(v["hex"]) == 128 and v["fields"]["version"] == VERSION]
+    names = ("query_section_reply", "best_reply_ok", "status_reply_box")
+    sets = [(d["name"], cut_vector(d)) for d in datagrams] + [
+        ("22 requests", (small * 22)[:22]), ("two requests", small[:2]),
+        ("replies of all sizes", [v for v in vectors if v["name"] in names] * 2)]
+    cases = []
+    for name, parts in sets:
+        ports = (CLIENT_PORT, PORT) if parts[0]["struct"] == "request" else (PORT, CLIENT_PORT)
+        payload = bytes.fromhex("".join(part["hex"] for part in parts))
+        for family, headers in ((4, 42), (6, 62)):
+            cases.append((f"{name} over IPv{family}", frame(family, ports, payload), headers, parts))
+        cases.append((f"{name} on another port", frame(4, (CLIENT_PORT, OTHER_PORT), payload), 42, parts))
+    path = folder / "packed.pcap"
+    write_capture(path, [data for _, data, _, _ in cases])
+    shown = decode(path)
+    report.check("every datagram is shown", len(shown), len(cases))
+    for (name, _, headers, parts), packet in zip(cases, shown):
+        check_messages(report, name, packet, headers, parts)
+
+
+def test_dissector_leaves_bad_cuts_whole(report: Report, folder: pathlib.Path, by_name: dict[str, bytes]) -> None:
+    """Goal: a payload that does not cut cleanly is one malformed message. Method: cuts wrong in one way each."""
+    one, padded = by_name["reserve_request_one_row"], by_name["query_section_request"]
+    reply, status = by_name["reserve_reply_ok"], by_name["status_request_box"]
+
+    def sized(data: bytes, size: int) -> bytes:
+        return data[:4] + struct.pack("<H", size) + data[6:]
+
+    magic = b"\0\0" + status[2:]
+    cases = [(f"{size} bytes behind the last", one + status + status[:size], "size") for size in (1, 8, 63)]
+    cases += [(f"a size of {size}", one + sized(status, size) + padded, "size") for size in (0, 8, 63, 72, 65_535)]
+    cases += [("another magic in the second", one + magic, "size"),
+              ("another magic in the last", one + status + magic, "size"),
+              ("a reply behind a request", one + reply, "size"),
+              ("a request behind a reply", reply + one, "size"),
+              ("no magic at first", magic + one, "magic"),
+              ("first size too small", sized(one, 56) + status, "size"),
+              ("first size too large", sized(one, 1_000) + status, "size"),
+              ("23 requests", one * 23, "size")]
+    path = folder / "cuts.pcap"
+    frames = [frame(family, (CLIENT_PORT, PORT), payload) for _, payload, _ in cases for family in (4, 6)]
+    frames += [frame(4, (CLIENT_PORT, OTHER_PORT), payload) for _, payload, _ in cases]
+    write_capture(path, frames)
+    shown = decode(path)
+    for index, (name, payload, complaint) in enumerate(cases):
+        for packet in shown[2 * index:2 * index + 2]:
+            report.check(f"cut: {name}: one", [message.place[1] for message in packet.messages], [len(payload)])
+            # Whether an extension is missing, too, depends on the size that it says.
+            report.check(f"cut: {name}", packet.experts - {"extension"}, {complaint, "malformed"})
+        report.check(f"cut: {name} elsewhere", shown[2 * len(cases) + index].decoded, False)
+
+
+def test_dissector_of_datagrams_in_part(report: Report, folder: pathlib.Path, datagrams: list[dict]) -> None:
+    """Goal: what was captured of a datagram is shown, without complaint. Method: captures that end anywhere."""
+    requests = next(d for d in datagrams if d["name"] == "packed_requests")
+    payload = bytes.fromhex(requests["hex"])
+    path = folder / "part.pcap"
+    # Messages begin at 0, 64 and 168; how far a header has to be there is 6 bytes.
+    for captured, messages in ((70, 2), (69, 1), (128, 2), (140, 2), (168, 2), (174, 3), (231, 3), (232, 3)):
+        write_capture(path, [frame(4, (CLIENT_PORT, PORT), payload)], 42 + captured)
+        packet = decode(path)[0]
+        report.check(f"{captured} bytes captured: messages", len(packet.messages), messages)
+        report.check(f"{captured} bytes captured: no complaint", packet.experts, set())
+
+
 def test_dissector_leaves_others_alone(report: Report, folder: pathlib.Path, by_name: dict[str, bytes]) -> None:
     """Goal: the guess by magic takes no foreign traffic. Method: almost right messages elsewhere."""
     request = by_name["reserve_request_one_row"]
@@ -316,6 +409,20 @@ def test_dissector_info_column(report: Report, folder: pathlib.Path, by_name: di
     lines = run_tshark(path, "-T", "fields", "-e", "_ws.col.Protocol", "-e", "_ws.col.Info").splitlines()
     for name, line in zip(INFO, lines):
         report.check(f"info: {name}", line, f"USHER\t{INFO[name]}")
+    several = {
+        "packed_requests": "3 requests: 1 RESERVE, 1 QUERY_SECTION, 1 STATUS",
+        "packed_replies": "3 replies: 1 STATUS OK, 1 QUERY_SECTION OK, 1 RESERVE OK",
+        "reserve_reply_ok status_reply_event reserve_reply_ok reserve_reply_taken_now":
+            "4 replies: 2 RESERVE OK, 1 STATUS OK, 1 RESERVE TAKEN_NOW",
+        "reserve_request_one_row reserve_request_other_version": "2 requests: 1 RESERVE, 1 of version 9",
+        " ".join(5 * ["status_request_box"] + ["stats_request", "release_request", "query_hold_request",
+                                               "confirm_request", "reserve_request_one_row"]):
+            "10 requests: 5 STATUS, 1 STATS, 1 RELEASE, 1 QUERY_HOLD, 2 more",
+    }
+    write_capture(path, [frame(6, (CLIENT_PORT, PORT), b"".join(by_name[name] for name in names.split()))
+                         for names in several])
+    lines = run_tshark(path, "-T", "fields", "-e", "_ws.col.Info").splitlines()
+    report.check("infos of several", lines, list(several.values()))
 
 
 def test_dissector_filters(report: Report, folder: pathlib.Path, vectors: list[dict]) -> None:
@@ -335,13 +442,18 @@ def main() -> int:
         print("ok - dissector # SKIP tshark is not installed")
         return 77
     with open(ROOT / "tests/vectors/wire.json", encoding="utf-8") as file:
-        vectors = [v for v in json.load(file)["vectors"] if v["struct"] in ("request", "reply")]
-    by_name = {vector["name"]: bytes.fromhex(vector["hex"]) for vector in vectors}
+        known = json.load(file)["vectors"]
+    vectors = [v for v in known if v["struct"] in ("request", "reply")]
+    datagrams = [v for v in known if v["struct"] == "datagram"]
+    by_name = {vector["name"]: bytes.fromhex(vector["hex"]) for vector in vectors + datagrams}
     report = Report()
     with tempfile.TemporaryDirectory(prefix="usher-dissector-") as name:
         folder = pathlib.Path(name)
         test_dissector_shows_every_field(report, folder, vectors)
         test_dissector_names_what_is_wrong(report, folder, by_name)
+        test_dissector_cuts_datagrams(report, folder, datagrams, vectors)
+        test_dissector_leaves_bad_cuts_whole(report, folder, by_name)
+        test_dissector_of_datagrams_in_part(report, folder, datagrams)
         test_dissector_leaves_others_alone(report, folder, by_name)
         test_dissector_info_column(report, folder, by_name)
         test_dissector_filters(report, folder, vectors)

@@ -145,9 +145,9 @@ def encode_extension(document: Document, extension: dict) -> bytes:
 def encode(document: Document, vector: dict) -> bytes:
     if "parts" in vector:
         return b"".join(bytes.fromhex(part["hex"]) if part["struct"] == "bytes"
-                        else encode_struct(document, part["struct"], part["fields"]) for part in vector["parts"])
+                        else encode(document, part) for part in vector["parts"])
     data = encode_struct(document, vector["struct"], vector["fields"])
-    return data + b"".join(encode_extension(document, extension) for extension in vector["extensions"])
+    return data + b"".join(encode_extension(document, extension) for extension in vector.get("extensions", []))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -199,6 +199,21 @@ def test_document_rules_hold_for_messages(report: Report, document: Document, ve
         else:
             good &= name is None or status_of[fields["status"]] in document.answers[name]
         report.check(f"rules of {vector['name']}", good, json.dumps(fields))
+
+
+def test_datagrams_of_several(report: Report, document: Document, by_name: dict[str, dict]) -> None:
+    """Goal: the rules of several messages in a datagram. Method: cut by size; each part is what it is alone."""
+    for name, kind in (("packed_requests", "request"), ("packed_replies", "reply")):
+        data = bytes.fromhex(by_name[name]["hex"])
+        at, alone = 0, {vector["hex"] for vector in by_name.values() if vector["struct"] == kind}
+        for part in by_name[name]["parts"]:
+            size = int.from_bytes(data[at + 4:at + 6], "little")
+            good = size == part["fields"]["size"] and data[at:at + size].hex() in alone
+            report.check(f"{name} at {at}", good, f"size {size}")
+            at += size
+        report.check(f"{name} is filled", at == len(data) <= document.constants["PAYLOAD_BYTES_MAX"], str(at))
+    sizes = [len(by_name[name]["hex"]) for name in ("packed_requests", "packed_replies")]
+    report.check("packed replies are no longer than their requests", sizes[1] <= sizes[0], str(sizes))
 
 
 def test_reply_is_never_longer(report: Report, by_name: dict[str, dict]) -> None:
@@ -267,6 +282,7 @@ def main() -> int:
     report = Report()
     test_document_encodes_every_vector(report, document, vectors)
     test_document_rules_hold_for_messages(report, document, vectors)
+    test_datagrams_of_several(report, document, by_name)
     test_reply_is_never_longer(report, by_name)
     test_checksums_follow_the_rules(report, document, by_name)
     test_block_is_valid(report, document, by_name)

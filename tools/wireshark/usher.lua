@@ -5,7 +5,8 @@
 --
 -- Use: wireshark -X lua_script:usher.lua, or copy it to the personal plugin folder. Datagrams on
 -- UDP port 7447 are always decoded; on other ports those that start with the magic and have the
--- right size. Filter names are usher.<field>, for instance: usher.op == 2 && usher.status == 0
+-- right size. A datagram of several messages has a tree for each of them.
+-- Filter names are usher.<field>, for instance: usher.op == 2 && usher.status == 0
 
 local usher = Proto("usher", "Usher ticket booking")
 
@@ -1040,9 +1041,8 @@ local function add_extension(tree, tvb, at, limit, state)
 	return size
 end
 
--- Decodes `count` extensions between the base message and `limit`.
-local function add_extensions(tree, tvb, count, limit, state)
-	local at = STRUCTS[state.kind].bytes
+-- Decodes `count` extensions from `at`, behind the base message, to `limit`.
+local function add_extensions(tree, tvb, at, count, limit, state)
 	if count > CONSTANTS.EXTENSION_COUNT_MAX then
 		bad_extension(tree, "more than " .. CONSTANTS.EXTENSION_COUNT_MAX)
 	end
@@ -1161,54 +1161,123 @@ local function reply_info(values, items, state)
 end
 
 local MAGICS = {[CONSTANTS.REQUEST_MAGIC] = "request", [CONSTANTS.REPLY_MAGIC] = "reply"}
+-- Operations that the info column of a datagram of several messages names.
+local NAMED_MAX = 4
 
-local function dissect_message(tvb, pinfo, tree, kind)
-	local payload = tvb:reported_len()
-	local state = {kind = kind, cut = tvb:len() < payload, seen = {}, mac_seen = false, legs = 0, rows = 0}
-	local values, items = add_struct(tree, tvb, 0, kind)
+-- What the message at `at` is, nil for none.
+local function kind_at(tvb, at)
+	return tvb:len() >= at + 2 and MAGICS[tvb(at, 2):le_uint()] or nil
+end
+
+-- Decodes the message of `bytes` at `at`. Returns its line, and its operation for a line of several.
+local function dissect_message(tvb, at, bytes, tree, kind)
+	local state = {kind = kind, cut = tvb:len() < at + bytes, seen = {}, mac_seen = false, legs = 0, rows = 0}
+	local values, items = add_struct(tree, tvb, at, kind)
 	tree:append_text(", " .. label_of(kind))
-	if values.size ~= payload or payload > CONSTANTS.PAYLOAD_BYTES_MAX then
-		items.size:add_proto_expert_info(EXPERTS.size, string.format("Bad size: the payload has %d bytes", payload))
+	if values.size ~= bytes or bytes > CONSTANTS.PAYLOAD_BYTES_MAX then
+		items.size:add_proto_expert_info(EXPERTS.size, string.format("Bad size: the payload has %d bytes", bytes))
 	end
 	if values.version ~= CONSTANTS.VERSION then
 		items.version:add_proto_expert_info(EXPERTS.version)
-		pinfo.cols.info:set(string.format("%s of version %d", label_of(kind), values.version))
-		return
+		local other = string.format("of version %d", values.version)
+		return label_of(kind) .. " " .. other, other
 	end
 	check_enums(kind, values, items)
 	if kind == "request" then
 		check_unused(values, items)
 	end
-	add_extensions(tree, tvb, values.extension_count, math.min(payload, tvb:len(), math.max(values.size, 64)), state)
+	local limit = at + math.min(bytes, tvb:len() - at, math.max(values.size, STRUCTS[kind].bytes))
+	add_extensions(tree, tvb, at + STRUCTS[kind].bytes, values.extension_count, limit, state)
 	local info = (kind == "request" and request_info or reply_info)(values, items, state)
-	pinfo.cols.info:set(info)
 	tree:append_text(": " .. info)
+	local name = name_of("op", values.op)
+	return info, kind == "reply" and name .. " " .. name_of("status", values.status) or name
+end
+
+-- Decodes whatever has `bytes` at `at` in a tree of its own. Returns as dissect_message.
+local function dissect_part(tvb, at, bytes, tree)
+	local captured = tvb:len() - at
+	local item = tree:add(usher, tvb(at, math.min(bytes, captured)))
+	local kind = kind_at(tvb, at)
+	if not kind then
+		item:add_proto_expert_info(EXPERTS.magic)
+		return "Not an Usher message"
+	elseif captured < math.min(STRUCTS[kind].bytes, bytes) then
+		return label_of(kind) .. ", too little captured", "too little captured"
+	elseif captured < STRUCTS[kind].bytes then
+		item:add_proto_expert_info(EXPERTS.size, "Bad size: shorter than a base message")
+		return "Too short for a " .. kind
+	end
+	return dissect_message(tvb, at, bytes, item, kind)
+end
+
+-- Sizes of the messages that fill a payload, as far as it was captured, or nil if it holds not several.
+local function cut(tvb)
+	local kind, payload, captured = kind_at(tvb, 0), tvb:reported_len(), tvb:len()
+	if not kind or payload < 2 * STRUCTS[kind].bytes or payload > CONSTANTS.PAYLOAD_BYTES_MAX then
+		return nil
+	end
+	local sizes, at = {}, 0
+	while at < payload and at + 6 <= captured do
+		local size = tvb(at + 4, 2):le_uint()
+		if kind_at(tvb, at) ~= kind or size < STRUCTS[kind].bytes or at + size > payload then
+			return nil
+		end
+		sizes[#sizes + 1] = size
+		at = at + size
+	end
+	if at < payload and captured == payload or sizes[1] == payload then
+		return nil
+	end
+	return #sizes > 0 and sizes or nil
+end
+
+-- "3 requests: 2 RESERVE, 1 STATUS", in the order of the first of each.
+local function info_of_several(kind, count, names)
+	local order, counts = {}, {}
+	for _, name in ipairs(names) do
+		if not counts[name] then
+			order[#order + 1] = name
+		end
+		counts[name] = (counts[name] or 0) + 1
+	end
+	local words, named = {}, 0
+	for index = 1, math.min(#order, NAMED_MAX) do
+		words[index] = counts[order[index]] .. " " .. order[index]
+		named = named + counts[order[index]]
+	end
+	if named < count then
+		words[#words + 1] = (count - named) .. " more"
+	end
+	return string.format("%d %s: %s", count, kind == "request" and "requests" or "replies", table.concat(words, ", "))
 end
 
 function usher.dissector(tvb, pinfo, tree)
 	pinfo.cols.protocol:set("USHER")
-	local item = tree:add(usher, tvb())
-	local kind = tvb:len() >= 2 and MAGICS[tvb(0, 2):le_uint()]
-	if not kind then
-		pinfo.cols.info:set("Not an Usher message")
-		item:add_proto_expert_info(EXPERTS.magic)
-	elseif tvb:len() < math.min(STRUCTS[kind].bytes, tvb:reported_len()) then
-		pinfo.cols.info:set(label_of(kind) .. ", too little captured")
-	elseif tvb:len() < STRUCTS[kind].bytes then
-		pinfo.cols.info:set("Too short for a " .. kind)
-		item:add_proto_expert_info(EXPERTS.size, "Bad size: shorter than a base message")
-	else
-		dissect_message(tvb, pinfo, item, kind)
+	local sizes = cut(tvb)
+	if not sizes then
+		local info = dissect_part(tvb, 0, tvb:reported_len(), tree)
+		pinfo.cols.info:set(info)
+		return tvb:len()
 	end
+	local at, names = 0, {}
+	for index, size in ipairs(sizes) do
+		local _, name = dissect_part(tvb, at, size, tree)
+		names[index] = name
+		at = at + size
+	end
+	local info = info_of_several(kind_at(tvb, 0), #sizes, names)
+	-- How many there are is not known of a capture that ends before the last.
+	pinfo.cols.info:set(at < tvb:reported_len() and "At least " .. info or info)
 	return tvb:len()
 end
 
--- On other ports: the magic and a size field that fits.
+-- On other ports: the magic and a size field that fits, or several of them.
 local function dissect_by_magic(tvb, pinfo, tree)
-	if tvb:len() < CONSTANTS.REQUEST_BYTES or not MAGICS[tvb(0, 2):le_uint()] then
+	if tvb:len() < CONSTANTS.REQUEST_BYTES or not kind_at(tvb, 0) then
 		return false
 	end
-	if tvb(4, 2):le_uint() ~= tvb:reported_len() then
+	if tvb(4, 2):le_uint() ~= tvb:reported_len() and not cut(tvb) then
 		return false
 	end
 	usher.dissector(tvb, pinfo, tree)
