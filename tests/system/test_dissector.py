@@ -306,9 +306,11 @@ def check_messages(report: Report, name: str, packet: Shown, headers: int, wante
     report.check(f"{name}: no complaint", packet.experts, set())
 
 
-def test_dissector_cuts_datagrams(report: Report, folder: pathlib.Path, datagrams: list[dict], vectors: list[dict]) -> None:
+def test_dissector_cuts_datagrams(report: Report, folder: pathlib.Path, datagrams: list[dict],
+                                  vectors: list[dict]) -> None:
     """Goal: each of several messages is shown as if it were alone. Method: field by field, with its place."""
-    small = [v for v in vectors if v["struct"] == "request" and len(v["hex"]) == 128 and v["fields"]["version"] == VERSION]
+    small = [v for v in vectors if v["struct"] == "request" and len(v["hex"]) == 128
+             and v["fields"]["version"] == VERSION]
     names = ("query_section_reply", "best_reply_ok", "status_reply_box")
     sets = [(d["name"], cut_vector(d)) for d in datagrams] + [
         ("22 requests", (small * 22)[:22]), ("two requests", small[:2]),

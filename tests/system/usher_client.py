@@ -395,6 +395,27 @@ def decode(data):
     return reply
 
 
+def decode_several(data):
+    """Reads the replies that fill a datagram, one or more."""
+    replies, at = [], 0
+    while not replies or at < len(data):
+        size = struct.unpack_from("<H", data, at + 4)[0] if len(data) - at >= BASE_BYTES else 0
+        # What does not cut cleanly is read whole, and is a violation by its size.
+        size = size if BASE_BYTES <= size <= len(data) - at else len(data) - at
+        replies.append(decode(data[at:at + size]))
+        at += size
+    return replies
+
+
+def key_of(data):
+    """What a reply repeats of a request: op, event, request_id, cookie."""
+    return (data[3], *struct.unpack_from("<8xII", data), *struct.unpack_from("<48xQ", data))
+
+
+def key_of_reply(reply):
+    return reply.op, reply.event, reply.request_id, reply.cookie
+
+
 # ---------------------------------------------------------------------------------------------
 # Ports
 
@@ -405,27 +426,90 @@ class UdpPort:
     def __init__(self, udp, attempts=6, wait_s=0.2):
         self.socket, self.attempts, self.wait_s = udp, attempts, wait_s
         self.ignored = self.resent = 0
+        # Messages that went with others, by what their replies repeat, and replies that came with others.
+        self.packed, self.waiting = {}, []
+        # How many replies each datagram had since the first of several messages went; bytes of both ways.
+        self.grouped, self.packed_bytes = [], 0
         udp.setblocking(False)
 
     def send(self, data):
+        # A reply to a copy of it may still be on its way among others.
+        if self.packed and len(data) >= BASE_BYTES and key_of(data) in self.packed:
+            self.packed_bytes += len(data)
         self.socket.send(data)
 
+    def send_packed(self, messages):
+        """Several messages in one datagram; one message is sent as ever."""
+        if len(messages) == 1:
+            self.send(messages[0])
+            return
+        self.packed.update((key_of(message), message) for message in messages)
+        self.packed_bytes += sum(map(len, messages))
+        self.socket.send(b"".join(messages))
+
+    def read(self, data):
+        """The replies of a datagram. Several are a violation unless each is to a message that went with others."""
+        if not self.packed:
+            return [decode(data)]
+        if len(data) > PAYLOAD_BYTES_MAX:
+            raise Violation(f"a datagram of {len(data)} bytes")
+        replies = decode_several(data)
+        self.grouped.append(len(replies))
+        self.packed_bytes -= sum(reply.size for reply in replies if key_of_reply(reply) in self.packed)
+        if self.packed_bytes < 0:
+            raise Violation("replies longer than their requests together")
+        for reply in replies:
+            if len(replies) > 1 and key_of_reply(reply) not in self.packed:
+                raise Violation(f"a reply to a message that went alone, or to none, among others: {reply}")
+        return replies
+
     def receive(self, seconds=2.0):
-        """The next datagram decoded, whatever it answers; None if none comes."""
+        """The next reply decoded, whatever it answers; None if none comes."""
         end = time.monotonic() + seconds
-        while True:
+        while not self.waiting:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.socket], [], [], left)[0]:
                 return None
             try:
-                return decode(self.socket.recv(65536))
+                self.waiting = self.read(self.socket.recv(65536))
             except ConnectionRefusedError:
                 continue
+        return self.waiting.pop(0)
+
+    def exchange_packed(self, messages):
+        """The replies to messages that go in one datagram, in the order of the messages, however they come;
+        sends what is still without a reply again."""
+        wanted, replies = {key_of(message): message for message in messages}, {}
+        assert len(wanted) == len(messages), "each needs a cookie of its own"
+        wait = self.wait_s
+        for attempt in range(self.attempts):
+            missing = [message for key, message in wanted.items() if key not in replies]
+            self.resent += len(missing) if attempt else 0
+            try:
+                self.send_packed(missing)
+            except ConnectionRefusedError:
+                pass
+            end = time.monotonic() + wait * random.uniform(0.9, 1.1)
+            while len(replies) < len(wanted) and time.monotonic() < end:
+                reply = self.receive(end - time.monotonic())
+                if reply is None:
+                    break
+                key = key_of_reply(reply)
+                if key not in wanted or key in replies:
+                    self.ignored += 1
+                    continue
+                if reply.size > len(wanted[key]):
+                    raise Violation("a reply longer than its request")
+                replies[key] = reply
+            if len(replies) == len(wanted):
+                return [replies[key] for key in wanted]
+            wait = min(2 * wait, 2.0)
+        raise NoReply(" ".join(message.hex() for key, message in wanted.items() if key not in replies))
 
     def exchange(self, data, fd=None):
         """The reply to a request; sends it again until it comes."""
         assert fd is None, "a file goes to the control port"
-        wanted = struct.unpack_from("<8xII", data) + struct.unpack_from("<48xQ", data)
+        wanted = key_of(data)
         wait = self.wait_s
         for attempt in range(self.attempts):
             self.resent += attempt != 0
@@ -438,7 +522,7 @@ class UdpPort:
                 reply = self.receive(end - time.monotonic())
                 if reply is None:
                     break
-                if reply.op == data[3] and (reply.event, reply.request_id, reply.cookie) == wanted:
+                if key_of_reply(reply) == wanted:
                     if reply.size > len(data):
                         raise Violation("a reply longer than its request")
                     return reply
