@@ -15,7 +15,10 @@ import sys
 import time
 
 import test_admission as admission
+import test_bad_disks as disks
 import test_bad_input as rubbish
+import test_capture as capture
+import test_dissector as dissector
 import test_filter as hardware
 import usher_client as uc
 from usher_box import OUR4, OUR6, Box, Tap, run, run_on_wire, sums_agree
@@ -503,15 +506,7 @@ def test_bad_cuts(device):
             data = feed.raw.recv(65536)
             if data[:6] == rubbish.THEIR_MAC:
                 # The checksums of what was put together are right.
-                payload = rubbish.payload_of(data)
-                at = len(data) - len(payload)
-                family = 4 if data[12:14] == b"\x08\x00" else 6
-                head = data[26:34] if family == 4 else data[22:54]
-                sums = rubbish.pseudo(family, head[:len(head) // 2], head[len(head) // 2:], 17, 8 + len(payload))
-                assert rubbish.checksum(sums + data[at - 8:]) == 0, data.hex()
-                assert family == 6 or rubbish.checksum(data[14:34]) == 0, data.hex()
-                assert struct.unpack_from(">H", data, at - 4)[0] == 8 + len(payload)
-                got.append(len(uc.decode_several(payload)))
+                got.append(len(uc.decode_several(data[check_sums(data)[1]:])))
         assert rubbish.rises(before, feed.control.stats()) == {"status_OK": wanted}, got
     feed.end()
 
@@ -555,6 +550,83 @@ def test_sockets_do_not_mix(device):
     assert s.rises(before) == {"status_OK": total}, (s.rises(before), total)
     print(f"# {total} messages")
     s.end()
+
+
+def peers():
+    """(MAC, family, address, port): any two differ in one thing at least."""
+    addresses = {4: [socket.inet_aton(f"10.77.0.{i}") for i in (50, 51)],
+                 6: [socket.inet_pton(socket.AF_INET6, a) for a in ("fd77::50", "fd77::51")]}
+    return [(mac, family, address, port) for mac in (rubbish.THEIR_MAC, rubbish.OTHER_MAC) for family in (4, 6)
+            for address in addresses[family] for port in (5000, 5001)]
+
+
+def frame_of(peer, payload):
+    mac, family, source, port = peer
+    wrap = rubbish.ip4 if family == 4 else rubbish.ip6
+    frame = wrap(rubbish.PCAP_MAC, rubbish.udp(family, payload, source=source, source_port=port), source=source)
+    return frame[:6] + mac + frame[12:]
+
+
+def check_sums(frame):
+    """Lengths and checksums of a frame from the box. ret: its family, where its payload begins."""
+    family, at = (4, 42) if frame[12:14] == b"\x08\x00" else (6, 62)
+    length = struct.unpack_from(">H", frame, at - 4)[0]
+    head = frame[26:34] if family == 4 else frame[22:54]
+    sums = rubbish.pseudo(family, head[:len(head) // 2], head[len(head) // 2:], 17, length)
+    assert frame[at - 2:at] != b"\0\0" and rubbish.checksum(sums + frame[at - 8:]) == 0, frame.hex()
+    assert length == len(frame) - at + 8, frame.hex()
+    if family == 4:
+        assert rubbish.checksum(frame[14:34]) == 0, frame.hex()
+        assert struct.unpack_from(">H", frame, 16)[0] == len(frame) - 14
+    else:
+        assert struct.unpack_from(">H", frame, 18)[0] == length
+    return family, at
+
+
+def test_peers_of_a_capture():
+    """Goal: replies that leave together go to one peer, with good checksums. Method: bursts of a capture, peers that differ
+    in one thing each; each frame of the other capture has replies to that peer only."""
+    print(f"# USH_SEED={SEED}")
+    chance, frames, asked = random.Random(SEED), [], {}
+    for turn in range(600):
+        peer = chance.choice(peers())
+        parts = [uc.encode(Op.STATUS, event=EVENT, cookie=turn * MOST + i, extensions=[uc.pad(0)] * chance.randrange(2))
+                 if chance.random() < .7 else
+                 uc.encode(Op.RESERVE, event=EVENT, user=turn * MOST + i + 1, request_id=1, cookie=turn * MOST + i,
+                           row=turn % ROWS, mask=1 << (turn // ROWS * 32 + i)) for i in range(chance.choice((1, 2, 5, 19)))]
+        asked.update({uc.key_of(part): (peer, len(parts)) for part in parts})
+        frames.append(frame_of(peer, b"".join(parts)))
+    box = Box(BUILD, None, ["port.public.mac=02:00:00:00:00:01"])
+    box.start()
+    control = Client(ControlPort(box.control_path))
+    control.event_load(EVENT, HALL.image())
+    control.event_status(EVENT, EventStatus.ON_SALE)
+    control.close()
+    assert box.stop() == 0
+    given, got = os.path.join(box.directory, "in.pcap"), os.path.join(box.directory, "out.pcap")
+    dissector.write_capture(given, frames)
+    box.command += ["--set", f"port.public.device=pcap:rx={given},tx={got}"]
+    box.start()
+    control = Client(ControlPort(box.control_path))
+    _, waited = disks.wait_for("the capture", lambda: control.stats()["usher_rx_packets"] == len(asked))
+    time.sleep(0.3)
+    counters = control.stats()
+    control.close()
+    assert box.stop() == 0
+    groups = collections.Counter()
+    for frame in capture.pcap_read(got):
+        family, at = check_sums(frame)
+        peer = (frame[:6], family, frame[30:34] if family == 4 else frame[38:54], struct.unpack_from(">H", frame, at - 6)[0])
+        replies = uc.decode_several(frame[at:])
+        groups[len(replies)] += 1
+        for reply in replies:
+            wanted, together = asked.pop(uc.key_of_reply(reply))
+            assert wanted == peer and reply.status == Status.OK, (wanted, peer, reply)
+            assert together > 1 or len(replies) == 1, reply
+    assert not asked, len(asked)
+    assert sum(groups[n] for n in groups if n > 1) == counters["usher_port_public_tx_packed"]
+    print(f"# replies to a frame: {sorted(groups.items())}; more than a datagram had: {max(groups) > 19}")
+    assert max(groups) > 5
 
 
 def test_admission_judges_each():
@@ -663,5 +735,5 @@ TWO_LOOPS = (test_many_reserves, test_order, test_one_id_twice, test_sockets_do_
 if __name__ == "__main__":
     run_on_wire(globals(), [
         test_client_believes_nothing, *((test, device) for device in DEVICES for test in TESTS),
-        *((test, "two_loops") for test in TWO_LOOPS), test_admission_judges_each, test_admission_limits_each,
+        *((test, "two_loops") for test in TWO_LOOPS), test_peers_of_a_capture, test_admission_judges_each, test_admission_limits_each,
         test_filter_drops_them])
