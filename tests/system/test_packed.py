@@ -455,6 +455,9 @@ def bad_cuts(chance):
         0, 1, 8, 56, 63, 65, 72, 96, 127, 1408, 32768, 65535)], "drop_SIZE"
     yield "size of the last", [seat + padded + sized(status, i) for i in (
         0, 1, 63, 65, 72, 128, 1408, 65535)], "drop_SIZE"
+    yield "a part shorter than a request", [sized(seat, i)[:i] + status for i in (8, 32, 56, 63)] + [
+        seat + sized(status, i)[:i] + padded for i in (8, 32, 56, 63)] + [
+        seat + status + sized(status, i)[:i] for i in (6, 8, 32, 56, 63)], "drop_SIZE"
     yield "size of the first", [sized(seat, i) + status for i in (0, 1, 8, 63, 65, 72, 127, 129, 65535)], "drop_SIZE"
     yield "magic of a part", [(seat * k + bytes([chance.randrange(256) & ~1]) + status[1:] + seat * (20 - k))
                               for k in range(1, 21)], "drop_SIZE"
@@ -618,6 +621,7 @@ def test_peers_of_a_capture():
         family, at = check_sums(frame)
         peer = (frame[:6], family, frame[30:34] if family == 4 else frame[38:54], struct.unpack_from(">H", frame, at - 6)[0])
         replies = uc.decode_several(frame[at:])
+        assert len(frame) - at <= uc.PAYLOAD_BYTES_MAX
         groups[len(replies)] += 1
         for reply in replies:
             wanted, together = asked.pop(uc.key_of_reply(reply))
