@@ -337,8 +337,8 @@ static void paced(struct sim *sim)
 		people = target - book->before;
 		book->let_in = ush_max64(book->let_in, target);
 		cap = ush_min64(atomic_load(&queue->cap), RATE_MAX);
-		/* A second's worth at most, and what is not yet a person, by the cap that a period of
-		 * the controller ends with: one that was gone before says nothing. */
+		/* A second's worth at most, and what is not yet a person, by the cap that a period
+		 * of the controller ends with: one that was gone before says nothing. */
 		if (queue->paced && queue->pace.last.now_ns > book->before_ns) {
 			ns = ush_min64(queue->pace.last.now_ns - book->before_ns, SIM_SECOND);
 			most = cap == 0 ? 0 : cap * SIM_SECOND + MINUTE_NS;
