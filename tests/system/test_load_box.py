@@ -111,4 +111,37 @@ def test_killed():
     sale.verify(got)
 
 
-run_on_wire(globals(), [(test_sockets, OUR4), (test_sockets, OUR6), test_dpdk_port, test_killed])
+def test_peer_that_takes_nothing():
+    """Replies that were put together and that nobody fetches are dropped, each of them counted."""
+    sale = Sale()
+    vdev = f"net_virtio_user0,path={sale.box.port_path},queues=1,in_order=1,mrg_rxbuf=0,queue_size=64"
+    peer = [os.path.join(BUILD, "tests/bench/bench-peer"), "--mode", "refuse", "--refuse-event", "1", "--ms", "30000",
+            "--window", "16384", "--row-seats", "64", "--rows", "64", "--pack", "22", "--", "-l", "1", "--no-pci",
+            "--no-telemetry", "--no-huge", "-m", "256", "--file-prefix", f"peer{os.getpid()}", "--vdev", vdev]
+    process = subprocess.Popen(peer, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    control = sale.box.control()
+    try:
+        end = time.monotonic() + 60
+        # Asked faster than fetched, and stopped at some moment: the ring is seldom empty then.
+        while control.stats()["usher_drop_TX_FULL"] == 0:
+            assert time.monotonic() < end and process.poll() is None, control.stats()
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1)
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.2)
+    finally:
+        process.kill()
+        process.wait()
+    time.sleep(1)
+    counters = control.stats()
+    assert sums_agree(counters), counters
+    assert counters["usher_port_public_tx_packed"] > 100 and counters["usher_port_public_rx_packed"] > 100, counters
+    # Whole datagrams went: more replies than frames.
+    assert counters["usher_drop_TX_FULL"] > 2 * counters["usher_port_public_tx_dropped"] > 0, counters
+    control.close()
+    assert sale.box.stop() == 0
+    sale.box.remove()
+
+
+run_on_wire(globals(), [(test_sockets, OUR4), (test_sockets, OUR6), test_dpdk_port, test_killed,
+                        test_peer_that_takes_nothing])
