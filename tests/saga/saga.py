@@ -419,7 +419,7 @@ class World:
                                who=one.buyer, key=one.key("hold"))
         if got is not None and got[0] == 201:
             one.hold = int(got[1]["hold"])
-        elif got is not None and got[0] not in (409, 503):
+        elif got is not None and got[0] not in (409, 429, 503):
             raise RuntimeError(f"a hold of free seats: {got}")
 
     def begin(self, one):
