@@ -67,7 +67,8 @@ def live(s, relay, ann, bob, event, small):
     bob.post(f"/v1/events/{small}/holds", {"best": {"count": 1}})
     same(s.post(f"/v1/events/{small}/waitlist", {"seats": 1}, headers=ann.head, key="anna-chose-this-key").status, 201)
     until(lambda: len(ann.get("/v1/me/export").json()["tickets"]) == 4)
-    until(lambda: len(relay.to(ADDRESS, "tickets")) == 3)
+    until(lambda: len(relay.to(ADDRESS, "tickets")) == 3 and len(relay.to(ADDRESS, "Refunded")) == 1)
+    until(lambda: ann.get("/v1/me/export").json()["mails_waiting"] == [])
     return refunded, given, kept
 
 
