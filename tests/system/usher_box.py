@@ -255,7 +255,8 @@ class Box:
         lines = []
         with open(self.log_path, errors="replace") as log:
             for line in log:
-                if line.startswith("{"):
+                # The last one may be on its way to the file.
+                if line.startswith("{") and line.endswith("}\n"):
                     lines.append(json.loads(line))
         return [e for e in lines if name is None or e["event"] == name]
 
