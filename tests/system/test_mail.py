@@ -114,7 +114,7 @@ class Box:
         end = time.monotonic() + seconds
         while True:
             for line in os.pread(self.said.fileno(), 1 << 20, 0).decode().splitlines():
-                if "not sent yet" in line or "refused by the relay" in line:
+                if ("not sent yet" in line or "refused by the relay" in line) and line.endswith("}"):
                     return json.loads(line)["why"]
             assert time.monotonic() < end, "nothing was logged"
             time.sleep(0.05)

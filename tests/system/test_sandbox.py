@@ -57,7 +57,7 @@ class Sandbox:
         end = time.monotonic() + 60
         while self.port is None:
             for line in self.log_path.read_text().splitlines():
-                if '"event":"ready"' in line:
+                if '"event":"ready"' in line and line.endswith("}"):
                     self.port = json.loads(line)["port"]
             if self.port is None and (self.process.poll() is not None or time.monotonic() > end):
                 raise RuntimeError(self.log_path.read_text())
