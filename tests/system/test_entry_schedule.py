@@ -6,6 +6,7 @@ a clock that is set. A real usherd, usher-control with entry/ and a stand-in for
 usage: test_entry_schedule.py BUILD [NAME-PART...]
 """
 import concurrent.futures
+import functools
 import hashlib
 import http.server
 import json
@@ -35,20 +36,41 @@ def at(seconds):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+class Late(Exception):
+    """The test itself came too late for what it wanted to do before a time: it has shown nothing, and is run again, SLOW times
+    as slow. What usher does too late is none of this: it is waited for after its time."""
+
+
+SLOW = 1  # the scale of all times that lie ahead
+
+
 class Shop(AnyShop):
-    """As in test_entry.py; opened later, with closes_at and opens_at in seconds from now."""
+    """As in test_entry.py; opened later, with closes_at and opens_at in seconds from now, times SLOW."""
 
     def __init__(self, kind, sets=FREE, closes=None, opens=None, **more):
         super().__init__(sets=sets, database=database(kind), users=0)
         self.closes = self.opens = None
         if closes is not None:
-            self.open(closes, opens, **more)
+            try:
+                self.open(closes, opens, **more)
+            except (Late, AssertionError):
+                self.close()
+                raise
 
     def open(self, closes, opens=None, status=200, **more):
         now = int(time.time())
-        self.closes, self.opens = now + closes, now + opens if opens is not None else None
+        self.closes, self.opens = now + closes * SLOW, now + opens * SLOW if opens is not None else None
         times = {"closes_at": at(self.closes), **({"opens_at": at(self.opens)} if opens is not None else {})}
-        return self.admin("open", status, users=1000, **{"beacon": {"source": "drand quicknet", "round": 4711}, **times, **more})
+        try:
+            return self.admin("open", status, users=1000, **{"beacon": {"source": "drand quicknet", "round": 4711}, **times, **more})
+        finally:
+            self.by(self.opens or self.closes)
+
+    @staticmethod
+    def by(when):
+        """raises: Late if it is later than that."""
+        if time.time() >= when:
+            raise Late(f"{time.time() - when:.2f} s late")
 
     def standing(self):
         answer = self.until(lambda: (a := self.get(ADMIN, headers=self.who(1, OPERATOR))).status != 503 and a)
@@ -80,6 +102,7 @@ class Shop(AnyShop):
 
     def fill(self, count=20):
         tickets = {user: self.join(user).json() for user in range(1001, 1001 + count)}
+        self.by(self.closes)
         assert all("ticket" in ticket for ticket in tickets.values()), tickets
         return tickets
 
@@ -179,12 +202,15 @@ def test_closes_by_itself(kind):
     with Shop(kind, closes=4) as shop:
         tickets = shop.fill()
         stands = shop.standing()
+        shop.by(shop.closes)
         assert (stands["phase"], stands["closes_at"], stands["closed_at"], stands["root"]) == ("LOBBY", at(shop.closes), None, None)
         assert stands["next"] == {"action": "close", "by": "schedule", "at": at(shop.closes), "why": None, "detail": None}, stands
-        assert shop.admin("close", status=409)["code"] == "too_early"
+        early = shop.post(ADMIN, {"action": "close"}, headers=shop.who(1, OPERATOR))
+        shop.by(shop.closes)
+        assert (early.status, early.code) == (409, "too_early"), early
         late = shop.wait_phase("DRAW", shop.closes)
         print(f"# closed {late:.2f} s after its time", flush=True)
-        assert late < 8, late  # a busy machine; half a second on a quiet one
+        assert late < 20, late  # a busy machine; half a second on a quiet one
         root = shop.root()
         assert shop.is_noted_once() == "close root " + root
         said = [line for line in shop.control.log() if line["event"] == "done by the schedule"]
@@ -214,6 +240,7 @@ def test_missed_while_down(kind):
                 shop.control.kill()
             if what != "control":
                 shop.kill_usherd()
+            shop.by(shop.closes)
             time.sleep(max(0, shop.closes + 1.5 - time.time()))
             if what != "control":
                 shop.usherd.start()
@@ -233,8 +260,8 @@ def test_killed_at_any_moment(kind):
         kills = 0
         while time.time() < shop.closes + 4:
             time.sleep(chance.uniform(0.05, 0.6) if time.time() > shop.closes - 1 else 0.5)
-            if time.time() < shop.closes - 0.5:
-                assert shop.phase() == "LOBBY"
+            phase = shop.phase()
+            assert phase == "LOBBY" or time.time() >= shop.closes, phase
             shop.control.kill()
             kills += 1
             if kills % 5 == 3:
@@ -248,6 +275,7 @@ def test_killed_at_any_moment(kind):
         time.sleep(max(0, shop.closes - 0.3 - time.time()))
         # Its answer to ROOM_SHOW, then CLOSE: whichever of them it stands still with.
         shop.usherd.process.send_signal(signal.SIGSTOP)
+        shop.by(shop.closes)
         time.sleep(2)
         shop.control.kill()
         shop.usherd.process.send_signal(signal.SIGCONT)
@@ -273,10 +301,11 @@ def test_killed_at_each_message(kind):
             shop.sets.append("usherd.socket=" + between.path)
             shop.control.restart()
             shop.wait_ready()
-            shop.open(7, opens=3, beacon={"source": "test beacon", "round": int(time.time()) + 12 - Beacon.genesis})
+            drawn = int(time.time()) + 11 * SLOW
+            shop.open(7, opens=3, beacon={"source": "test beacon", "round": drawn - Beacon.genesis + 1})
             root = None
             for wanted, when, first in (("LOBBY", shop.opens, (None,)), ("DRAW", shop.closes, ("LOBBY",)),
-                                        ("SERVING", shop.closes + 3, ("DRAW",))):
+                                        ("SERVING", drawn, ("DRAW",))):
                 assert between.killed.wait(60), (mode, wanted)
                 between.killed.clear()
                 assert time.time() >= when and (mode != "before" or shop.phase() == first[0])
@@ -286,6 +315,7 @@ def test_killed_at_each_message(kind):
                     shop.until(lambda: (a := shop.get(QUEUE)).status == 200 and a)
                     shop.fill(5)
                 elif wanted == "DRAW":
+                    shop.by(drawn)
                     root = shop.root()
             assert shop.is_noted_once("open").split(" (")[0] == f"open closes_at {at(shop.closes)}", shop.lines()
             assert shop.is_noted_once("close").split(" (")[0] == "close root " + root, shop.lines()
@@ -302,6 +332,7 @@ def test_done_by_hand_before(kind):
         shop.fill()
         subprocess.run([os.path.join(BUILD, "tools/usher"), "room", "close", str(EVENT), "--list",
                         os.path.join(shop.folder, "places"), "--socket", shop.usherd.control_path], check=True, capture_output=True)
+        shop.by(shop.closes)
         root = shop.root()
         time.sleep(max(0, shop.closes - time.time()))
         assert shop.is_noted_once() == f"close root {root} (was done)"
@@ -310,6 +341,7 @@ def test_done_by_hand_before(kind):
     with Shop(kind, closes=2) as shop:
         shop.fill()
         shop.control.kill()
+        shop.by(shop.closes)
         time.sleep(max(0, shop.closes + 0.5 - time.time()))
         shop.control.start()
         shop.until(lambda: (a := shop.post(ADMIN, {"action": "close"}, headers=shop.who(1, OPERATOR))).status == 200 and a)
@@ -332,18 +364,21 @@ def test_opens_by_itself(kind):
     with Shop(kind) as shop:
         planned = shop.open(8, opens=4)
         assert planned["opens_at"] == at(shop.opens) and len(planned["seed_hash"]) == 64
-        before = shop.until(lambda: (a := shop.get(QUEUE)).status == 404 and "opens_at" in a.json() and a).json()
+        before = shop.until(lambda: (a := shop.get(QUEUE)).status == 404 and "opens_at" in a.json() and a or shop.by(shop.opens)).json()
         assert (before["code"], before["opens_at"], before["closes_at"]) == ("no_room", at(shop.opens), at(shop.closes)), before
         assert before["seed_hash"] == planned["seed_hash"] and before["beacon"]["round"] == 4711
-        assert shop.join(1).code == "no_room"
-        stands = shop.standing()
+        code, stands = shop.join(1).code, shop.standing()
+        shop.by(shop.opens)
+        assert code == "no_room"
         assert (stands["phase"], stands["next"]["action"], stands["next"]["by"], stands["next"]["at"]) == (
             "NONE", "open", "schedule", at(shop.opens)), stands
-        assert shop.admin("open", status=409, users=5, beacon={"source": "x"})["code"] == "planned"
+        planned_before = shop.post(ADMIN, {"action": "open", "users": 5, "beacon": {"source": "x"}}, headers=shop.who(1, OPERATOR))
         shop.control.kill()
+        shop.by(shop.opens)
+        assert (planned_before.status, planned_before.code) == (409, "planned"), planned_before
         shop.control.start()
         late = shop.wait_phase("LOBBY", shop.opens, (None,))
-        assert late < 8, late
+        assert late < 20, late
         assert shop.admin("unplan", status=409)["code"] == "no_plan"
         shop.until(lambda: (a := shop.get(QUEUE)).status == 200 and a)
         open_now = shop.get(QUEUE).json()
@@ -357,13 +392,16 @@ def test_opens_by_itself(kind):
     with Shop(kind) as shop:
         shop.open(60, opens=50)
         shop.open(40, opens=2)
-        assert shop.admin("unplan")["action"] == "unplan"
+        unplanned = shop.post(ADMIN, {"action": "unplan"}, headers=shop.who(1, OPERATOR))
+        shop.by(shop.opens)
+        assert unplanned.status == 200 and unplanned.json()["action"] == "unplan", unplanned
         time.sleep(max(0, shop.opens + 2 - time.time()))
         assert shop.phase() is None
         assert shop.standing()["next"]["why"] == "not_planned"
         # Down from before its opening until after its closing.
         shop.open(3, opens=2)
         shop.control.kill()
+        shop.by(shop.opens)
         time.sleep(max(0, shop.closes + 0.5 - time.time()))
         shop.control.start()
         assert shop.is_noted_once("open not done") == "open not done: missed"
@@ -386,6 +424,7 @@ def test_opens_by_itself(kind):
         subprocess.run([os.path.join(BUILD, "tools/usher"), "room", "open", str(EVENT), "--users", "5", "--seed",
                         os.path.join(shop.folder, "other"), "--beacon", "x", "--socket", shop.usherd.control_path],
                        check=True, capture_output=True)
+        shop.by(shop.opens)
         assert shop.is_noted_once("open not done") == "open not done: another_room"
         assert shop.phase() == "LOBBY"
 
@@ -409,6 +448,7 @@ def test_several_processes(kind):
     with Shop(kind, closes=2) as shop:
         shop.fill(5)
         shop.control.kill()
+        shop.by(shop.closes)
         shutil.copytree(os.path.join(shop.state, "access-keys"), os.path.join(shop.folder, "replica", "access-keys"))
         replica = shop.second("replica", ("control.read_only=yes",))
         try:
@@ -429,7 +469,9 @@ def test_clock_is_set():
         shop.post("/test/clock", {"shift_s": 3600}, key="")
         shop.until(lambda: not shop.standing()["clock_steady"])
         time.sleep(4)
-        assert shop.phase() == "LOBBY"
+        phase = shop.phase()
+        shop.by(shop.closes)
+        assert phase == "LOBBY", phase
         shop.post("/test/clock", {"shift_s": 0}, key="")
         late = shop.wait_phase("DRAW", shop.closes)
         print(f"# closed {late:.1f} s after its time, the clock having been set", flush=True)
@@ -485,8 +527,9 @@ def test_draws_by_itself(kind):
     try:
         with Shop(kind, sets) as shop:
             now = int(time.time())
-            number = now + 8 - Beacon.genesis + 1
-            early = {"source": "test beacon", "round": number - 5}
+            drawn = now + 8 * SLOW
+            number = drawn - Beacon.genesis + 1
+            early = {"source": "test beacon", "round": number - 5 * SLOW}
             assert shop.open(4, status=422, beacon=early)["code"] == "bad_queue_action"
             shop.open(3, beacon={"source": "test beacon", "round": number})
             tickets = shop.fill()
@@ -494,11 +537,12 @@ def test_draws_by_itself(kind):
             root = shop.root()
             shop.is_noted_once("close")
             stands = shop.standing()
-            assert (stands["next"]["by"], stands["next"]["at"]) == ("schedule", at(now + 8)), stands
+            shop.by(drawn)
+            assert (stands["next"]["by"], stands["next"]["at"]) == ("schedule", at(drawn)), stands
             shop.control.kill()
             shop.control.start()
-            shop.wait_phase("SERVING", now + 8, ("DRAW",))
-            assert all(when >= now + 8 and asked == number for asked, when in Beacon.asked), Beacon.asked
+            shop.wait_phase("SERVING", drawn, ("DRAW",))
+            assert all(when >= drawn and asked == number for asked, when in Beacon.asked), Beacon.asked
             assert len(Beacon.asked) >= 2
             assert shop.is_noted_once("draw") == "draw root " + root
             draw = shop.until(lambda: (a := shop.get(QUEUE + "/draw")).status == 200 and "seed" in a.json() and a.json())
@@ -510,11 +554,13 @@ def test_draws_by_itself(kind):
             assert shop.standing()["next"]["action"] is None
         # usher-control is away from before the closing until after the round: the draw is void.
         with Shop(kind, sets) as shop:
-            number = int(time.time()) + 3 - Beacon.genesis + 1
+            drawn = int(time.time()) + 3 * SLOW
+            number = drawn - Beacon.genesis + 1
             shop.open(2, beacon={"source": "test beacon", "round": number})
             shop.fill(3)
             shop.control.kill()
-            time.sleep(4)
+            shop.by(shop.closes)
+            time.sleep(max(0, drawn + 1 - time.time()))
             shop.control.start()
             shop.wait_phase("DRAW", shop.closes)
             assert shop.is_noted_once("draw not done") == "draw not done: late"
@@ -531,6 +577,20 @@ def test_draws_by_itself(kind):
                 raise AssertionError(f"it starts with {bad}")
     finally:
         server.shutdown()
+
+
+def in_time(test):
+    """The test, run slower each time it was itself late."""
+    @functools.wraps(test)
+    def run(*arguments):
+        global SLOW
+        for SLOW in (1, 3, 9):
+            try:
+                return test(*arguments)
+            except Late as late:
+                print(f"# {test.__name__} was itself {late}: again, slower", flush=True)
+        raise AssertionError("this machine is too slow for it")
+    return run
 
 
 def tests():
@@ -569,7 +629,7 @@ def main():
     tap = Tap()
     for test, arguments, name in tests():
         if any(part in name for part in wanted):
-            tap.run(test, *arguments)
+            tap.run(in_time(test), *arguments)
     if test_entry.server:
         test_entry.server.close()
     print(f"1..{tap.count}")
