@@ -184,17 +184,23 @@ static void take_root(struct order *order, const struct entry_lobby *lobby)
 	order->row_there = true;
 }
 
+/* ret: false: there is no word of the lobby yet; the order has ended, or asks again. */
+static bool is_told(struct order *order, uint8_t status)
+{
+	if (status == USH_STATUS_BUSY) {
+		order->missing = "usherd";
+		end(order, ORDER_GONE);
+		return false;
+	}
+	return status != USH_STATUS_RETRY || !later(order);
+}
+
 /* The lobby is closed: its root is what is to be published. */
 static void on_closed(void *context, uint8_t status, struct entry_lobby *lobby)
 {
 	struct order *order = context;
 
-	if (status == USH_STATUS_BUSY) {
-		order->missing = "usherd";
-		end(order, ORDER_GONE);
-		return;
-	}
-	if (status == USH_STATUS_RETRY && later(order))
+	if (!is_told(order, status))
 		return;
 	if (status == USH_STATUS_OK)
 		take_root(order, lobby);
@@ -215,12 +221,7 @@ static void on_places(void *context, uint8_t status, struct entry_lobby *lobby)
 	struct ush_room_draw *draw = &order->message.body.draw;
 	const struct ush_room_draw *drawn;
 
-	if (status == USH_STATUS_BUSY) {
-		order->missing = "usherd";
-		end(order, ORDER_GONE);
-		return;
-	}
-	if (status == USH_STATUS_RETRY && later(order))
+	if (!is_told(order, status))
 		return;
 	if (status != USH_STATUS_OK) {
 		order->lobby_status = status;

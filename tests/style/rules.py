@@ -177,6 +177,12 @@ BANNED = (
         "pthread_mutex_lock(&line->mutex);",
         where=PATH_FOLDERS, at="dataplane/user/example.c", good="asleep = 1;"),
     Banned(
+        "what is skipped is counted", r"""print\(f?["']#\s*SKIP""",
+        "Tap.skip(name, why), or raise Tap.Skip: a comment is no skip, the sum would say 0",
+        'print(f"# SKIP {why}")',
+        where=("tests/",), at="tests/system/example.py", good='tap.skip("PostgreSQL", why)',
+        endings=(".py",), raw=True, but=("tests/style/",)),
+    Banned(
         "errno goes no further than the call", r"\b(rte_)?errno\b",
         "translate with ush_error_from_errno where the call is made",
         "return -errno;",

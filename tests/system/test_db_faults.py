@@ -92,8 +92,7 @@ def test_tables_behind_a_hold():
     try:
         server = postgres.Postgres()
     except postgres.Missing as why:
-        print(f"# SKIP {why}")
-        return
+        raise usher_box.Tap.Skip(why) from why
     with server, open_shop(relay, server.database("shop")) as s:
         event, operator = make_event(s, relay)
         ann, bob = (Person(s, relay, f"{name}@mail.example") for name in ("ann", "bob"))
@@ -163,8 +162,7 @@ def test_postgresql_killed_amid_purchases():
     try:
         server = postgres.Postgres()
     except postgres.Missing as why:
-        print(f"# SKIP {why}")
-        return
+        raise usher_box.Tap.Skip(why) from why
     with server, open_shop(relay, server.database("shop")) as s:
         os.chmod(server.folder, 0o755)
         event, operator = make_event(s, relay)
@@ -193,7 +191,7 @@ def main():
     if os.geteuid() == 0:
         tap.run(test_full_disk)
     else:
-        print("# SKIP test_full_disk needs root")
+        tap.skip("test_full_disk", "needs root")
     tap.run(test_damaged_file)
     tap.run(test_tables_behind_a_hold)
     tap.run(test_postgresql_killed_amid_purchases)

@@ -110,7 +110,7 @@ def main():
                 tap.run(test_search_follows_sales, server.database("hints"))
                 tap.run(test_who_waited_is_told, server.database("offers"))
         except postgres.Missing as why:
-            print(f"# SKIP {why}")
+            tap.skip("PostgreSQL", why)
     tap.end()
 
 

@@ -352,7 +352,7 @@ def main(tests):
             try:
                 server = postgres.Postgres()
             except postgres.Missing as why:
-                print(f"# SKIP {why}")
+                tap.skip("PostgreSQL", why)
                 continue
         for number, test in enumerate(tests):
             name = f"{test.__name__}_{kind}"

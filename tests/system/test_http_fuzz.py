@@ -381,7 +381,7 @@ def main():
         with postgres.Postgres() as SERVER:
             tap.run(test_accounts_of_each_role_send_what_the_description_says_bent, "postgres")
     except postgres.Missing as why:
-        print(f"# SKIP {why}")
+        tap.skip("PostgreSQL", why)
     tap.end()
 
 

@@ -359,7 +359,7 @@ def main():
             try:
                 server = postgres.Postgres()
             except postgres.Missing as why:
-                print(f"# SKIP {why}")
+                tap.skip("PostgreSQL", why)
                 continue
         for number, test in enumerate(TESTS):
             name = f"{test.__name__}_{kind}"

@@ -165,7 +165,7 @@ def main():
                 SERVER = server
                 tap.run(test_export_has_all_and_deletion_leaves_none, "postgres")
         except postgres.Missing as why:
-            print(f"# SKIP {why}")
+            tap.skip("PostgreSQL", why)
     tap.end()
 
 

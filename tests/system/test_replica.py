@@ -153,7 +153,7 @@ def main():
                 for i, test in enumerate(tests):
                     tap.run(test, server.database(f"replica{i}"))
         except postgres.Missing as why:
-            print(f"# SKIP {why}")
+            tap.skip("PostgreSQL", why)
     tap.end()
 
 

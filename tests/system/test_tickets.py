@@ -286,7 +286,7 @@ def main():
                 os.chmod(server.folder, 0o755)
                 tap.run(test_from_sale_to_gate, server.database("tickets"))
         except postgres.Missing as why:
-            print(f"# SKIP {why}")
+            tap.skip("PostgreSQL", why)
     tap.end()
 
 

@@ -341,6 +341,11 @@ class Tap:
         finally:
             remove_boxes()
 
+    def skip(self, name, why):
+        """What cannot be run here, counted as one test. why: what is missing."""
+        self.count += 1
+        print(f"ok {self.count} - {name} # SKIP {why}", flush=True)
+
     def end(self):
         print(f"1..{self.count}")
         sys.exit(self.failed != 0)
