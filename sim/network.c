@@ -157,21 +157,28 @@ static bool draw_arrival(struct sim *sim, uint32_t loop, struct sim_message *mes
 }
 
 /* Every third request comes as one of several in a datagram: parsed already, and, if it is a base
- * message, in memory that is good for this turn only. */
+ * message, in memory that is good for this turn only, perhaps behind another message. */
 static void take_packed(struct sim *sim, struct ush_packet *packet)
 {
 	struct ush_packet frame = *packet;
+	/* What checks admission reads frames of one message. */
+	uint32_t at = sim->config.admission == 0 ? sim->part_count % 2 * USH_REQUEST_BYTES : 0;
 
 	frame.payload_at = PAYLOAD_AT;
 	frame.family = 4;
 	if (ush_pack_bytes(&frame, 0) == USH_REQUEST_BYTES) {
-		ush_pack_part(
-			&frame, 0, sim->parts[sim->part_count++], USH_PACKET_KEPT_BYTES, packet);
-		sim_network_free(sim, &frame);
+		frame.data = sim->parts[sim->part_count++];
+		frame.size = PAYLOAD_AT + at + USH_REQUEST_BYTES;
+		memset(frame.data, 0x5a, SIM_PART_BYTES);
+		memcpy(frame.data, packet->data, PAYLOAD_AT);
+		memcpy(frame.data + PAYLOAD_AT + at, packet->data + PAYLOAD_AT, USH_REQUEST_BYTES);
+		sim_network_free(sim, packet);
+		ush_pack_part(&frame, at, packet);
 		return;
 	}
 	*packet = frame;
 	packet->flags = USH_PACKET_PACKED;
+	packet->spare = PAYLOAD_AT;
 }
 
 bool sim_network_take(struct sim *sim, uint32_t loop, struct ush_packet *packet)

@@ -79,6 +79,8 @@ enum sim_ticket {
 #define SIM_ADMIT_SETS 64u
 /* Of a request in its frame: behind Ethernet, IPv4 and UDP. */
 #define SIM_PAYLOAD_AT 42u
+/* A datagram of two base messages. */
+#define SIM_PART_BYTES (SIM_PAYLOAD_AT + 2 * USH_REQUEST_BYTES)
 
 /* What a run is made of. Rates are per 1,000 chances. */
 struct sim_config {
@@ -441,7 +443,7 @@ struct sim {
 	uint8_t *buffers;
 	uint16_t free_buffers[SIM_BUFFERS];
 	/* Requests of datagrams of several, until the turn's end. */
-	uint8_t parts[USH_LOOP_BURST][USH_PACKET_KEPT_BYTES];
+	uint8_t parts[USH_LOOP_BURST][SIM_PART_BYTES];
 	uint32_t part_count;
 	uint32_t free_buffer_count;
 	/* ---- checkers ---- */

@@ -186,6 +186,7 @@ static inline struct ush_packet harness_packet(struct harness *h, const struct u
 		.data = data,
 		.size = copy.size,
 		.capacity = USH_PAYLOAD_BYTES_MAX,
+		.handle = data,
 		.flags = USH_PACKET_CONTROL,
 	};
 }

@@ -81,7 +81,7 @@ USH_INLINE uint32_t ush_acks_room(const struct ush_acks *acks)
  * disk write. false: too long, or a control message. */
 USH_INLINE bool ush_acks_keeps(const struct ush_packet *packet, uint32_t reply_bytes)
 {
-	return packet->payload_at + reply_bytes <= USH_PACKET_KEPT_BYTES &&
+	return ush_packet_head_bytes(packet) + reply_bytes <= USH_PACKET_KEPT_BYTES &&
 	       (packet->flags & USH_PACKET_CONTROL) == 0;
 }
 
@@ -137,8 +137,9 @@ USH_INLINE struct ush_packet *ush_acks_push_kept(
 		.capacity = USH_PACKET_KEPT_BYTES,
 		.flags = packet->flags,
 		.port = packet->port,
-		.payload_at = packet->payload_at,
+		.payload_at = ush_packet_head_bytes(packet),
 		.family = packet->family,
+		.spare = packet->spare,
 	};
 	entry->sequence = sequence;
 	return &entry->packet;

@@ -21,8 +21,9 @@ enum ush_packet_flag {
 	USH_PACKET_CONTROL = 16,
 	/* control only: `attachment` is a struct ush_event built for EVENT_LOAD, or NULL. */
 	USH_PACKET_ATTACHED = 32,
-	/* One message of a datagram of several, parsed already: payload_at and family are set; the
-	 * lengths in its headers are the datagram's. Its reply may leave with others. */
+	/* One message of a datagram of several, which was parsed already: the datagram's headers
+	 * stand at `data`, the message at payload_at, perhaps behind others; family and spare are
+	 * set. Its reply has its request's headers until it leaves, perhaps with others. */
 	USH_PACKET_PACKED = 64,
 };
 
@@ -46,12 +47,19 @@ struct ush_packet {
 	uint16_t flags;
 	/* The receiver's own: where the answer goes. */
 	uint16_t port;
-	/* Left by the parse stage for the reply: offset of the UDP payload from `data`. */
+	/* Left by the parse stage for the reply: offset of the payload from `data`. */
 	uint16_t payload_at;
 	/* Left by the parse stage: 4 or 6; 0 for a control message. */
 	uint8_t family;
-	/* Left by the loop in an answer that is no reply of this protocol: enum ush_answer. */
+	/* USH_PACKET_PACKED: bytes of the headers at `data`. Else left by the loop in an answer
+	 * that is no reply of this protocol: enum ush_answer. */
 	uint8_t spare;
 };
+
+/* ret: where the payload stands once the reply has left its packet: behind the headers. */
+static inline uint16_t ush_packet_head_bytes(const struct ush_packet *packet)
+{
+	return (packet->flags & USH_PACKET_PACKED) != 0 ? packet->spare : packet->payload_at;
+}
 
 #endif /* USH_PACKET_H */

@@ -49,8 +49,9 @@ USH_INLINE void put_reply(struct ush_loop *loop, const uint8_t *frame, struct us
 	USH_ASSERT(reply->size <= packet->capacity - packet->payload_at);
 	sum = put_words(payload, reply);
 	count(&loop->counters.status[reply->status]);
-	if (ush_unlikely((packet->flags & USH_PACKET_CONTROL) != 0)) {
-		packet->size = reply->size;
+	/* No headers, or those of the datagram that it leaves in (ush_pack_end). */
+	if (ush_unlikely((packet->flags & (USH_PACKET_CONTROL | USH_PACKET_PACKED)) != 0)) {
+		packet->size = (uint32_t)packet->payload_at + reply->size;
 		return;
 	}
 	if (ush_likely(reply->size == USH_REPLY_BYTES)) {
@@ -78,11 +79,13 @@ void loop_reply_now(struct ush_loop *loop, struct ush_packet *packet, const stru
 	put_reply(loop, packet->data, send_now(loop, packet), reply);
 }
 
-/* Hands a packet back that nobody needs any more. */
+/* Hands a packet back that nobody needs any more; one without handle is nobody's. */
 USH_INLINE void finish(struct ush_loop *loop, const struct ush_packet *packet)
 {
 	struct ush_loop_out *out = loop->out;
 
+	if (packet->handle == NULL)
+		return;
 	USH_ASSERT(out->free_count < USH_LOOP_BURST);
 	out->free[out->free_count++] = *packet;
 }
@@ -97,13 +100,19 @@ static __attribute__((noinline)) void wait_in_packet(struct ush_loop *loop,
 USH_INLINE void reply_after(struct ush_loop *loop, const struct ush_packet *packet,
 	const struct ush_reply *reply, uint64_t sequence)
 {
+	struct ush_packet *kept;
+
 	/* What stands behind a longer reply's base is in the packet already. */
 	if (ush_unlikely(
 		    reply->size != USH_REPLY_BYTES || !ush_acks_keeps(packet, USH_REPLY_BYTES))) {
 		wait_in_packet(loop, packet, reply, sequence);
 		return;
 	}
-	put_reply(loop, packet->data, ush_acks_push_kept(&loop->acks, packet, sequence), reply);
+	kept = ush_acks_push_kept(&loop->acks, packet, sequence);
+	/* The headers; what stands behind them is written over. */
+	if ((packet->flags & USH_PACKET_PACKED) != 0)
+		memcpy(kept->data, packet->data, USH_REPLY_BYTES);
+	put_reply(loop, packet->data, kept, reply);
 	finish(loop, packet);
 }
 
@@ -299,8 +308,9 @@ USH_INLINE uint32_t take_all(
 	for (uint32_t i = 0; i < packet_count; i++) {
 		loop->packets[passed] = packets[i];
 		if (i + 8 < packet_count) {
-			USH_PREFETCH(packets[i + 8].data);
-			USH_PREFETCH(packets[i + 8].data + USH_CACHE_LINE);
+			const struct ush_packet *ahead = &packets[i + 8];
+			USH_PREFETCH(ahead->data + ahead->payload_at);
+			USH_PREFETCH(ahead->data + ahead->payload_at + USH_CACHE_LINE);
 		}
 		if (take_frame(loop, &loop->packets[passed], &payload_bytes) &&
 			take_payload(loop, &loop->packets[passed], payload_bytes,

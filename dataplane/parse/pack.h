@@ -45,22 +45,29 @@ USH_INLINE bool ush_pack_glance(const struct ush_packet *frame)
 uint32_t ush_pack_count(const uint8_t *payload, uint32_t payload_bytes);
 
 /*
- * Makes a packet of the message at `at` of a datagram that ush_parse_frame took, and that
- * ush_pack_count cuts; it is marked USH_PACKET_PACKED.
- * in:  to: room for the headers and the message, of which `room` bytes may be written.
+ * Makes a packet, USH_PACKET_PACKED, of the message at `at` of a datagram that ush_parse_frame took
+ * and that ush_pack_count cuts. It stands where it came, and its reply, which may be as long as the
+ * message, goes over it.
  * out: part: all but handle. ret: bytes of the message. by: the loop that received it.
  */
-uint32_t ush_pack_part(const struct ush_packet *frame, uint32_t at, uint8_t *to, uint32_t room,
+uint32_t ush_pack_part(const struct ush_packet *frame, uint32_t at, struct ush_packet *part);
+
+/* The same in memory of its own, of which `room` bytes may be written: for a longer reply. */
+uint32_t ush_pack_part_copy(const struct ush_packet *frame, uint32_t at, uint8_t *to, uint32_t room,
 	struct ush_packet *part);
 
-/* ret: true if ush_pack_add may add `reply` to `to`: the same peer, and room. */
+/* Moves a base reply, USH_PACKET_PACKED, to memory of which `room` bytes may be written. */
+void ush_pack_move(struct ush_packet *reply, uint8_t *to, uint32_t room);
+
+/* ret: true if ush_pack_add may add `reply` to `to`: the same peer, and room. in: to: its payload
+ * stands behind its headers. */
 bool ush_pack_fits(const struct ush_packet *to, const struct ush_packet *reply);
 
-/* Adds the payload of a reply to that of another one, whose lengths and checksums are then out of
- * date until ush_pack_end. */
+/* Adds the payload of a reply to that of another one. */
 void ush_pack_add(struct ush_packet *to, const struct ush_packet *reply);
 
-/* Lengths and checksums of a reply that others were added to. */
+/* Makes the headers of the request, behind which one reply stands or several do, those of a
+ * datagram back to where it came from. */
 void ush_pack_end(const struct ush_net *net, struct ush_packet *packet);
 
 #endif /* USH_PACK_H */

@@ -65,22 +65,20 @@ static inline void count_one(_Atomic uint64_t *counter)
 }
 
 /* Makes a packet of the next message of a datagram. ret: false: there is no buffer for it now. */
-static bool cut_one(struct ush_port_queue *queue, const struct ush_packet *frame, uint32_t index,
-	struct ush_packet *part)
+static bool cut_one(
+	struct ush_port_queue *queue, const struct ush_packet *frame, struct ush_packet *part)
 {
 	struct rte_mbuf *mbuf;
 
-	/* A base message has a base reply: the loop keeps that, or it is copied at the end of the
-	 * turn. */
+	/* A base message has a base reply. */
 	if (ush_likely(ush_pack_bytes(frame, queue->cut_at) == USH_REQUEST_BYTES)) {
-		queue->cut_at += ush_pack_part(
-			frame, queue->cut_at, queue->parts[index], USH_PACKET_KEPT_BYTES, part);
+		queue->cut_at += ush_pack_part(frame, queue->cut_at, part);
 		return true;
 	}
 	mbuf = rte_pktmbuf_alloc(queue->port->pool);
 	if (ush_unlikely(mbuf == NULL))
 		return false;
-	queue->cut_at += ush_pack_part(frame, queue->cut_at, rte_pktmbuf_mtod(mbuf, uint8_t *),
+	queue->cut_at += ush_pack_part_copy(frame, queue->cut_at, rte_pktmbuf_mtod(mbuf, uint8_t *),
 		(uint32_t)mbuf->buf_len - mbuf->data_off, part);
 	part->handle = mbuf;
 	return true;
@@ -88,8 +86,8 @@ static bool cut_one(struct ush_port_queue *queue, const struct ush_packet *frame
 
 /* Takes what it can of the first packet that is held. ret: packets; *done: nothing of it is left.
  */
-static uint32_t take_held(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t index,
-	uint32_t max, bool *done)
+static uint32_t take_held(
+	struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max, bool *done)
 {
 	struct ush_packet *frame = &queue->held[queue->held_first];
 	uint32_t payload_bytes = 0, detail = 0, count = 0;
@@ -100,18 +98,18 @@ static uint32_t take_held(struct ush_port_queue *queue, struct ush_packet *packe
 			ush_parse_frame(&queue->port->net, frame, &payload_bytes, &detail) !=
 				USH_PARSE_REQUEST ||
 			ush_pack_count(frame->data + frame->payload_at, payload_bytes) == 1) {
-			packets[index] = *frame;
+			packets[0] = *frame;
 			*done = true;
 			return 1;
 		}
 		frame->size = frame->payload_at + payload_bytes;
 	}
 	while (count < max && frame->payload_at + queue->cut_at < frame->size &&
-		cut_one(queue, frame, index + count, &packets[index + count]))
+		cut_one(queue, frame, &packets[count]))
 		count++;
 	*done = frame->payload_at + queue->cut_at == frame->size;
 	if (*done) {
-		rte_pktmbuf_free(frame->handle);
+		queue->cut[queue->cut_count++] = frame->handle;
 		count_one(&queue->rx_packed);
 	}
 	return count;
@@ -140,13 +138,17 @@ uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packe
 	bool done = true;
 
 	USH_ASSERT(max <= USH_LOOP_BURST);
+	if (ush_unlikely(queue->cut_count != 0)) {
+		rte_pktmbuf_free_bulk(queue->cut, queue->cut_count);
+		queue->cut_count = 0;
+	}
 	if (ush_likely(!ush_port_holds(queue))) {
 		count = receive(queue, packets, max);
 		if (ush_likely(queue->cuts))
 			count = hold(queue, packets, count);
 	}
 	while (ush_unlikely(ush_port_holds(queue)) && count < max && done) {
-		count += take_held(queue, packets, count, max - count, &done);
+		count += take_held(queue, packets + count, max - count, &done);
 		if (done) {
 			queue->held_first++;
 			queue->cut_at = 0;
@@ -240,54 +242,53 @@ bool ush_port_flush(struct ush_port_queue *queue, uint64_t now_ns)
 	return queue->waiting <= USH_LOOP_BURST;
 }
 
-static void joined_end(
-	struct ush_port_queue *queue, struct ush_packet *joined, const struct ush_packet *first)
+static void joined_end(struct ush_port_queue *queue, struct ush_packet *joined, uint32_t replies)
 {
-	if (joined == NULL || joined->size == first->size)
+	if (joined == NULL)
 		return;
 	ush_pack_end(&queue->port->net, joined);
-	count_one(&queue->tx_packed);
+	if (replies > 1)
+		count_one(&queue->tx_packed);
 }
 
 /* Puts replies to messages that came with others together, as far as they follow one another and go
  * to the same peer. ret: packets left. */
 static uint32_t join(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t count)
 {
-	struct ush_packet *joined = NULL, first = {0};
-	uint32_t kept = 0;
+	struct ush_packet *joined = NULL;
+	uint32_t kept = 0, replies = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		struct ush_packet packet = packets[i];
+		struct ush_packet *packet = &packets[i];
 		struct rte_mbuf *mbuf;
 
-		if ((packet.flags & USH_PACKET_PACKED) == 0 || packet.payload_at == 0) {
-			packets[kept++] = packet;
+		if ((packet->flags & USH_PACKET_PACKED) == 0) {
+			packets[kept++] = *packet;
 			continue;
 		}
-		if (joined != NULL && ush_pack_fits(joined, &packet)) {
-			ush_pack_add(joined, &packet);
-			rte_pktmbuf_free(packet.handle);
+		if (ush_likely(joined != NULL && ush_pack_fits(joined, packet))) {
+			ush_pack_add(joined, packet);
+			rte_pktmbuf_free(packet->handle);
+			replies++;
 			continue;
 		}
-		joined_end(queue, joined, &first);
+		joined_end(queue, joined, replies);
 		joined = NULL;
-		if (packet.handle == NULL) {
+		if (packet->handle == NULL) {
 			mbuf = rte_pktmbuf_alloc(queue->port->pool);
 			if (ush_unlikely(mbuf == NULL)) {
-				tx_drop(queue, &packet, 1);
+				tx_drop(queue, packet, 1);
 				continue;
 			}
-			rte_memcpy(
-				rte_pktmbuf_mtod(mbuf, void *), packet.data, USH_PACKET_KEPT_BYTES);
-			packet.handle = mbuf;
-			packet.data = rte_pktmbuf_mtod(mbuf, uint8_t *);
-			packet.capacity = (uint32_t)mbuf->buf_len - mbuf->data_off;
+			ush_pack_move(packet, rte_pktmbuf_mtod(mbuf, uint8_t *),
+				(uint32_t)mbuf->buf_len - mbuf->data_off);
+			packet->handle = mbuf;
 		}
-		first = packet;
-		packets[kept] = packet;
+		packets[kept] = *packet;
 		joined = &packets[kept++];
+		replies = 1;
 	}
-	joined_end(queue, joined, &first);
+	joined_end(queue, joined, replies);
 	return kept;
 }
 

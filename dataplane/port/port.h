@@ -63,8 +63,9 @@ struct ush_port_queue {
 	_Atomic uint64_t rx_packed;
 	_Atomic uint64_t tx_packed;
 	_Atomic uint64_t tx_dropped;
-	/* Base messages of datagrams, until the end of the turn. */
-	_Alignas(USH_CACHE_LINE) uint8_t parts[USH_LOOP_BURST][USH_PACKET_KEPT_BYTES];
+	/* Datagrams whose last message was handed on: freed when that turn's packets were sent. */
+	uint32_t cut_count;
+	struct rte_mbuf *cut[USH_LOOP_BURST];
 	struct ush_packet backlog[USH_PORT_BACKLOG];
 };
 
@@ -96,16 +97,16 @@ USH_INLINE bool ush_port_holds(const struct ush_port_queue *queue)
 /*
  * Receives up to `max` frames as packets. A frame in several buffers is longer than any request:
  * it is counted as PAYLOAD_LONG and freed. A datagram of several messages becomes a packet for
- * each, USH_PACKET_PACKED; those without handle are good until the turn's packets are sent. ret:
- * packets. by: the queue's loop. cost: O(max).
+ * each, USH_PACKET_PACKED; those without handle are good until this is called again. ret: packets.
+ * by: the queue's loop. cost: O(max).
  */
 uint32_t ush_port_receive(struct ush_port_queue *queue, struct ush_packet *packets, uint32_t max);
 
 /* Sends frames, after those that wait; what the device does not take now waits. Replies that are
  * USH_PACKET_PACKED leave together as far as they follow one another to one peer. Packets without
- * handle (see struct ush_packet) are copied into buffers of ours: at least USH_PACKET_KEPT_BYTES
- * can be read at their data. in: count: at most USH_LOOP_SEND_MAX; the packets are changed. by: the
- * queue's loop. */
+ * handle (see struct ush_packet) are copied into buffers of ours: if they are not PACKED, at least
+ * USH_PACKET_KEPT_BYTES can be read at their data. in: count: at most USH_LOOP_SEND_MAX; the
+ * packets are changed. by: the queue's loop. */
 void ush_port_send(
 	struct ush_port_queue *queue, struct ush_packet *packets, uint32_t count, uint64_t now_ns);
 

@@ -84,11 +84,11 @@ static void collect(struct fuzz *f)
 		memcpy(&reply, packet->data + packet->payload_at, sizeof(reply));
 		USH_ASSERT(reply.magic == USH_REPLY_MAGIC);
 		USH_ASSERT(reply.status < USH_STATUS_COUNT);
-		/* On a public port never longer than what was asked; its size stands in handle. */
+		/* On a public port never longer than what was asked: handle is its size and 1. */
 		if (packet->handle == NULL)
 			USH_ASSERT(packet->size == packet->payload_at + USH_REPLY_BYTES);
 		else if ((packet->flags & USH_PACKET_CONTROL) == 0)
-			USH_ASSERT(packet->size <= ush_max64((uintptr_t)packet->handle, 60));
+			USH_ASSERT(packet->size <= ush_max64((uintptr_t)packet->handle - 1, 60));
 		if (reply.status == USH_STATUS_OK && reply.op == USH_OP_JOIN)
 			f->ticket[reply.cookie % 4] = reply;
 		if (reply.status == USH_STATUS_OK && reply.op == USH_OP_RESERVE)
@@ -119,7 +119,7 @@ static void give(struct fuzz *f, const uint8_t *bytes, uint32_t size, uint16_t f
 		.data = packet,
 		.size = size,
 		.capacity = USH_PAYLOAD_BYTES_MAX,
-		.handle = (void *)(uintptr_t)size,
+		.handle = (void *)(uintptr_t)(size + 1),
 		.attachment = f->attachment,
 		.flags = flags | (f->attachment != NULL ? USH_PACKET_ATTACHED : 0),
 	};

@@ -83,8 +83,9 @@ class Shop(AnyShop):
                                self.usherd.control_path], capture_output=True, text=True, check=False)
         return json.loads(told.stdout)["phase"] if told.returncode == 0 else None
 
-    def wait_phase(self, wanted, before, first=("LOBBY",)):
-        """Until it is `wanted`, which it is not before that time; until then one of `first`. ret: how late it was."""
+    def wait_phase(self, wanted, before, first=("LOBBY",), due=None):
+        """Until it is `wanted`, which it is not before that time; until then one of `first`. due: when it can no longer come,
+        whoever came too late. ret: how late it was."""
         end = before + 30
         while time.time() < end:
             phase = self.phase()
@@ -93,6 +94,8 @@ class Shop(AnyShop):
                 assert now >= before, f"{wanted} {before - now:.2f} s too early"
                 return now - before
             assert phase in first, phase
+            if due:
+                self.by(due)
             time.sleep(0.03)
         raise AssertionError(f"never {wanted}")
 
@@ -304,13 +307,14 @@ def test_killed_at_each_message(kind):
             drawn = int(time.time()) + 11 * SLOW
             shop.open(7, opens=3, beacon={"source": "test beacon", "round": drawn - Beacon.genesis + 1})
             root = None
-            for wanted, when, first in (("LOBBY", shop.opens, (None,)), ("DRAW", shop.closes, ("LOBBY",)),
-                                        ("SERVING", drawn, ("DRAW",))):
+            for wanted, when, first, due in (("LOBBY", shop.opens, (None,), shop.closes),
+                                             ("DRAW", shop.closes, ("LOBBY",), drawn),
+                                             ("SERVING", drawn, ("DRAW",), None)):
                 assert between.killed.wait(60), (mode, wanted)
                 between.killed.clear()
                 assert time.time() >= when and (mode != "before" or shop.phase() == first[0])
                 shop.control.start()
-                shop.wait_phase(wanted, when, first)
+                shop.wait_phase(wanted, when, first, due)
                 if wanted == "LOBBY":
                     shop.until(lambda: (a := shop.get(QUEUE)).status == 200 and a)
                     shop.fill(5)
@@ -377,7 +381,7 @@ def test_opens_by_itself(kind):
         shop.by(shop.opens)
         assert (planned_before.status, planned_before.code) == (409, "planned"), planned_before
         shop.control.start()
-        late = shop.wait_phase("LOBBY", shop.opens, (None,))
+        late = shop.wait_phase("LOBBY", shop.opens, (None,), shop.closes)
         assert late < 20, late
         assert shop.admin("unplan", status=409)["code"] == "no_plan"
         shop.until(lambda: (a := shop.get(QUEUE)).status == 200 and a)
@@ -436,7 +440,7 @@ def test_several_processes(kind):
         try:
             shop.open(9, opens=2)
             shop.both_at_once(shop.opens)
-            shop.wait_phase("LOBBY", shop.opens, (None,))
+            shop.wait_phase("LOBBY", shop.opens, (None,), shop.closes)
             shop.until(lambda: shop.get(QUEUE).status == 200)
             shop.fill(5)
             shop.both_at_once(shop.closes)
@@ -533,7 +537,7 @@ def test_draws_by_itself(kind):
             assert shop.open(4, status=422, beacon=early)["code"] == "bad_queue_action"
             shop.open(3, beacon={"source": "test beacon", "round": number})
             tickets = shop.fill()
-            shop.wait_phase("DRAW", shop.closes)
+            shop.wait_phase("DRAW", shop.closes, due=drawn)
             root = shop.root()
             shop.is_noted_once("close")
             stands = shop.standing()

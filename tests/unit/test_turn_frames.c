@@ -89,7 +89,7 @@ static void add_frame(bool six, const void *payload, uint32_t bytes)
 	memcpy(udp + UDP, payload, bytes);
 	put16(udp + 6, ~udp_sum(f, six, udp_bytes));
 	burst[burst_count++] = (struct ush_packet){
-		.data = f, .size = payload_at(six) + bytes, .capacity = FRAME_MAX};
+		.data = f, .size = payload_at(six) + bytes, .capacity = FRAME_MAX, .handle = f};
 }
 
 static void add_request(bool six, struct ush_request request)
