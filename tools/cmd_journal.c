@@ -34,6 +34,9 @@ static const char usage[] =
 	"Exit status: 0 the journal was read to its end; 1 it is damaged (the message says where and\n"
 	"how to mend it); 2 usage.\n";
 
+/* How often a journal is read whose segments are recycled meanwhile. */
+#define TRIES_MAX 10
+
 struct reader {
 	struct offline offline;
 	struct ush_journal_report report;
@@ -253,11 +256,39 @@ static int tell_stat(struct reader *reader, int error)
 	return error;
 }
 
-int cmd_journal(int argc, char **argv)
+/* Reads the journal to its end. */
+static int read_all(struct reader *reader, const char *state)
 {
 	struct ush_snapshot_point point;
+	int error = offline_open(&reader->offline, state, reader->archive, &reader->message);
+	bool begins = error == 0 && ush_journal_begins(reader->offline.journal, &point);
+
+	/* What was recycled is left out. */
+	if (error == 0)
+		error = ush_journal_recover_from(reader->offline.journal, begins ? &point : NULL,
+			read_run, reader, &reader->report, &reader->message);
+	return error;
+}
+
+/* The same, again if nothing was printed yet. A segment that usherd recycled meanwhile is no longer
+ * listed at the next try. */
+static int read_all_again(struct reader *reader, const char *state)
+{
+	const struct reader fresh = *reader;
+	int error = read_all(reader, state);
+
+	for (int tries = 1; error == -USH_EBUSY && !reader->cat && tries < TRIES_MAX; tries++) {
+		offline_close(&reader->offline);
+		*reader = fresh;
+		error = read_all(reader, state);
+	}
+	return error;
+}
+
+int cmd_journal(int argc, char **argv)
+{
 	struct reader reader = {0};
-	bool help = false, begins;
+	bool help = false;
 	int error;
 
 	if (argc > 1 && strcmp(argv[1], "follow") == 0)
@@ -274,12 +305,7 @@ int cmd_journal(int argc, char **argv)
 		fputs(usage, help ? stdout : stderr);
 		return help ? USHER_OK : USHER_USAGE;
 	}
-	error = offline_open(&reader.offline, argv[optind + 1], reader.archive, &reader.message);
-	/* What was recycled is left out. */
-	begins = error == 0 && ush_journal_begins(reader.offline.journal, &point);
-	if (error == 0)
-		error = ush_journal_recover_from(reader.offline.journal, begins ? &point : NULL,
-			read_run, &reader, &reader.report, &reader.message);
+	error = read_all_again(&reader, argv[optind + 1]);
 	if (reader.offline.journal != NULL && !reader.cat)
 		error = tell_stat(&reader, error);
 	if (error != 0)

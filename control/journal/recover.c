@@ -70,6 +70,18 @@ static int disk_error(struct scan *scan, const struct segment *segment, int erro
 	return error;
 }
 
+/* A running usherd has recycled it since the list was read: what it held is archived, or is in a
+ * snapshot that was not there yet. */
+static int recycled(struct scan *scan, const struct segment *segment)
+{
+	ush_message_set(scan->message,
+		"journal %s: usherd recycled segment %s while it was to be read: ask again. A reader "
+		"with a name keeps its place (usher journal follow --name), --archive reads what is "
+		"gone. Nothing was changed",
+		scan->journal->directory, segment->name);
+	return -USH_EBUSY;
+}
+
 /* A segment file is made whole before it gets its name, and never changes its size. */
 static int check_size(struct scan *scan, const struct segment *segment, int file)
 {
@@ -337,6 +349,8 @@ static int scan_segment(struct scan *scan, uint32_t segment_index, uint64_t limi
 	bool settled = true;
 	int error = 0;
 
+	if (file == -USH_ENOENT && journal->config.read_only)
+		return recycled(scan, segment);
 	if (file < 0)
 		return disk_error(scan, segment, file);
 	error = check_size(scan, segment, file);

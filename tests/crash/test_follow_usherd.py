@@ -197,8 +197,10 @@ def test_snapshots_under_load_shorten_each_start():
         flood = load(box, folder, 3600, 1)
         try:
             for _ in range(3):
-                time.sleep(1)
-                taken = snapshot(box.state)
+                taken, end = None, time.monotonic() + 60
+                while taken is None or taken["records"] <= 50 and time.monotonic() < end:
+                    time.sleep(1)
+                    taken = snapshot(box.state)
                 assert taken["written"] and taken["records"] > 50, taken
                 box.stop(9)
                 ready = box.start().events("ready")[-1]

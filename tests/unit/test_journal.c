@@ -234,6 +234,21 @@ static void test_open_for_reading_beside_a_writer(void)
 	rig_free(&rig);
 }
 
+/* Goal: whoever reads beside a usherd that recycles is told to ask again, not to mend a disk;
+ * usherd itself, of whose segments one is gone, is told that. */
+static void test_open_for_reading_while_segments_are_recycled(void)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		draw_simple(5);
+		rig.config.read_only = i == 0;
+		CHECK_EQ(rig_open(&rig), 0);
+		fake_disk_remove(rig.fake, rig.journal->segments.items[0].name);
+		CHECK_EQ(rig_recover(&rig), i == 0 ? -USH_EBUSY : -USH_ENOENT);
+		CHECK(says(i == 0 ? "ask again" : "mend the disk"));
+		rig_free(&rig);
+	}
+}
+
 int main(void)
 {
 	TAP_RUN(test_table_every_input_has_one_action);
@@ -248,5 +263,6 @@ int main(void)
 	TAP_RUN(test_open_each_operation_failing_leaves_nothing_behind);
 	TAP_RUN(test_open_for_reading_only_changes_nothing);
 	TAP_RUN(test_open_for_reading_beside_a_writer);
+	TAP_RUN(test_open_for_reading_while_segments_are_recycled);
 	return tap_end();
 }
