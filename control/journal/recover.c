@@ -284,6 +284,9 @@ static int settle_bad(
 	bool known = limit != UINT64_MAX || watermark > scan->at ||
 		     scan->journal->box.first_block > scan->at;
 
+	/* Its file was renamed, and perhaps written over already. */
+	if (error == -USH_ENOENT && scan->journal->config.read_only)
+		return recycled(scan, segment);
 	if (error != 0)
 		return disk_error(scan, segment, error);
 	if (known && is_good_by_now(scan, segment))

@@ -234,11 +234,30 @@ static void test_open_for_reading_beside_a_writer(void)
 	rig_free(&rig);
 }
 
+/* A segment is recycled, and written over, when it is open: it is gone at the look ahead. */
+static void take_away(void *context, enum fake_op op)
+{
+	uint32_t *opens = context;
+
+	if (op == FAKE_OPEN && ++*opens == 3)
+		drop(1, 1);
+}
+
 /* Goal: whoever reads beside a usherd that recycles is told to ask again, not to mend a disk;
  * usherd itself, of whose segments one is gone, is told that. */
 static void test_open_for_reading_while_segments_are_recycled(void)
 {
 	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t opens = 0;
+
+		draw_simple(5);
+		rig.config.read_only = i == 0;
+		tear(1, 1, 3);
+		fake_disk_hook(rig.fake, take_away, &opens);
+		CHECK_EQ(rig_open(&rig), 0);
+		CHECK_EQ(rig_recover(&rig), i == 0 ? -USH_EBUSY : -USH_ENOENT);
+		CHECK(says(i == 0 ? "ask again" : "mend the disk"));
+		rig_free(&rig);
 		draw_simple(5);
 		rig.config.read_only = i == 0;
 		CHECK_EQ(rig_open(&rig), 0);
