@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The tool that makes a command stand still: children and daemons stop together, what was stopped stays so, exit
+statuses come through.
+
+usage: test_standstill.py
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from usher_box import Tap  # noqa: E402
+
+TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standstill.py")
+# Notes the ends of all gaps of over 0.9 s in which it did not run, for 8 s.
+WATCH = """
+import sys, time
+last, end = time.monotonic(), time.monotonic() + 8
+with open(sys.argv[1], "a") as file:
+    while last < end:
+        time.sleep(0.01)
+        now = time.monotonic()
+        if now - last > 0.9:
+            print(now, file=file, flush=True)
+        last = now
+"""
+
+
+def run(*arguments, **more):
+    return subprocess.run([sys.executable, TOOL, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          check=False, timeout=120, **more)
+
+
+def test_child_and_daemon_stop_together():
+    with tempfile.TemporaryDirectory() as folder:
+        child, daemon = (os.path.join(folder, name) for name in ("child", "daemon"))
+        # The daemon is nobody's child when its parent has ended.
+        command = f"(setsid '{sys.executable}' -c '{WATCH}' {daemon} &); exec '{sys.executable}' -c '{WATCH}' {child}"
+        done = run("--mean", "0.5", "--seed", "4", "sh", "-c", command)
+        assert done.returncode == 0, done
+        count = int(re.fullmatch(r"standstill: stood still (\d+) times, [\d.]+ s in all, --seed 4\n", done.stderr)[1])
+        with open(child, encoding="utf-8") as file:
+            gaps = [float(line) for line in file]
+        with open(daemon, encoding="utf-8") as file:
+            also = [float(line) for line in file]
+        assert gaps and count >= 1, (gaps, count)
+        # A busy machine has gaps of its own, and the two do not begin in the same moment.
+        assert any(abs(gap - other) < 0.5 for gap in gaps for other in also), (gaps, also)
+
+
+def test_what_was_stopped_stays_so():
+    with tempfile.TemporaryDirectory() as folder:
+        told = os.path.join(folder, "told")
+        command = f"(echo on >{told}) & kill -STOP $$; echo never"
+        began = time.monotonic()
+        tool = subprocess.Popen([sys.executable, TOOL, "--mean", "0.2", "--longest", "1", "sh", "-c", command],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(4)
+        assert tool.poll() is None and os.path.exists(told), time.monotonic() - began
+        children = subprocess.run(["ps", "--ppid", str(tool.pid), "-o", "pid=,state="], capture_output=True, text=True,
+                                  check=True).stdout.split()
+        assert children[1] == "T", children
+        os.kill(int(children[0]), 18)
+        out, _ = tool.communicate(timeout=60)
+        assert tool.returncode == 0 and out == "never\n", out
+
+
+def test_statuses_come_through():
+    assert run("sh", "-c", "exit 7").returncode == 7
+    assert run("sh", "-c", "kill -9 $$").returncode == 137
+    none = run("/no/such/program")
+    assert none.returncode == 1 and "No such file" in none.stderr, none
+    assert run().returncode == 2
+    assert run("--longest", "0.5", "true").returncode == 2
+
+
+def main():
+    tap = Tap()
+    tap.run(test_child_and_daemon_stop_together)
+    tap.run(test_what_was_stopped_stays_so)
+    tap.run(test_statuses_come_through)
+    tap.end()
+
+
+if __name__ == "__main__":
+    main()
