@@ -103,7 +103,11 @@ def test_killed():
     sale = Sale()
     sale.load(USHER, "load", "--port", "vhost:" + sale.box.port_path, "--no-huge", "--rate", "10k", "--requests",
               "50k", "--pack", "16", "--retries", "100")
-    time.sleep(2)
+    control, end = sale.box.control(), time.monotonic() + 60
+    while control.stats()["usher_port_public_rx_packed"] < 500:
+        assert time.monotonic() < end, control.stats()
+        time.sleep(0.05)
+    control.close()
     assert sale.box.stop(signal.SIGKILL) == -signal.SIGKILL
     sale.box.start()
     got, _ = sale.finish()
