@@ -304,6 +304,20 @@ static struct ush_packet put_reply(
 	return reply;
 }
 
+/* What a device does: over the UDP header, where the pseudo-header's sum stands, and the payload;
+ * over the IPv4 header. */
+static void fill_checksums_in(const struct ush_packet *packet, uint32_t bytes)
+{
+	uint8_t *udp = packet->data + packet->payload_at - 8;
+	uint16_t sum = (uint16_t)~ush_parse_sum_fold(ush_parse_sum(0, udp, 8 + bytes));
+
+	memcpy(udp + 6, &sum, 2);
+	if (packet->family == 4) {
+		sum = (uint16_t)~ush_parse_sum_fold(ush_parse_sum(0, packet->data + 14, 20));
+		memcpy(packet->data + 24, &sum, 2);
+	}
+}
+
 static void test_join(void)
 {
 	static uint8_t room[2049], other_room[4097];
@@ -331,7 +345,14 @@ static void test_join(void)
 			CHECK(ush_pack_fits(&joined, &reply));
 			ush_pack_add(&joined, &reply);
 		}
-		ush_pack_end(&net, &joined);
+		if (i % 2 == 0) {
+			net.checksum_tx_offload = true;
+			ush_pack_end(&net, &joined);
+			net.checksum_tx_offload = false;
+			fill_checksums_in(&joined, bytes);
+		} else {
+			ush_pack_end(&net, &joined);
+		}
 		CHECK_EQ(joined.size, joined.payload_at + bytes);
 		CHECK_EQ(taken_by_peer(&joined), bytes);
 		at = joined.payload_at;
