@@ -7,12 +7,14 @@ usage: test_standstill.py
 """
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from standstill import descendants  # noqa: E402
 from usher_box import Tap  # noqa: E402
 
 TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standstill.py")
@@ -30,9 +32,9 @@ with open(sys.argv[1], "a") as file:
 """
 
 
-def run(*arguments, **more):
+def stand(*arguments):
     return subprocess.run([sys.executable, TOOL, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          check=False, timeout=120, **more)
+                          check=False, timeout=120)
 
 
 def test_child_and_daemon_stop_together():
@@ -40,7 +42,7 @@ def test_child_and_daemon_stop_together():
         child, daemon = (os.path.join(folder, name) for name in ("child", "daemon"))
         # The daemon is nobody's child when its parent has ended.
         command = f"(setsid '{sys.executable}' -c '{WATCH}' {daemon} &); exec '{sys.executable}' -c '{WATCH}' {child}"
-        done = run("--mean", "0.5", "--seed", "4", "sh", "-c", command)
+        done = stand("--mean", "0.5", "--seed", "4", "sh", "-c", command)
         assert done.returncode == 0, done
         count = int(re.fullmatch(r"standstill: stood still (\d+) times, [\d.]+ s in all, --seed 4\n", done.stderr)[1])
         with open(child, encoding="utf-8") as file:
@@ -61,21 +63,21 @@ def test_what_was_stopped_stays_so():
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(4)
         assert tool.poll() is None and os.path.exists(told), time.monotonic() - began
-        children = subprocess.run(["ps", "--ppid", str(tool.pid), "-o", "pid=,state="], capture_output=True, text=True,
-                                  check=True).stdout.split()
-        assert children[1] == "T", children
-        os.kill(int(children[0]), 18)
+        # What it began before may be a zombie of it, since it buries nobody.
+        (child, state), = ((child, state) for child, state in descendants(tool.pid).items() if state != "Z")
+        assert state == "T", state
+        os.kill(child, signal.SIGCONT)
         out, _ = tool.communicate(timeout=60)
         assert tool.returncode == 0 and out == "never\n", out
 
 
 def test_statuses_come_through():
-    assert run("sh", "-c", "exit 7").returncode == 7
-    assert run("sh", "-c", "kill -9 $$").returncode == 137
-    none = run("/no/such/program")
+    assert stand("sh", "-c", "exit 7").returncode == 7
+    assert stand("sh", "-c", "kill -9 $$").returncode == 137
+    none = stand("/no/such/program")
     assert none.returncode == 1 and "No such file" in none.stderr, none
-    assert run().returncode == 2
-    assert run("--longest", "0.5", "true").returncode == 2
+    assert stand().returncode == 2
+    assert stand("--longest", "0.5", "true").returncode == 2
 
 
 def main():
