@@ -104,6 +104,7 @@ class Load:
     """`usher load` in the background."""
 
     def __init__(self, box, folder, rate, seed):
+        self.rate = rate
         self.ack_path = os.path.join(folder, "load.acks")
         self.json_path = os.path.join(folder, "load.json")
         self.log_path = os.path.join(folder, "load.log")
@@ -258,18 +259,21 @@ def start(box):
 
 
 def settle(box, load):
-    """Serves until the load has nothing old under way any more."""
+    """Serves until the load has nothing old under way any more and is no longer behind its schedule: what came up while
+    the box was down, much on a slow machine. As long as it gets on, and a minute longer."""
     start(box)
     wait_traffic(box)
     end = time.monotonic() + 60
-    quiet = 0
-    before = None
+    quiet, least, before = 0, None, None
     while quiet < 2 and time.monotonic() < end:
         time.sleep(0.2)
         now = load.progress()
-        if now and now != before:
-            quiet = quiet + 1 if now["max_us"] < 250e3 and now["up"] else 0
-            before = now
+        if not now or now == before:
+            continue
+        before = now
+        if least is None or now["backlog"] < least:
+            least, end = now["backlog"], time.monotonic() + 60
+        quiet = quiet + 1 if now["max_us"] < 250e3 and now["up"] and now["backlog"] < load.rate else 0
     return quiet == 2
 
 
@@ -439,7 +443,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--rate", type=int, default=1000)
     options = parser.parse_args()
     USHER = os.path.join(options.build, "tools", "usher")
     seed = int(os.environ.get("USH_SEED") or random.SystemRandom().randrange(1 << 32))
