@@ -38,9 +38,9 @@ struct ush_packet {
 	uint32_t size;
 	/* Bytes that may be written from `data` on. */
 	uint32_t capacity;
-	/* The receiver's own: mbuf, control message. The stages only carry it. NULL: a reply that
-	 * the loop kept itself; USH_PACKET_KEPT_BYTES at `data` are to be copied before the loop's
-	 * next turn. */
+	/* The receiver's own: mbuf, control message. The stages only carry it. NULL: `data` is the
+	 * loop's own, USH_PACKET_KEPT_BYTES of a reply that it kept, or a datagram's of which
+	 * this is a message; to be copied before the loop's next turn, never handed back. */
 	void *handle;
 	/* See USH_PACKET_ATTACHED. */
 	void *attachment;

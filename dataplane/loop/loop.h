@@ -229,7 +229,7 @@ struct ush_loop_out {
 	/* Frames to send now, sizes set; control messages have USH_PACKET_CONTROL. */
 	struct ush_packet send[USH_LOOP_SEND_MAX];
 	uint32_t send_count;
-	/* Packets that are finished and only want to be freed. */
+	/* Packets that are finished and only want to be freed: those with a handle. */
 	struct ush_packet free[USH_LOOP_BURST];
 	uint32_t free_count;
 };
